@@ -1,0 +1,1 @@
+//! A device's store of releases: stage, verify, swap, roll back, recover.

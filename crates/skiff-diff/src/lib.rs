@@ -1,0 +1,1 @@
+//! Two trees with their contents in, a delta out.

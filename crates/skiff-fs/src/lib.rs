@@ -1,0 +1,1 @@
+//! Trees on disk: reads one, makes entries beneath a root, shares, syncs and swaps them.

@@ -1,0 +1,1 @@
+//! Container images in, a tree and its contents out.

@@ -1,0 +1,1 @@
+//! Binary delta updates of container images: the paved path over the skiff crates.
