@@ -1,1 +1,55 @@
 //! Trees on disk: reads one, makes entries beneath a root, shares, syncs and swaps them.
+//!
+//! A [`Root`] is a directory that no path leads out of: no symbolic link is followed beneath it. Every change goes through
+//! [`Storage`], so that crash tests can number the calls and let one fail. What takes long is watched and stopped through a
+//! [`Control`].
+//!
+//! ```
+//! use skiff_fs::*;
+//! # let (from, to) = (tempfile::tempdir()?, tempfile::tempdir()?);
+//! # std::fs::write(from.path().join("motd"), "ahoy\n")?;
+//! # let (from, to) = (from.path(), to.path());
+//!
+//! // Read a directory, every file hashed, write it elsewhere and prove the copy.
+//! let tree = read_tree(&Root::open(from)?, &ReadOptions::default())?;
+//! let copy = Root::open(to)?;
+//! let ownership = Ownership::of_this_process();
+//! write_tree(&copy, &tree, &DirectoryContents::open(from)?, &WriteOptions::default().with_ownership(ownership))?;
+//! copy.sync_file_system()?;
+//!
+//! let verification = VerifyOptions::default().with_ownership(ownership);
+//! assert_eq!(verify_tree(&copy, &tree, &verification)?, []);
+//! std::fs::write(to.join("motd"), "ahoi\n")?;
+//! assert!(!verify_tree(&copy, &tree, &verification)?.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("skiff-fs works on Linux only: it needs openat2, syncfs and /proc");
+
+mod control;
+mod error;
+mod file;
+mod listing;
+mod make;
+mod ownership;
+mod parallel;
+mod read;
+mod resolve;
+mod root;
+mod storage;
+mod sync;
+mod verify;
+mod walk;
+mod write;
+
+pub use control::{Control, Interrupted};
+pub use error::FsError;
+pub use file::{DirectoryContents, OpenFile, WritableFile};
+pub use ownership::{Ownership, can_apply_ownership};
+pub use read::{ReadOptions, Selinux, read_tree};
+pub use resolve::Resolution;
+pub use root::{EntryType, Root, RootOptions};
+pub use storage::{At, DiskStorage, Removal, Rename, Special, Storage, Sync};
+pub use verify::{Cache, Mismatch, Reread, VerifyOptions, Wrong, verify_tree};
+pub use write::{WriteOptions, write_tree};

@@ -1,0 +1,118 @@
+use std::io;
+
+use sha2::{Digest as _, Sha256};
+use skiff_tree::{ContentDigest, ContentSource, EntryPath, FileContent, Inode, Kind, Node, Tree};
+
+use crate::{Control, FsError, Ownership, Root};
+
+const COPY_BUFFER: usize = 256 << 10;
+
+/// How a tree is written.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct WriteOptions<'a> {
+    /// What of the metadata is applied. Default: everything.
+    pub ownership: Ownership,
+    /// Watches and stops it; progress counts the bytes of files. Default: neither.
+    pub control: Control<'a>,
+}
+
+impl<'a> WriteOptions<'a> {
+    /// These options, with another ownership.
+    #[must_use]
+    pub fn with_ownership(self, ownership: Ownership) -> Self {
+        Self { ownership, ..self }
+    }
+
+    /// These options, watched and stopped by `control`.
+    #[must_use]
+    pub fn with_control(self, control: Control<'a>) -> Self {
+        Self { control, ..self }
+    }
+}
+
+/// Writes a whole tree into an empty directory, and checks every content against the tree on the way.
+///
+/// Nothing is synced; see [`Root::sync_file_system`]. What was written before an error is left there.
+///
+/// # Errors
+/// [`FsError::Refused`] where the root is not empty or a symbolic link is put in the way; [`FsError::Io`] where writing or
+/// reading a content fails; [`FsError::WrongContent`]; [`FsError::Unsupported`] for what the file system cannot hold;
+/// [`FsError::Interrupted`].
+pub fn write_tree(
+    root: &Root,
+    tree: &Tree,
+    contents: &dyn ContentSource,
+    options: &WriteOptions<'_>,
+) -> Result<(), FsError> {
+    if !root.list(&EntryPath::root())?.is_empty() {
+        let what = "the directory is not empty; a tree is written into an empty one";
+        return Err(FsError::Refused { path: root.path().into(), what });
+    }
+    let mut writer = Writer { root, contents, options, buffer: vec![0; COPY_BUFFER] };
+    for entry in tree.entries() {
+        options.control.check()?;
+        match &entry.node {
+            Node::HardLink { owner } => {
+                if tree.inode(entry).is_some_and(|inode| options.ownership.makes(&inode.kind)) {
+                    root.hard_link(owner, &entry.path)?;
+                }
+            }
+            Node::Inode(inode) => writer.write_inode(&entry.path, inode)?,
+        }
+    }
+    // Last, deepest first: what is made in a directory changes its time, and its mode may forbid making it.
+    for entry in tree.entries().iter().rev() {
+        if let Some(inode @ Inode { kind: Kind::Directory, .. }) = entry.as_inode() {
+            root.set_metadata(&entry.path, inode, options.ownership)?;
+        }
+    }
+    Ok(())
+}
+
+struct Writer<'a> {
+    root: &'a Root,
+    contents: &'a dyn ContentSource,
+    options: &'a WriteOptions<'a>,
+    buffer: Vec<u8>,
+}
+
+impl Writer<'_> {
+    fn write_inode(&mut self, path: &EntryPath, inode: &Inode) -> Result<(), FsError> {
+        let ownership = self.options.ownership;
+        match &inode.kind {
+            kind if !ownership.makes(kind) => return Ok(()),
+            Kind::Directory if path.is_root() => return Ok(()),
+            Kind::Directory => return self.root.make_directory(path),
+            Kind::File(expected) => self.write_file(path, *expected)?,
+            kind => self.root.make_entry(path, kind, ownership)?,
+        }
+        self.root.set_metadata(path, inode, ownership)
+    }
+
+    fn write_file(&mut self, path: &EntryPath, expected: FileContent) -> Result<(), FsError> {
+        let reading = "reading the content of";
+        let file = self.root.create_file(path)?;
+        let content = self.contents.open(path).map_err(self.root.failed(reading, path))?;
+        let (mut hasher, mut size) = (Sha256::new(), 0_u64);
+        // One byte more than expected is enough to know that it is wrong: no source fills the disk.
+        while size <= expected.size {
+            self.options.control.check()?;
+            let count = match content.read_at(&mut self.buffer, size) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.root.failed(reading, path)(error)),
+            };
+            hasher.update(&self.buffer[..count]);
+            file.write_all_at(&self.buffer[..count], size)?;
+            size += count as u64;
+            self.options.control.advance(count as u64);
+        }
+        let found = FileContent { size, digest: ContentDigest::from_bytes(hasher.finalize().into()) };
+        if found == expected {
+            return Ok(());
+        }
+        Err(FsError::WrongContent { path: self.root.display(path), expected, found })
+    }
+}
