@@ -29,14 +29,19 @@ compile_error!("skiff-fs works on Linux only: it needs openat2, syncfs and /proc
 
 mod control;
 mod error;
+#[cfg(any(test, feature = "testing"))]
+mod faulty;
 mod file;
 mod listing;
+mod lock;
 mod make;
 mod ownership;
 mod parallel;
 mod read;
+mod remove;
 mod resolve;
 mod root;
+mod share;
 mod storage;
 mod sync;
 mod verify;
@@ -45,11 +50,17 @@ mod write;
 
 pub use control::{Control, Interrupted};
 pub use error::FsError;
+#[cfg(any(test, feature = "testing"))]
+pub use faulty::{Fault, FaultyStorage};
 pub use file::{DirectoryContents, OpenFile, WritableFile};
+pub use lock::{Lock, LockKind};
 pub use ownership::{Ownership, can_apply_ownership};
 pub use read::{ReadOptions, Selinux, read_tree};
+pub use remove::Removed;
 pub use resolve::Resolution;
 pub use root::{EntryType, Root, RootOptions};
+pub use share::{ShareMode, Shared};
 pub use storage::{At, DiskStorage, Removal, Rename, Special, Storage, Sync};
+pub use sync::{FreeSpace, SyncStrategy, syncfs_reports_errors};
 pub use verify::{Cache, Mismatch, Reread, VerifyOptions, Wrong, verify_tree};
 pub use write::{WriteOptions, write_tree};

@@ -27,10 +27,13 @@ pub struct Root {
     pub(crate) resolution: Resolution,
     pub(crate) storage: Arc<dyn Storage>,
     /// Entries are made directory by directory, so that the last parent is nearly always the next one too.
-    last_parent: Mutex<Option<(Box<[u8]>, Arc<OwnedFd>)>>,
+    last_parent: Mutex<Option<Parent>>,
     /// Set once the file system was seen to have no reflinks, to spare every further file the attempt.
     pub(crate) reflink_refused: AtomicBool,
 }
+
+/// A path beneath a root, and the directory it leads to.
+type Parent = (Box<[u8]>, Arc<OwnedFd>);
 
 /// How a [`Root`] works. The default is the real disk, and the kernel's resolution where it has one.
 #[derive(Debug, Clone)]

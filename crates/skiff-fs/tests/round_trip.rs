@@ -1,4 +1,5 @@
 //! What is written is read back and verified as what it was, and whatever is changed on the disk is found.
+#![allow(clippy::unwrap_used)] // helpers outside of test functions unwrap too
 mod common;
 
 use std::fs;
@@ -94,8 +95,7 @@ fn every_change_on_disk_is_told() {
         |at| {
             fs::remove_file(at.join("etc/dangling")).unwrap();
             make_symlink("elsewhere", at.join("etc/dangling")).unwrap();
-            let options = path("etc/dangling");
-            Root::open(at).unwrap().set_mtime(&options, metadata(0).mtime).unwrap();
+            Root::open(at).unwrap().set_mtime(&path("etc/dangling"), metadata(0).mtime).unwrap();
         },
         &["/etc/dangling: expected a link to ../nowhere/\\xc3\\xa9, found one to elsewhere"],
     );
@@ -153,7 +153,9 @@ fn what_takes_long_can_be_watched_and_stopped() {
     let (_keep, root) = fresh();
     let sample = Sample::of_every_kind();
     let (cancel, bytes) = (AtomicBool::new(false), AtomicU64::new(0));
-    let progress = |count| drop(bytes.fetch_add(count, Ordering::Relaxed));
+    let progress = |count| {
+        bytes.fetch_add(count, Ordering::Relaxed);
+    };
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
     let options = WriteOptions::default().with_ownership(ownership()).with_control(control);
     write_tree(&root, &sample.tree(), &sample.contents, &options).unwrap();
