@@ -1,0 +1,76 @@
+//! The registry: which codecs there are, and by which numbers a delta names them.
+
+use crate::PatchError;
+
+/// How a payload becomes a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// The payload is the output.
+    Data,
+    /// Ranges of the source, corrected byte by byte, and new bytes: see [`bsdiff`](crate::bsdiff).
+    Bsdiff,
+}
+
+impl Codec {
+    /// Every codec of this build, in the order of their ids.
+    pub const ALL: &[Self] = &[Self::Data, Self::Bsdiff];
+
+    /// The number that names the codec in a delta. Never given to another codec.
+    #[must_use]
+    pub const fn id(self) -> u16 {
+        match self {
+            Self::Data => 1,
+            Self::Bsdiff => 2,
+        }
+    }
+
+    /// The version of the codec's payloads. Payloads of another version are not read.
+    #[must_use]
+    pub const fn version(self) -> u16 {
+        match self {
+            Self::Data | Self::Bsdiff => 0,
+        }
+    }
+
+    /// The codec of this id and version.
+    ///
+    /// # Errors
+    /// [`PatchError::Unsupported`] where this build has none: a delta that needs it cannot be applied here.
+    pub fn from_id(id: u16, version: u16) -> Result<Self, PatchError> {
+        let known = Self::ALL.iter().find(|codec| codec.id() == id && codec.version() == version);
+        known.copied().ok_or(PatchError::Unsupported { codec: id, version })
+    }
+
+    /// The codec's name, as messages and reports spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Bsdiff => "bsdiff",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_ascending_and_found_again() {
+        assert!(Codec::ALL.is_sorted_by(|left, right| left.id() < right.id()));
+        for &codec in Codec::ALL {
+            assert_eq!(Codec::from_id(codec.id(), codec.version()).unwrap(), codec);
+        }
+    }
+
+    #[test]
+    fn unknown_ids_and_versions_are_unsupported() {
+        for (id, version) in [(0, 0), (1, 1), (u16::MAX, 0)] {
+            let error = Codec::from_id(id, version).unwrap_err();
+            assert!(
+                matches!(error, PatchError::Unsupported { codec, version: found } if codec == id && found == version)
+            );
+        }
+    }
+}

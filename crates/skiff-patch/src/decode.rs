@@ -1,0 +1,76 @@
+//! One way into all decoders.
+
+use std::io::{Read, Seek, Write};
+
+use crate::{Codec, PatchError, Source, bsdiff, data};
+
+/// A payload, and what is known about it beforehand.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Patch<'a> {
+    /// How the payload is encoded.
+    pub codec: Codec,
+    /// The encoded bytes.
+    pub payload: &'a [u8],
+    /// How many bytes it stands for, exactly.
+    pub output_length: u64,
+}
+
+impl<'a> Patch<'a> {
+    /// A payload of `codec` that stands for `output_length` bytes.
+    #[must_use]
+    pub const fn new(codec: Codec, payload: &'a [u8], output_length: u64) -> Self {
+        Self { codec, payload, output_length }
+    }
+}
+
+/// What decoding one payload may take. The defaults suit a device with 64 MiB to spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most memory a decoder may hold, in bytes, beside the payload: stops a small payload that makes a device swap.
+    /// The need of a payload is [`decoder_memory`].
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 64 << 20 }
+    }
+}
+
+/// Writes the bytes that `patch` stands for, given `source`, to `output`.
+///
+/// Exactly [`Patch::output_length`] bytes are written on success; on an error that is the payload's fault none are, and
+/// never more than that otherwise. The output is written in pieces of some 64 KiB, and is not flushed.
+///
+/// # Errors
+/// - [`PatchError::Corrupt`] where the payload is not what an encoder writes for such an output and source;
+/// - [`PatchError::LimitExceeded`] where decoding takes more than `limits` allow, told before anything is written;
+/// - [`PatchError::Io`] where the source cannot be read (it may have become shorter) or the output not be written.
+pub fn decode<S: Read + Seek, W: Write>(
+    patch: &Patch<'_>,
+    source: &mut Source<S>,
+    output: &mut W,
+    limits: &Limits,
+) -> Result<(), PatchError> {
+    let wanted = decoder_memory(patch)?;
+    if wanted > limits.memory_bytes {
+        return Err(PatchError::LimitExceeded { what: "memory", wanted, limit: limits.memory_bytes });
+    }
+    match patch.codec {
+        Codec::Data => data::decode(patch, output),
+        Codec::Bsdiff => bsdiff::decode(patch, source, output),
+    }
+}
+
+/// The most memory that decoding `patch` holds at once, in bytes, beside the payload and the [`Source`]'s buffer
+/// included. Encoders declare the largest of a delta; [`decode`] refuses a payload that needs more than its limits allow.
+///
+/// # Errors
+/// [`PatchError::Corrupt`] where the payload's head cannot be read.
+pub fn decoder_memory(patch: &Patch<'_>) -> Result<u64, PatchError> {
+    match patch.codec {
+        Codec::Data => Ok(0),
+        Codec::Bsdiff => Ok(bsdiff::DECODER_MEMORY),
+    }
+}
