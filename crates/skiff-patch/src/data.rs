@@ -2,15 +2,12 @@
 
 use std::io::Write;
 
-use crate::{Patch, PatchError};
+use crate::{Job, PatchError};
 
-pub(crate) fn decode<W: Write>(patch: &Patch<'_>, output: &mut W) -> Result<(), PatchError> {
-    let length = patch.payload.len() as u64;
-    if length != patch.output_length {
-        return Err(PatchError::corrupt(
-            length.min(patch.output_length),
-            "the data is not as long as the output",
-        ));
+pub(crate) fn decode<W: Write>(job: &Job<'_>, output: &mut W) -> Result<(), PatchError> {
+    let length = job.payload.len() as u64;
+    if length != job.output_len {
+        return Err(PatchError::corrupt(length.min(job.output_len), "the data is not as long as the output"));
     }
-    output.write_all(patch.payload).map_err(PatchError::output)
+    output.write_all(job.payload).map_err(PatchError::output)
 }

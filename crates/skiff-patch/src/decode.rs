@@ -6,21 +6,20 @@ use crate::{Codec, PatchError, Source, bsdiff, data};
 
 /// A payload, and what is known about it beforehand.
 #[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Patch<'a> {
+pub struct Job<'a> {
     /// How the payload is encoded.
     pub codec: Codec,
     /// The encoded bytes.
     pub payload: &'a [u8],
     /// How many bytes it stands for, exactly.
-    pub output_length: u64,
+    pub output_len: u64,
 }
 
-impl<'a> Patch<'a> {
-    /// A payload of `codec` that stands for `output_length` bytes.
+impl<'a> Job<'a> {
+    /// A payload of `codec` that stands for `output_len` bytes.
     #[must_use]
-    pub const fn new(codec: Codec, payload: &'a [u8], output_length: u64) -> Self {
-        Self { codec, payload, output_length }
+    pub const fn new(codec: Codec, payload: &'a [u8], output_len: u64) -> Self {
+        Self { codec, payload, output_len }
     }
 }
 
@@ -38,9 +37,9 @@ impl Default for Limits {
     }
 }
 
-/// Writes the bytes that `patch` stands for, given `source`, to `output`.
+/// Writes the bytes that `job` stands for, given `source`, to `output`.
 ///
-/// Exactly [`Patch::output_length`] bytes are written on success; on an error that is the payload's fault none are, and
+/// Exactly [`Job::output_len`] bytes are written on success; on an error that is the payload's fault none are, and
 /// never more than that otherwise. The output is written in pieces of some 64 KiB, and is not flushed.
 ///
 /// # Errors
@@ -48,28 +47,28 @@ impl Default for Limits {
 /// - [`PatchError::LimitExceeded`] where decoding takes more than `limits` allow, told before anything is written;
 /// - [`PatchError::Io`] where the source cannot be read (it may have become shorter) or the output not be written.
 pub fn decode<S: Read + Seek, W: Write>(
-    patch: &Patch<'_>,
+    job: &Job<'_>,
     source: &mut Source<S>,
     output: &mut W,
     limits: &Limits,
 ) -> Result<(), PatchError> {
-    let wanted = decoder_memory(patch)?;
+    let wanted = decoder_memory(job)?;
     if wanted > limits.memory_bytes {
         return Err(PatchError::LimitExceeded { what: "memory", wanted, limit: limits.memory_bytes });
     }
-    match patch.codec {
-        Codec::Data => data::decode(patch, output),
-        Codec::Bsdiff => bsdiff::decode(patch, source, output),
+    match job.codec {
+        Codec::Data => data::decode(job, output),
+        Codec::Bsdiff => bsdiff::decode(job, source, output),
     }
 }
 
-/// The most memory that decoding `patch` holds at once, in bytes, beside the payload and the [`Source`]'s buffer
+/// The most memory that decoding `job` holds at once, in bytes, beside the payload and the [`Source`]'s buffer
 /// included. Encoders declare the largest of a delta; [`decode`] refuses a payload that needs more than its limits allow.
 ///
 /// # Errors
 /// [`PatchError::Corrupt`] where the payload's head cannot be read.
-pub fn decoder_memory(patch: &Patch<'_>) -> Result<u64, PatchError> {
-    match patch.codec {
+pub fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
+    match job.codec {
         Codec::Data => Ok(0),
         Codec::Bsdiff => Ok(bsdiff::DECODER_MEMORY),
     }

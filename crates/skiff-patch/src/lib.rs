@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "encode")] {
-//! use skiff_patch::{Codec, Limits, Patch, Source, bsdiff, decode};
+//! use skiff_patch::{Codec, Limits, Job, Source, bsdiff, decode};
 //! use std::io::Cursor;
 //!
 //! let old = b"Mary had a little lamb, its fleece was white as snow.".repeat(9);
@@ -14,8 +14,8 @@
 //! let mut output = Vec::new();
 //! let mut source = Source::new(Cursor::new(&old), old.len() as u64);
 //! for segment in bsdiff::encode(&old, &new, &bsdiff::Options::default()) {
-//!     let patch = Patch::new(Codec::Bsdiff, &segment.payload, segment.output_length);
-//!     decode(&patch, &mut source, &mut output, &Limits::default())?;
+//!     let job = Job::new(Codec::Bsdiff, &segment.payload, segment.output_len);
+//!     decode(&job, &mut source, &mut output, &Limits::default())?;
 //! }
 //! assert_eq!(output, new);
 //! # }
@@ -34,6 +34,6 @@ mod error;
 mod source;
 
 pub use codec::Codec;
-pub use decode::{Limits, Patch, decode, decoder_memory};
+pub use decode::{Job, Limits, decode, decoder_memory};
 pub use error::{PatchError, Stream};
 pub use source::Source;

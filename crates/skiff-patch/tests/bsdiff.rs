@@ -8,24 +8,24 @@ use std::num::NonZeroU32;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use skiff_patch::bsdiff::{self, Options, Segment};
-use skiff_patch::{Codec, Limits, Patch, PatchError, Source, decode};
+use skiff_patch::{Codec, Job, Limits, PatchError, Source, decode};
 
 fn options(segment_bytes: u32, window_bytes: u32) -> Options {
     let bytes = |count| NonZeroU32::new(count).unwrap();
     Options { segment_bytes: bytes(segment_bytes), window_bytes: bytes(window_bytes) }
 }
 
-fn decode_one(old: &[u8], payload: &[u8], output_length: u64) -> (Vec<u8>, Result<(), PatchError>) {
+fn decode_one(old: &[u8], payload: &[u8], output_len: u64) -> (Vec<u8>, Result<(), PatchError>) {
     let mut output = Vec::new();
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
-    let patch = Patch::new(Codec::Bsdiff, payload, output_length);
-    let result = decode(&patch, &mut source, &mut output, &Limits::default());
+    let job = Job::new(Codec::Bsdiff, payload, output_len);
+    let result = decode(&job, &mut source, &mut output, &Limits::default());
     (output, result)
 }
 
 fn decode_all(old: &[u8], segments: &[Segment]) -> Vec<u8> {
     let decode = |segment: &Segment| {
-        let (output, result) = decode_one(old, &segment.payload, segment.output_length);
+        let (output, result) = decode_one(old, &segment.payload, segment.output_len);
         result.unwrap();
         output
     };
@@ -52,7 +52,7 @@ proptest! {
     #[test]
     fn related_files_come_back((old, new) in related(), segment in 1..2000_u32, window in 1..4000_u32) {
         let segments = bsdiff::encode(&old, &new, &options(segment, window));
-        prop_assert!(segments.iter().all(|part| part.output_length <= u64::from(segment)));
+        prop_assert!(segments.iter().all(|part| part.output_len <= u64::from(segment)));
         prop_assert_eq!(decode_all(&old, &segments), new);
     }
 
@@ -94,10 +94,10 @@ proptest! {
                 let index = index.index(payload.len());
                 payload[index] ^= 1 << bit;
             }
-            let (output, result) = decode_one(&old, &payload, segment.output_length);
-            prop_assert_eq!(output.len() as u64, if result.is_ok() { segment.output_length } else { 0 });
+            let (output, result) = decode_one(&old, &payload, segment.output_len);
+            prop_assert_eq!(output.len() as u64, if result.is_ok() { segment.output_len } else { 0 });
             payload.truncate(cut.index(payload.len()));
-            let (output, result) = decode_one(&old, &payload, segment.output_length);
+            let (output, result) = decode_one(&old, &payload, segment.output_len);
             prop_assert!(result.is_err() && output.is_empty());
         }
     }
@@ -161,8 +161,8 @@ fn unframe(stream: &[u8]) -> Vec<u8> {
     payload
 }
 
-fn refused(payload: &[u8], output_length: u64) -> (u64, &'static str) {
-    match decode_one(b"0123456789", payload, output_length) {
+fn refused(payload: &[u8], output_len: u64) -> (u64, &'static str) {
+    match decode_one(b"0123456789", payload, output_len) {
         (output, Err(PatchError::Corrupt { offset, what })) => {
             assert!(output.is_empty());
             (offset, what)

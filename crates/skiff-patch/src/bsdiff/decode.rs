@@ -4,7 +4,7 @@ use std::io::{Read, Seek, Write};
 
 use skiff_wire::{Input, unzigzag};
 
-use crate::{Patch, PatchError, Source, source};
+use crate::{Job, PatchError, Source, source};
 
 /// How much output is gathered before it is written.
 const OUTPUT_BYTES: usize = 64 << 10;
@@ -12,11 +12,11 @@ const OUTPUT_BYTES: usize = 64 << 10;
 pub(crate) const DECODER_MEMORY: u64 = (OUTPUT_BYTES + source::BUFFER_BYTES) as u64;
 
 pub(crate) fn decode<S: Read + Seek, W: Write>(
-    patch: &Patch<'_>,
+    job: &Job<'_>,
     source: &mut Source<S>,
     output: &mut W,
 ) -> Result<(), PatchError> {
-    let (controls, data) = check(patch, source.length())?;
+    let (controls, data) = check(job, source.length())?;
     let mut writer =
         Writer { data, source, gathered: Vec::with_capacity(OUTPUT_BYTES.min(data.len())), output };
     for control in controls {
@@ -29,20 +29,20 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 
 /// Finds the controls and the data, having seen that the controls stay within the source, and that they, the data and
 /// the output are of one length. Nothing is kept: reading the controls twice costs less than holding them.
-fn check<'a>(patch: &Patch<'a>, source_length: u64) -> Result<(Controls<'a>, &'a [u8]), PatchError> {
-    let controls = Controls::begin(patch.payload, source_length)?;
-    let mut reader = Controls::begin(patch.payload, source_length)?;
+fn check<'a>(job: &Job<'a>, source_length: u64) -> Result<(Controls<'a>, &'a [u8]), PatchError> {
+    let controls = Controls::begin(job.payload, source_length)?;
+    let mut reader = Controls::begin(job.payload, source_length)?;
     let mut total = 0_u64;
     while let Some(control) = reader.next() {
         let Control { add, copy, .. } = control?;
         total = add
             .checked_add(copy)
             .and_then(|both| total.checked_add(both))
-            .filter(|&total| total <= patch.output_length)
+            .filter(|&total| total <= job.output_len)
             .ok_or(PatchError::corrupt(reader.input.offset(), "the controls make more than the output"))?;
     }
     let offset = reader.input.offset();
-    if total < patch.output_length {
+    if total < job.output_len {
         return Err(PatchError::corrupt(offset, "the controls make less than the output"));
     }
     let data = reader.input.rest();

@@ -28,10 +28,9 @@ impl Default for Options {
 
 /// A part of a file, decoded by itself. The segments' outputs, one after the other, are the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Segment {
     /// How many bytes it stands for.
-    pub output_length: u64,
+    pub output_len: u64,
     /// The encoded bytes.
     pub payload: Vec<u8>,
 }
@@ -53,7 +52,7 @@ pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
         let end = start.saturating_add(segment_bytes).min(new.len());
         let within = rest.partition_point(|found| found.start < end);
         let payload = write(old, new, start..end, &rest[..within]);
-        segments.push(Segment { output_length: (end - start) as u64, payload });
+        segments.push(Segment { output_len: (end - start) as u64, payload });
         let done = rest.partition_point(|found| found.start + found.length <= end);
         rest = &rest[done..];
         start = end;
@@ -64,7 +63,7 @@ pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
 /// How much memory [`encode`] holds for files of these lengths, in bytes, without the files themselves: an estimate from
 /// above, by which a scheduler decides how many files to encode at a time.
 #[must_use]
-pub fn encoder_memory(old_length: u64, new_length: u64, options: &Options) -> u64 {
+pub fn encode_memory(old_length: u64, new_length: u64, options: &Options) -> u64 {
     let window = old_length.min(u64::from(options.window_bytes.get()));
     // The matcher sorts the window's suffixes in two arrays of words, and holds the differences of one match.
     let sorting =

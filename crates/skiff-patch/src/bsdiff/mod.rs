@@ -18,4 +18,4 @@ mod repetition;
 
 pub(crate) use decode::{DECODER_MEMORY, decode};
 #[cfg(feature = "encode")]
-pub use encode::{Options, Segment, encode, encoder_memory};
+pub use encode::{Options, Segment, encode, encode_memory};
