@@ -9,7 +9,7 @@ use crate::{Job, PatchError, Source, source};
 /// How much output is gathered before it is written.
 const OUTPUT_BYTES: usize = 64 << 10;
 
-pub(crate) const DECODER_MEMORY: u64 = (OUTPUT_BYTES + source::BUFFER_BYTES) as u64;
+pub(crate) const DECODER_MEMORY: u64 = OUTPUT_BYTES as u64 + source::BUFFER_BYTES;
 
 pub(crate) fn decode<S: Read + Seek, W: Write>(
     job: &Job<'_>,
