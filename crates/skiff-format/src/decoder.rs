@@ -1,0 +1,225 @@
+use crate::compression::decompress;
+use crate::header::{PREAMBLE_LEN, Preamble};
+use crate::{Digest, FormatError, FrameInfo, Header, Section};
+
+/// What decoding a delta may cost. The defaults suit a device with 128 MiB of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Stops a header that would be read for ever: its size in bytes. 4 MiB unless set, enough for 500 GB of payload.
+    pub header_bytes: u64,
+    /// Stops bombs: the payload of one frame, in bytes, and so its size in the delta too. 8 MiB unless set.
+    pub frame_bytes: u64,
+    /// Stops compressors that want to look back too far: bytes. 8 MiB unless set.
+    pub dictionary_bytes: u64,
+    /// Stops deltas that say themselves that they take more memory: bytes. 256 MiB unless set.
+    pub decoder_memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 4 << 20,
+            frame_bytes: 8 << 20,
+            dictionary_bytes: 8 << 20,
+            decoder_memory: 256 << 20,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn check(&self, what: &'static str, wanted: u64, limit: u64) -> Result<(), FormatError> {
+        if wanted > limit { Err(FormatError::LimitExceeded { what, wanted, limit }) } else { Ok(()) }
+    }
+}
+
+/// What comes out of a delta.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The header; always the first.
+    Header(Box<Header>),
+    /// A frame, whole.
+    Frame(Frame),
+    /// A frame of a section that is not known here and may be left out. Its digest held.
+    Skipped {
+        /// Its place in the header's table.
+        index: usize,
+    },
+}
+
+/// A frame, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Its place in the header's table.
+    pub index: usize,
+    /// Where it begins in the delta, in bytes.
+    pub offset: u64,
+    /// What it is a part of.
+    pub section: Section,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// Takes a delta's bytes in pieces of any size, and gives what they mean.
+///
+/// A frame comes out when all of its bytes are in, have the digest that the header names, and decode to exactly the size
+/// that the header names. Nothing of a frame comes out before. After an error the decoder is of no more use.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    state: State,
+    /// The part that is being collected.
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    Preamble,
+    /// The header, of this length.
+    Body(usize),
+    /// The frame at this place, or the end.
+    Frame(Box<Header>, usize),
+    Failed,
+}
+
+impl Decoder {
+    /// A decoder at the start of a delta.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, state: State::Preamble, buffer: Vec::new() }
+    }
+
+    /// A decoder that goes on with a frame of a delta whose header is known: feed it the delta from that frame's
+    /// [`offset`](FrameInfo::offset) on.
+    ///
+    /// # Errors
+    /// [`FormatError::LimitExceeded`] where the header asks for more than the limits, [`FormatError::Corrupt`] where
+    /// there is no such frame. The number of frames stands for the end.
+    pub fn resume(header: Header, next_frame: usize, limits: Limits) -> Result<Self, FormatError> {
+        check_limits(&header, &limits)?;
+        if next_frame > header.frames().len() {
+            return Err(FormatError::corrupt(0, format!("it has no frame {next_frame} to go on with")));
+        }
+        Ok(Self { limits, state: State::Frame(Box::new(header), next_frame), buffer: Vec::new() })
+    }
+
+    /// Takes bytes off the front of `input` until an event is complete; none when the input is used up first, or when
+    /// the delta has ended.
+    ///
+    /// # Errors
+    /// Any of [`FormatError`]; bytes after the delta's end among them.
+    pub fn push(&mut self, input: &mut &[u8]) -> Result<Option<Event>, FormatError> {
+        loop {
+            let wanted = self.wanted();
+            let Some(missing) = wanted.checked_sub(self.buffer.len()).filter(|_| wanted > 0) else {
+                return self.at_end(input);
+            };
+            let (taken, rest) = input.split_at(missing.min(input.len()));
+            self.buffer.extend_from_slice(taken);
+            *input = rest;
+            if self.buffer.len() < wanted {
+                return Ok(None);
+            }
+            if let Some(event) = self.complete()? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// How many more bytes the next event takes at least: a reader that reads no more reads nothing in vain.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.wanted().saturating_sub(self.buffer.len())
+    }
+
+    /// Says that the input has ended.
+    ///
+    /// # Errors
+    /// [`FormatError::Corrupt`] where the delta has not.
+    pub fn finish(&self) -> Result<(), FormatError> {
+        match &self.state {
+            State::Frame(header, next) => match header.frames().get(*next) {
+                None => Ok(()),
+                Some(frame) => Err(FormatError::corrupt(frame.offset, "it is cut off within this frame")),
+            },
+            State::Preamble | State::Body(_) => {
+                Err(FormatError::corrupt(0, "it is cut off within its header"))
+            }
+            State::Failed => Err(FormatError::corrupt(0, "it failed before")),
+        }
+    }
+
+    /// The size of the part that is being collected; 0 at the end.
+    fn wanted(&self) -> usize {
+        match &self.state {
+            State::Preamble => PREAMBLE_LEN,
+            State::Body(length) => *length,
+            State::Frame(header, next) => header.frames().get(*next).map_or(0, size_in_memory),
+            State::Failed => 0,
+        }
+    }
+
+    fn at_end(&mut self, input: &[u8]) -> Result<Option<Event>, FormatError> {
+        let State::Frame(header, _) = &self.state else { return self.finish().map(|()| None) };
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let error = FormatError::corrupt(header.delta_size(), "bytes follow its end");
+        self.state = State::Failed;
+        Err(error)
+    }
+
+    /// Makes an event of the part that was collected.
+    fn complete(&mut self) -> Result<Option<Event>, FormatError> {
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Preamble => {
+                let bytes = self.buffer.first_chunk().expect("because as much as a preamble was collected");
+                let length = PREAMBLE_LEN as u64 + Preamble::parse(bytes)?.body_len;
+                self.limits.check("bytes of header", length, self.limits.header_bytes)?;
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                self.state = State::Body(length);
+                // A header without a body is complete with its preamble.
+                if length == self.buffer.len() { self.complete() } else { Ok(None) }
+            }
+            State::Body(_) => {
+                let header = Header::parse(&std::mem::take(&mut self.buffer))?;
+                check_limits(&header, &self.limits)?;
+                self.state = State::Frame(Box::new(header.clone()), 0);
+                Ok(Some(Event::Header(Box::new(header))))
+            }
+            State::Frame(header, index) => {
+                let event = self.frame(&header.frames()[index], index)?;
+                self.state = State::Frame(header, index + 1);
+                Ok(Some(event))
+            }
+            State::Failed => self.finish().map(|()| None),
+        }
+    }
+
+    fn frame(&mut self, frame: &FrameInfo, index: usize) -> Result<Event, FormatError> {
+        let encoded = std::mem::take(&mut self.buffer);
+        if Digest::of(&encoded) != frame.digest {
+            return Err(FormatError::corrupt(frame.offset, "a frame does not have its digest"));
+        }
+        if matches!(frame.section, Section::Unknown(_)) {
+            return Ok(Event::Skipped { index });
+        }
+        let payload = decompress(frame, encoded, &self.limits)?;
+        Ok(Event::Frame(Frame { index, offset: frame.offset, section: frame.section, payload }))
+    }
+}
+
+fn size_in_memory(frame: &FrameInfo) -> usize {
+    usize::try_from(frame.encoded_size).unwrap_or(usize::MAX)
+}
+
+/// Everything a header declares, before anything of it is allocated.
+fn check_limits(header: &Header, limits: &Limits) -> Result<(), FormatError> {
+    limits.check("bytes of memory", header.facts().decoder_memory, limits.decoder_memory)?;
+    for frame in header.frames() {
+        limits.check("bytes in one frame", frame.decoded_size, limits.frame_bytes)?;
+        limits.check("bytes of dictionary", frame.compressor.dictionary_bytes(), limits.dictionary_bytes)?;
+    }
+    Ok(())
+}

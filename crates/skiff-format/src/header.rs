@@ -1,0 +1,402 @@
+use sha2::{Digest as _, Sha256};
+use skiff_wire::{Input, WireError};
+
+use crate::compression::Compressor;
+use crate::{Digest, FormatError};
+
+/// The version of the container written and read here. Version 0 changes without notice until version 1 is declared.
+pub const VERSION: u16 = 0;
+
+/// Nobody but a delta begins like this; the odd bytes betray transfers that "mend" text, as PNG's do.
+pub(crate) const MAGIC: [u8; 8] = [0x89, b'S', b'K', b'F', b'\r', b'\n', 0x1a, b'\n'];
+pub(crate) const PREAMBLE_LEN: usize = 52;
+const DIGEST_AT: usize = 16;
+const SIGNATURES_AT: usize = 48;
+/// More bases than anybody makes a delta for; stops floods.
+const MAX_BASES: u64 = 16;
+/// More codecs than there will be.
+const MAX_CODECS: u64 = 256;
+
+/// A codec that a device must have, and in which version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CodecInfo {
+    /// The codec's number.
+    pub id: u16,
+    /// The version of what it writes.
+    pub version: u16,
+}
+
+/// A release that the delta applies to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseInfo {
+    /// Its name.
+    pub release: Digest,
+    /// The digest of its tree.
+    pub tree: Digest,
+}
+
+/// The release that the delta leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetInfo {
+    /// Its name.
+    pub release: Digest,
+    /// The digest of its tree.
+    pub tree: Digest,
+    /// The digest of its config, which the delta then carries.
+    pub config: Option<Digest>,
+    /// The digest of its manifest, which the delta then carries.
+    pub manifest: Option<Digest>,
+}
+
+/// What a device wants to know before it says yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Bytes of the target's distinct contents.
+    pub target_bytes: u64,
+    /// Bytes of those that the base has not: what has to be written.
+    pub new_bytes: u64,
+    /// Bytes of those that the base has: what has to be shared or copied.
+    pub unchanged_bytes: u64,
+    /// Paths of the target.
+    pub entries: u64,
+    /// Inodes of the target.
+    pub inodes: u64,
+    /// Files of the target whose content the base has.
+    pub unchanged_inodes: u64,
+    /// What a full pull takes, in bytes.
+    pub pull_bytes: Option<u64>,
+    /// The most memory that decoding takes, in bytes.
+    pub decoder_memory: u64,
+}
+
+/// What the payload of a frame is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// The target's config, byte for byte.
+    Config,
+    /// The target's manifest, byte for byte.
+    Manifest,
+    /// The target's tree as a difference from the base's.
+    Tree,
+    /// The contents that the base has not.
+    Contents,
+    /// Something that a later version added: 0, or from 5 on.
+    Unknown(u64),
+}
+
+/// A frame, as the header's table has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameInfo {
+    /// What it is a part of.
+    pub section: Section,
+    /// Whether one that does not know the section may leave it out.
+    pub skippable: bool,
+    /// How it is compressed.
+    pub compressor: Compressor,
+    /// Where it begins in the delta, in bytes.
+    pub offset: u64,
+    /// Its size in the delta, in bytes.
+    pub encoded_size: u64,
+    /// The size of its payload, in bytes.
+    pub decoded_size: u64,
+    /// The digest of its bytes in the delta.
+    pub digest: Digest,
+}
+
+/// What a header says beside its table of frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderFields {
+    /// The codecs that a device must have, ascending.
+    pub codecs: Vec<CodecInfo>,
+    /// The releases that the delta applies to; at least one.
+    pub bases: Vec<BaseInfo>,
+    /// The release that it leads to.
+    pub target: TargetInfo,
+    /// What a device wants to know.
+    pub facts: Facts,
+}
+
+/// The header of a delta, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    fields: HeaderFields,
+    frames: Vec<FrameInfo>,
+    digest: Digest,
+    bytes: Vec<u8>,
+}
+
+impl Header {
+    /// Reads a header from exactly its bytes: what [`bytes`](Self::bytes) gave.
+    ///
+    /// # Errors
+    /// [`FormatError::Corrupt`] or [`FormatError::Unsupported`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let cut = || FormatError::corrupt(0, "the header is cut off");
+        let (preamble, body) = bytes.split_at_checked(PREAMBLE_LEN).ok_or_else(cut)?;
+        let preamble = Preamble::parse(preamble.try_into().map_err(|_| cut())?)?;
+        if preamble.body_len != body.len() as u64 {
+            return Err(cut());
+        }
+        let mut hasher = Sha256::new();
+        hasher.update(&bytes[..DIGEST_AT]);
+        hasher.update(body);
+        if preamble.digest != Digest::from_bytes(hasher.finalize().into()) {
+            return Err(FormatError::corrupt(0, "the header does not have its digest"));
+        }
+        let (fields, frames) = Body::new(body).read()?;
+        Ok(Self { fields, frames, digest: preamble.digest, bytes: bytes.to_vec() })
+    }
+
+    /// The codecs that a device must have, ascending.
+    #[must_use]
+    pub fn codecs(&self) -> &[CodecInfo] {
+        &self.fields.codecs
+    }
+
+    /// The releases that the delta applies to; at least one.
+    #[must_use]
+    pub fn bases(&self) -> &[BaseInfo] {
+        &self.fields.bases
+    }
+
+    /// The release that it leads to.
+    #[must_use]
+    pub fn target(&self) -> &TargetInfo {
+        &self.fields.target
+    }
+
+    /// What a device wants to know.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.fields.facts
+    }
+
+    /// The frames, in their order.
+    #[must_use]
+    pub fn frames(&self) -> &[FrameInfo] {
+        &self.frames
+    }
+
+    /// What names this delta and, through the frames' digests, covers all of its bytes.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The header's bytes as they stand in the delta, to be kept and [parsed](Self::parse) again.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The size of the whole delta, in bytes.
+    #[must_use]
+    pub fn delta_size(&self) -> u64 {
+        self.frames.last().map_or(self.bytes.len() as u64, |last| last.offset + last.encoded_size)
+    }
+}
+
+impl Section {
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Config => 1,
+            Self::Manifest => 2,
+            Self::Tree => 3,
+            Self::Contents => 4,
+            Self::Unknown(number) => number,
+        }
+    }
+
+    fn from_number(number: u64) -> Self {
+        match number {
+            1 => Self::Config,
+            2 => Self::Manifest,
+            3 => Self::Tree,
+            4 => Self::Contents,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+/// The fixed part at the front of a delta.
+pub(crate) struct Preamble {
+    pub(crate) body_len: u64,
+    digest: Digest,
+}
+
+impl Preamble {
+    pub(crate) fn parse(bytes: &[u8; PREAMBLE_LEN]) -> Result<Self, FormatError> {
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        if bytes[..8] != MAGIC {
+            return Err(FormatError::corrupt(0, "it does not begin like a delta"));
+        }
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        if version != VERSION {
+            return Err(FormatError::Unsupported {
+                what: format!("it is of format version {version}, not {VERSION}"),
+            });
+        }
+        if bytes[10..12] != [0, 0] {
+            return Err(FormatError::corrupt(10, "reserved bytes are not zero"));
+        }
+        if word(SIGNATURES_AT) != 0 {
+            return Err(FormatError::corrupt(SIGNATURES_AT as u64, "version 0 has no room for signatures"));
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&bytes[DIGEST_AT..SIGNATURES_AT]);
+        Ok(Self { body_len: u64::from(word(12)), digest: Digest::from_bytes(digest) })
+    }
+}
+
+struct Body<'a> {
+    input: Input<&'a [u8]>,
+    len: u64,
+}
+
+impl<'a> Body<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { input: Input::new(bytes), len: bytes.len() as u64 }
+    }
+
+    fn read(mut self) -> Result<(HeaderFields, Vec<FrameInfo>), FormatError> {
+        let codecs = self.codecs()?;
+        let bases = self.bases()?;
+        let target = TargetInfo {
+            release: self.digest()?,
+            tree: self.digest()?,
+            config: self.optional_digest()?,
+            manifest: self.optional_digest()?,
+        };
+        let facts = Facts {
+            target_bytes: self.varint()?,
+            new_bytes: self.varint()?,
+            unchanged_bytes: self.varint()?,
+            entries: self.varint()?,
+            inodes: self.varint()?,
+            unchanged_inodes: self.varint()?,
+            pull_bytes: self.varint()?.checked_sub(1),
+            decoder_memory: self.varint()?,
+        };
+        let frames = self.frames()?;
+        self.check_sections(&target, &frames)?;
+        if !self.input.rest().is_empty() {
+            return Err(self.corrupt("bytes follow the table of frames"));
+        }
+        Ok((HeaderFields { codecs, bases, target, facts }, frames))
+    }
+
+    fn codecs(&mut self) -> Result<Vec<CodecInfo>, FormatError> {
+        let mut codecs: Vec<CodecInfo> = Vec::new();
+        for _ in 0..self.count(MAX_CODECS, "codecs")? {
+            let codec = CodecInfo { id: self.varint16()?, version: self.varint16()? };
+            if codecs.last().is_some_and(|last| last.id >= codec.id) {
+                return Err(self.corrupt("codecs out of order"));
+            }
+            codecs.push(codec);
+        }
+        Ok(codecs)
+    }
+
+    fn bases(&mut self) -> Result<Vec<BaseInfo>, FormatError> {
+        let mut bases: Vec<BaseInfo> = Vec::new();
+        for _ in 0..self.count(MAX_BASES, "bases")? {
+            let base = BaseInfo { release: self.digest()?, tree: self.digest()? };
+            if bases.iter().any(|known| known.release == base.release) {
+                return Err(self.corrupt("a base is named twice"));
+            }
+            bases.push(base);
+        }
+        if bases.is_empty() { Err(self.corrupt("it names no base")) } else { Ok(bases) }
+    }
+
+    fn frames(&mut self) -> Result<Vec<FrameInfo>, FormatError> {
+        // Each takes more than 32 bytes of the body, so the body's limit is theirs.
+        let count = self.count(self.len, "frames")?;
+        let mut offset = PREAMBLE_LEN as u64 + self.len;
+        let mut frames = Vec::new();
+        for _ in 0..count {
+            let section = Section::from_number(self.varint()?);
+            let flags = self.varint()?;
+            if flags > 1 {
+                return Err(self.corrupt("reserved flags are not zero"));
+            }
+            let (id, parameter) = (self.varint()?, self.varint()?);
+            let compressor = Compressor::from_numbers(id, parameter).map_err(|what| self.corrupt(&what))?;
+            let (encoded_size, decoded_size) = (self.varint()?, self.varint()?);
+            let stored = compressor == Compressor::Stored;
+            if encoded_size == 0 || encoded_size > decoded_size || stored != (encoded_size == decoded_size) {
+                return Err(self.corrupt("a frame that is empty, or larger compressed than stored"));
+            }
+            let skippable = flags == 1;
+            if !skippable && matches!(section, Section::Unknown(_)) {
+                let what = format!("it has a section of kind {} that must not be left out", section.number());
+                return Err(FormatError::Unsupported { what });
+            }
+            let digest = self.digest()?;
+            frames.push(FrameInfo {
+                section,
+                skippable,
+                compressor,
+                offset,
+                encoded_size,
+                decoded_size,
+                digest,
+            });
+            offset =
+                offset.checked_add(encoded_size).ok_or_else(|| self.corrupt("it is larger than any file"))?;
+        }
+        Ok(frames)
+    }
+
+    fn check_sections(&self, target: &TargetInfo, frames: &[FrameInfo]) -> Result<(), FormatError> {
+        let known =
+            || frames.iter().map(|frame| frame.section).filter(|kind| !matches!(kind, Section::Unknown(_)));
+        let has = |section| known().any(|kind| kind == section);
+        if !known().is_sorted() {
+            return Err(self.corrupt("sections out of order"));
+        }
+        if frames.iter().any(|frame| frame.skippable && !matches!(frame.section, Section::Unknown(_))) {
+            return Err(self.corrupt("a section that cannot be left out is marked as skippable"));
+        }
+        if has(Section::Config) && target.config.is_none()
+            || has(Section::Manifest) && target.manifest.is_none()
+        {
+            return Err(self.corrupt("a config or manifest that the target does not have"));
+        }
+        if has(Section::Tree) { Ok(()) } else { Err(self.corrupt("it has no tree section")) }
+    }
+
+    fn count(&mut self, limit: u64, what: &'static str) -> Result<u64, FormatError> {
+        let wanted = self.varint()?;
+        if wanted > limit { Err(FormatError::LimitExceeded { what, wanted, limit }) } else { Ok(wanted) }
+    }
+
+    fn varint(&mut self) -> Result<u64, FormatError> {
+        self.input.varint().map_err(wire)
+    }
+
+    fn varint16(&mut self) -> Result<u16, FormatError> {
+        u16::try_from(self.varint()?)
+            .map_err(|_| self.corrupt("a codec's number or version does not fit 16 bits"))
+    }
+
+    fn digest(&mut self) -> Result<Digest, FormatError> {
+        self.input.array().map(Digest::from_bytes).map_err(wire)
+    }
+
+    fn optional_digest(&mut self) -> Result<Option<Digest>, FormatError> {
+        match self.input.byte().map_err(wire)? {
+            0 => Ok(None),
+            1 => self.digest().map(Some),
+            _ => Err(self.corrupt("a digest is there or not, 1 or 0")),
+        }
+    }
+
+    fn corrupt(&self, what: &str) -> FormatError {
+        FormatError::corrupt(PREAMBLE_LEN as u64 + self.input.offset(), what)
+    }
+}
+
+fn wire(error: WireError) -> FormatError {
+    FormatError::corrupt(PREAMBLE_LEN as u64 + error.offset, error.fault.to_string())
+}
