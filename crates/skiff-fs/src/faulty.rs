@@ -133,3 +133,96 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         self.inner.copy_range(from, to, range.start..end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use skiff_tree::{Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, Mode, Tree, read_all};
+
+    use super::*;
+    use crate::*;
+
+    fn path(path: &str) -> EntryPath {
+        EntryPath::new(path).unwrap()
+    }
+
+    /// Makes one of everything, shares, swaps, syncs and removes.
+    fn everything(root: &Root) -> Result<(), FsError> {
+        let metadata = || Metadata { mode: Mode::from_st_mode(0o755), ..Metadata::default() };
+        let entries = vec![
+            Entry::inode(EntryPath::root(), metadata(), Kind::Directory),
+            Entry::inode(path("d"), metadata(), Kind::Directory),
+            Entry::inode(path("d/f"), metadata(), Kind::File(FileContent::of(b"content"))),
+            Entry::hard_link(path("d/h"), path("d/f")),
+            Entry::inode(path("p"), metadata(), Kind::Fifo),
+            Entry::inode(path("s"), metadata(), Kind::Symlink((*b"d").into())),
+        ];
+        let tree = Tree::new(entries).unwrap();
+        let mut contents = MemoryContents::default();
+        contents.insert(path("d/f"), *b"content");
+        let options = WriteOptions::default().with_ownership(Ownership::Record);
+        write_tree(root, &tree, &contents, &options)?;
+        root.share_file((root, &path("d/f")), &path("copy"), ShareMode::Copy)?;
+        root.share_file((root, &path("d/f")), &path("hard"), ShareMode::HardLink)?;
+        assert_eq!(read_all(&root.open_file(&path("copy"))?).unwrap(), b"content");
+        root.replace_symlink(&path("current"), b"d")?;
+        root.replace_file(&path("state"), b"{}")?;
+        root.sync_all(SyncStrategy::EachFile, &Control::default())?;
+        root.remove(&path("d"))?;
+        Ok(())
+    }
+
+    fn run(fault: Option<(usize, Fault)>) -> (tempfile::TempDir, Vec<&'static str>, Result<(), FsError>) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut disk = FaultyStorage::new(DiskStorage);
+        disk.fault = fault;
+        let disk = Arc::new(disk);
+        let options = RootOptions::default().with_storage(disk.clone());
+        let result = everything(&Root::open_with(directory.path(), options).unwrap());
+        (directory, disk.calls(), result)
+    }
+
+    #[test]
+    fn every_call_can_fail_and_none_goes_unheard() {
+        let (_keep, calls, result) = run(None);
+        result.unwrap();
+        for name in ["make_directory", "create_file", "write", "set_mode", "set_mtime", "hard_link", "rename"]
+        {
+            assert!(calls.contains(&name), "{name} was not called: {calls:?}");
+        }
+        for at in 0..calls.len() {
+            for fault in [Fault::BROKEN, Fault::NO_SPACE, Fault::Stop] {
+                let (_keep, after, result) = run(Some((at, fault)));
+                let error = result.expect_err("because a call failed");
+                assert_eq!(error.is_no_space(), fault == Fault::NO_SPACE, "{error}");
+                assert_eq!(after[..=at], calls[..=at]);
+            }
+            let (_keep, _, result) = run(Some((at, Fault::ShortWrite)));
+            result.unwrap_or_else(|error| panic!("a short {} at {at}: {error}", calls[at]));
+        }
+    }
+
+    /// After any last call, the name that is swapped leads to nothing, yet, or to what it should.
+    #[test]
+    fn a_swap_that_is_cut_leaves_the_old_or_the_new() {
+        for at in 0..16 {
+            let directory = tempfile::tempdir().unwrap();
+            let before = Root::open(directory.path()).unwrap();
+            before.replace_symlink(&path("current"), b"old").unwrap();
+            before.replace_file(&path("state"), b"old").unwrap();
+            let disk = Arc::new(FaultyStorage::new(DiskStorage).failing_at(at, Fault::Stop));
+            let options = RootOptions::default().with_storage(disk);
+            let root = Root::open_with(directory.path(), options).unwrap();
+            let done = root.replace_symlink(&path("current"), b"new").is_ok()
+                && root.replace_file(&path("state"), b"new").is_ok();
+            let current = before.read_link(&path("current")).unwrap();
+            let state = read_all(&before.open_file(&path("state")).unwrap()).unwrap();
+            for found in [current, state] {
+                assert!(found == b"new" || (found == b"old" && !done), "{at}: {found:?}");
+            }
+            before.replace_symlink(&path("current"), b"newer").unwrap();
+            assert_eq!(before.read_link(&path("current")).unwrap(), b"newer");
+        }
+    }
+}

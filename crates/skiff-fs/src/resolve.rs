@@ -33,8 +33,7 @@ impl Resolution {
         })
     }
 
-    /// Opens `path`, one or more components, beneath `base`. A symbolic link on the way or at the end is `ELOOP`
-    /// (at the end, `O_PATH` without `O_DIRECTORY` opens the link itself).
+    /// Opens `path`, one or more components, beneath `base`. A symbolic link on the way or at the end is `ELOOP`.
     pub(crate) fn open(self, base: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         match self {
             Self::Kernel => {
@@ -66,7 +65,8 @@ fn open_by_kernel(
     path: &[u8],
     (flags, resolve): (OFlags, ResolveFlags),
 ) -> Result<OwnedFd, Errno> {
-    openat2(base, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)
+    // Not O_NOFOLLOW: it would make a link at the end "not a directory"; without it NO_SYMLINKS says ELOOP.
+    openat2(base, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
 fn open_by_component(base: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
