@@ -203,6 +203,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sharing_falls_back_whatever_the_file_system_refuses() {
+        let refusals = [
+            (
+                ShareMode::HardLink,
+                "hard_link",
+                vec![Errno::MLINK, Errno::XDEV, Errno::OPNOTSUPP, Errno::PERM],
+            ),
+            (
+                ShareMode::Reflink,
+                "clone_file",
+                vec![Errno::OPNOTSUPP, Errno::NOTTY, Errno::XDEV, Errno::INVAL],
+            ),
+            (ShareMode::Copy, "copy_range", vec![Errno::XDEV, Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL]),
+        ];
+        for (mode, call, errnos) in refusals {
+            for errno in errnos {
+                let directory = tempfile::tempdir().unwrap();
+                let root = Root::open(directory.path()).unwrap();
+                root.create_file(&path("from")).unwrap().write_all_at(b"content", 0).unwrap();
+                // Everything before the call that is to fail is one call, if any: making the file.
+                let at = usize::from(call != "hard_link");
+                let fault = Fault::Error(errno.raw_os_error());
+                let disk = Arc::new(FaultyStorage::new(DiskStorage).failing_at(at, fault));
+                let options = RootOptions::default().with_storage(disk.clone());
+                let root = Root::open_with(directory.path(), options).unwrap();
+                let shared = root.share_file((&root, &path("from")), &path("to"), mode).unwrap();
+                assert_eq!(disk.calls()[at], call);
+                assert_eq!(shared, Shared::Copied(7), "{mode:?} {errno:?}");
+                assert_eq!(read_all(&root.open_file(&path("to")).unwrap()).unwrap(), b"content");
+            }
+        }
+    }
+
     /// After any last call, the name that is swapped leads to nothing, yet, or to what it should.
     #[test]
     fn a_swap_that_is_cut_leaves_the_old_or_the_new() {

@@ -37,6 +37,7 @@ mod lock;
 mod make;
 mod ownership;
 mod parallel;
+mod probe;
 mod read;
 mod remove;
 mod resolve;

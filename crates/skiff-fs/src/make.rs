@@ -11,6 +11,7 @@ use skiff_tree::{EntryPath, Inode, Kind, Metadata, Mtime};
 use crate::listing::{Status, XattrReader};
 use crate::root::Place;
 use crate::storage::{Rename, Special};
+use crate::verify::decimal;
 use crate::{FsError, Ownership, Root, WritableFile};
 
 impl Root {
@@ -168,7 +169,7 @@ impl Root {
         // A file system rounds or clamps what it cannot hold, and says nothing.
         let commonplace = mtime.nanoseconds() == 0 && (0..=i64::from(i32::MAX)).contains(&mtime.seconds());
         if !commonplace && Status::at(place.at()).map_err(self.failed(op, path))?.mtime != mtime {
-            let what = format!("its time, {}.{:09} s, is rounded", mtime.seconds(), mtime.nanoseconds());
+            let what = format!("its time, {} seconds after 1970, is rounded", decimal(mtime));
             return Err(self.unsupported(path, what));
         }
         Ok(())
@@ -204,6 +205,11 @@ impl Root {
             // ERANGE and E2BIG are for values too long for the file system; EPERM is for user.* on links and pipes.
             Some(Errno::OPNOTSUPP | Errno::RANGE | Errno::TOOBIG | Errno::PERM | Errno::INVAL) => {
                 self.unsupported(path, format!("extended attribute {}: {error}", name.escape_ascii()))
+            }
+            // Ext4 says "no space" of an inode whose attributes do not fit one block, however empty the disk.
+            Some(Errno::NOSPC) if self.free_space().is_ok_and(|space| space.bytes > 1 << 20) => {
+                let what = format!("extended attribute {} is one too many or too long", name.escape_ascii());
+                self.unsupported(path, what)
             }
             _ => self.failed("setting an extended attribute of", path)(error),
         }

@@ -317,9 +317,7 @@ impl fmt::Display for Wrong {
                 write!(f, "expected owner {}:{}, found {}:{}", expected.0, expected.1, found.0, found.1)
             }
             Self::Mtime { expected, found } => {
-                let (wanted, there) =
-                    ((expected.seconds(), expected.nanoseconds()), (found.seconds(), found.nanoseconds()));
-                write!(f, "expected time {}.{:09}, found {}.{:09}", wanted.0, wanted.1, there.0, there.1)
+                write!(f, "expected time {}, found {}", decimal(*expected), decimal(*found))
             }
             Self::Xattr { name } => write!(f, "extended attribute {} differs", name.escape_ascii()),
             Self::LinkTarget { expected, found } => {
@@ -337,6 +335,13 @@ impl fmt::Display for Wrong {
             }
         }
     }
+}
+
+/// Seconds since 1970 as one decimal number, which before then is negative as a whole.
+pub(crate) fn decimal(time: Mtime) -> String {
+    let nanoseconds = i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanoseconds());
+    let (sign, size) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
+    format!("{sign}{}.{:09}", size / 1_000_000_000, size % 1_000_000_000)
 }
 
 impl fmt::Debug for Reread<'_> {

@@ -37,18 +37,12 @@ fn is_refused<T>(result: Result<T, FsError>) {
 
 #[test]
 fn a_symbolic_link_in_the_way_is_refused_by_every_operation() {
-    let links: [&dyn Fn(&Path) -> Vec<u8>; 5] = [
-        &|outside| outside.as_os_str().as_encoded_bytes().to_vec(),
-        &|_| b"../outside".to_vec(),
-        &|_| b"./here".to_vec(),
-        &|_| b"chain".to_vec(),
-        &|_| b"nowhere".to_vec(),
-    ];
-    for link in links {
+    for link in ["absolute", "../outside", "./here", "chain", "nowhere"] {
         each_resolution(|root, outside| {
             root.make_directory(&path("here")).unwrap();
             root.symlink(&path("chain"), b"../outside").unwrap();
-            root.symlink(&path("link"), &link(outside)).unwrap();
+            let target = if link == "absolute" { outside.to_str().unwrap() } else { link };
+            root.symlink(&path("link"), target.as_bytes()).unwrap();
             root.create_file(&path("file")).unwrap();
             let (new, secret, file) = (path("link/new"), path("link/secret"), path("file"));
             is_refused(root.make_directory(&new));
@@ -145,7 +139,7 @@ fn someone_swapping_a_directory_for_a_link_wins_nothing() {
                 }
             });
             let mut made = 0;
-            for round in 0..20_000 {
+            for round in 0..4_000 {
                 let name = path(format!("d/{round}"));
                 // Every second time without the parent that is still open from before.
                 if round % 2 == 0 {
