@@ -1,1 +1,39 @@
 //! Two trees with their contents in, a delta out.
+//!
+//! Contents that the base has are taken from there, whatever their path; every other content is made from the file of
+//! the base it is most likely like, by whichever codec comes out smallest, on as many threads as wanted. The same inputs
+//! and options give the same bytes on any number of threads. Before a delta is handed out the real decoder has replayed
+//! it.
+//!
+//! ```
+//! use skiff_diff::{Options, Release, diff};
+//! # use skiff_tree::*;
+//! # let path = || EntryPath::new("motd").unwrap();
+//! # let tree = |text: &[u8]| Tree::from_unsorted(vec![
+//! #     Entry::inode(EntryPath::root(), Metadata::default(), Kind::Directory),
+//! #     Entry::inode(path(), Metadata::default(), Kind::File(FileContent::of(text)))]).unwrap();
+//! let texts = ["ahoy\n".repeat(999), "ahoy\n".repeat(999) + "land\n"];
+//! # let trees = texts.each_ref().map(|text| tree(text.as_bytes()));
+//! # let contents = texts.each_ref().map(|text| { let mut m = MemoryContents::default(); m.insert(path(), text.as_bytes()); m });
+//! let base = Release::new(&trees[0], &contents[0]);
+//! let target = Release::new(&trees[1], &contents[1]);
+//!
+//! let mut delta = Vec::new();
+//! let report = diff(&base, &target, &Options::default(), &mut delta)?;
+//! assert_eq!(report.delta_bytes, delta.len() as u64);
+//! assert!(delta.len() < 600);
+//! # Ok::<(), skiff_diff::DiffError>(())
+//! ```
+
+mod candidate;
+mod encoder;
+mod error;
+mod facts;
+mod pairing;
+mod plan;
+mod proof;
+mod report;
+
+pub use encoder::{Level, Options, Progress, Release, diff};
+pub use error::DiffError;
+pub use report::{CodecReport, Report};

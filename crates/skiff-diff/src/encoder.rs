@@ -1,0 +1,365 @@
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rayon::prelude::*;
+use skiff_format::{CompressedFrame, Compression, Encoder, Section};
+use skiff_replay::Base;
+use skiff_replay::record::{self, Record};
+use skiff_tree::section::{self, EncodedSection};
+use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
+
+use crate::candidate::{self, Job};
+use crate::facts::{Tally, header_fields};
+use crate::plan::{Planned, plan};
+use crate::proof::Proof;
+use crate::{DiffError, Report};
+
+/// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
+pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
+
+/// One side of a delta: an image's tree with its contents, and its config and manifest where it has them.
+#[derive(Clone, Copy)]
+pub struct Release<'a> {
+    /// The flattened tree.
+    pub tree: &'a Tree,
+    /// Where the contents of its files are read from.
+    pub contents: &'a dyn ContentSource,
+    /// The image's config, byte for byte.
+    pub config: Option<&'a [u8]>,
+    /// The image's manifest, byte for byte.
+    pub manifest: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for Release<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Release").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Release<'a> {
+    /// A release without config and manifest.
+    #[must_use]
+    pub fn new(tree: &'a Tree, contents: &'a dyn ContentSource) -> Self {
+        Self { tree, contents, config: None, manifest: None }
+    }
+
+    /// Its name. Takes as long as encoding and hashing the tree.
+    #[must_use]
+    pub fn id(&self) -> ReleaseId {
+        ReleaseId::new(self.tree.digest(), self.config.map(ConfigDigest::of))
+    }
+}
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Frames in zstd: made and applied fastest, about a seventh larger.
+    Fast,
+    /// Frames in xz.
+    #[default]
+    Default,
+    /// Frames in xz with the parameters that come out smallest for each: several times slower to make, not to apply.
+    Best,
+}
+
+impl Level {
+    /// What is tried for each frame.
+    fn compressions(self) -> &'static [Compression] {
+        /// Text and columns gain where positions predict nothing; tables of words where they predict literals.
+        const BEST: [Compression; 4] = [
+            Compression::XZ,
+            Compression::Xz { literal_context_bits: 3, literal_position_bits: 0, position_bits: 0 },
+            Compression::Xz { literal_context_bits: 0, literal_position_bits: 0, position_bits: 0 },
+            Compression::Xz { literal_context_bits: 0, literal_position_bits: 2, position_bits: 2 },
+        ];
+        match self {
+            Self::Fast => &[Compression::Zstd { level: 9 }],
+            Self::Default => &BEST[..1],
+            Self::Best => &BEST,
+        }
+    }
+}
+
+/// How far a delta is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of new contents that are encoded.
+    pub done: u64,
+    /// Bytes of new contents.
+    pub total: u64,
+}
+
+/// How to make a delta.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// How hard to try.
+    pub level: Level,
+    /// Threads; as many as the machine has cores unless set.
+    pub threads: Option<NonZeroUsize>,
+    /// About how many bytes of memory to use, 1 GiB unless set. Pairs that would take more are diffed one at a time, and
+    /// in windows.
+    pub memory: u64,
+    /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
+    pub pull_bytes: Option<u64>,
+    /// Where temporary files go; they have no name there and vanish with the process. The system's place unless set.
+    pub spool: Option<&'a PathBuf>,
+    /// Is told how far the delta is, from any thread.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+    /// Ends the work soon after it is set.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            level: Level::Default,
+            threads: None,
+            memory: 1 << 30,
+            pull_bytes: None,
+            spool: None,
+            progress: None,
+            cancel: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = f.debug_struct("Options");
+        options.field("level", &self.level).field("threads", &self.threads).field("memory", &self.memory);
+        options.field("pull_bytes", &self.pull_bytes).finish_non_exhaustive()
+    }
+}
+
+/// Makes the delta that leads from `base` to `target`, and proves it before a byte of it is written to `out`.
+///
+/// # Errors
+/// Any of [`DiffError`].
+pub fn diff(
+    base: &Release<'_>,
+    target: &Release<'_>,
+    options: &Options<'_>,
+    mut out: impl Write,
+) -> Result<Report, DiffError> {
+    let threads = options.threads.map_or(0, NonZeroUsize::get);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| DiffError::Threads(error.to_string()))?;
+    let work = Work { base, target, options, done: AtomicU64::new(0) };
+    let (mut delta, report) = pool.install(|| work.run())?;
+    prove(base, target, &mut delta)?;
+    delta
+        .rewind()
+        .and_then(|()| io::copy(&mut delta, &mut out))
+        .and_then(|_| out.flush())
+        .map_err(|source| DiffError::Io { op: "writing the delta", source })?;
+    Ok(report)
+}
+
+/// Replays what was written, with the decoder that devices use, and leaves the file at its end.
+fn prove(base: &Release<'_>, target: &Release<'_>, delta: &mut File) -> Result<(), DiffError> {
+    delta.rewind().map_err(|source| DiffError::Io { op: "reading the delta again", source })?;
+    let mut proof = Proof::new(target.contents);
+    let base = Base { release: base.id(), tree: base.tree, contents: base.contents };
+    let replayed =
+        skiff_replay::replay(io::BufReader::new(delta), base, &mut proof, skiff_replay::Limits::default())
+            .map_err(|error| DiffError::Proof(Box::new(error)))?;
+    debug_assert_eq!(
+        replayed.release,
+        target.id(),
+        "because the header names the target and the replay proves it"
+    );
+    Ok(())
+}
+
+struct Work<'a> {
+    base: &'a Release<'a>,
+    target: &'a Release<'a>,
+    options: &'a Options<'a>,
+    done: AtomicU64,
+}
+
+impl Work<'_> {
+    fn run(&self) -> Result<(File, Report), DiffError> {
+        let told = section::encode(self.base.tree, self.target.tree);
+        let planned = plan(self.base, self.target, &told, self.options.memory)?;
+        let total = told.new_contents.iter().map(|new| new.size).sum();
+        let mut encoder = Encoder::new(self.spool("a temporary file for frames")?);
+        let mut tally = Tally::default();
+        self.prelude(&told, &mut encoder, &mut tally)?;
+
+        let mut frames = FrameBuilder::default();
+        let mut full: Vec<Vec<u8>> = Vec::new();
+        for wave in waves(&planned, self.options.memory) {
+            let (compressed, records) = rayon::join(
+                || self.compress_all(std::mem::take(&mut full)),
+                || wave.par_iter().with_max_len(1).map(|planned| self.records(planned, total)).collect(),
+            );
+            add_all(&mut encoder, &mut tally, compressed)?;
+            let records: Result<Vec<Vec<Record>>, DiffError> = records;
+            for records in records? {
+                for record in records {
+                    tally.count(&record)?;
+                    full.extend(frames.push(record));
+                }
+            }
+        }
+        full.extend(frames.flush());
+        add_all(&mut encoder, &mut tally, self.compress_all(full))?;
+
+        let mut delta = self.spool("a temporary file for the delta")?;
+        let fields = header_fields(self.base, self.target, &told, &tally, self.options.pull_bytes);
+        let summary = encoder.finish(&fields, &mut delta)?;
+        Ok((delta, tally.report(&fields, &summary, &told)))
+    }
+
+    fn spool(&self, op: &'static str) -> Result<File, DiffError> {
+        let file = match self.options.spool {
+            Some(directory) => tempfile::tempfile_in(directory),
+            None => tempfile::tempfile(),
+        };
+        file.map_err(|source| DiffError::Io { op, source })
+    }
+
+    /// Everything that stands before the contents.
+    fn prelude(
+        &self,
+        told: &EncodedSection,
+        encoder: &mut Encoder<File>,
+        tally: &mut Tally,
+    ) -> Result<(), DiffError> {
+        let sections = [
+            (Section::Config, self.target.config),
+            (Section::Manifest, self.target.manifest),
+            (Section::Tree, Some(&told.bytes[..])),
+        ];
+        for (section, payload) in sections {
+            for part in payload.unwrap_or_default().chunks(FRAME_BYTES) {
+                add_all(encoder, tally, vec![self.compress(section, part)])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<CompressedFrame, DiffError>> {
+        payloads
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|payload| self.compress(Section::Contents, &payload))
+            .collect()
+    }
+
+    fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
+        self.check_cancelled()?;
+        let candidates = self.options.level.compressions();
+        let mut best: Option<CompressedFrame> = None;
+        for compression in candidates {
+            let frame = skiff_format::compress(section, payload, compression)?;
+            if best.as_ref().is_none_or(|best| frame.encoded_size() < best.encoded_size()) {
+                best = Some(frame);
+            }
+        }
+        Ok(best.expect("because every level has a compression"))
+    }
+
+    fn records(&self, planned: &Planned<'_>, total: u64) -> Result<Vec<Record>, DiffError> {
+        self.check_cancelled()?;
+        let target = self.target;
+        let new = load(target.contents, planned.path, planned.digest, "target")?;
+        let base = match planned.base {
+            None => None,
+            Some((index, path, digest)) => Some((index, load(self.base.contents, path, digest, "base")?)),
+        };
+        let size = new.len() as u64;
+        let records = candidate::records(&Job { number: planned.number, new, base });
+        let done = self.done.fetch_add(size, Ordering::Relaxed) + size;
+        if let Some(progress) = self.options.progress {
+            progress(Progress { done, total });
+        }
+        Ok(records)
+    }
+
+    fn check_cancelled(&self) -> Result<(), DiffError> {
+        match self.options.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(DiffError::Cancelled),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn add_all(
+    encoder: &mut Encoder<File>,
+    tally: &mut Tally,
+    frames: Vec<Result<CompressedFrame, DiffError>>,
+) -> Result<(), DiffError> {
+    for frame in frames {
+        let frame = frame?;
+        tally.count_frame(&frame);
+        encoder.add(frame)?;
+    }
+    Ok(())
+}
+
+/// Cuts the plan where the memory its pairs take together would pass the budget: within a wave they may all be in memory
+/// at once. A pair that passes it alone has a wave for itself.
+fn waves<'p, 'a>(planned: &'p [Planned<'a>], budget: u64) -> Vec<&'p [Planned<'a>]> {
+    let mut waves = Vec::new();
+    let (mut start, mut held) = (0, 0);
+    for (index, pair) in planned.iter().enumerate() {
+        if index > start && pair.memory.saturating_add(held) > budget {
+            waves.push(&planned[start..index]);
+            (start, held) = (index, 0);
+        }
+        held = pair.memory.saturating_add(held);
+    }
+    waves.push(&planned[start..]);
+    waves
+}
+
+/// Reads a content and checks that it is the one the tree names.
+fn load(
+    contents: &dyn ContentSource,
+    path: &skiff_tree::EntryPath,
+    digest: ContentDigest,
+    side: &'static str,
+) -> Result<Vec<u8>, DiffError> {
+    let failed = |source| DiffError::Read { side, path: path.clone(), source };
+    let content = contents.open(path).map_err(failed)?;
+    let bytes = skiff_tree::read_all(&content).map_err(failed)?;
+    if ContentDigest::of(&bytes) == digest {
+        Ok(bytes)
+    } else {
+        Err(DiffError::Changed { side, path: path.clone() })
+    }
+}
+
+/// Fills frames with records, in order.
+#[derive(Default)]
+struct FrameBuilder {
+    records: Vec<Record>,
+    bytes: usize,
+}
+
+/// The most bytes a record takes beside its payload.
+pub(crate) const RECORD_OVERHEAD: usize = 96;
+
+impl FrameBuilder {
+    /// Takes a record; gives back a frame's payload where the record began a new frame.
+    fn push(&mut self, record: Record) -> Option<Vec<u8>> {
+        let size = record.payload.len() + RECORD_OVERHEAD;
+        let full = if self.bytes + size > FRAME_BYTES { self.flush() } else { None };
+        self.bytes += size;
+        self.records.push(record);
+        full
+    }
+
+    /// Ends the frame under way.
+    fn flush(&mut self) -> Option<Vec<u8>> {
+        let records = std::mem::take(&mut self.records);
+        self.bytes = 0;
+        (!records.is_empty()).then(|| record::encode(&records))
+    }
+}

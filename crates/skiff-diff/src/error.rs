@@ -1,0 +1,52 @@
+use std::io;
+
+use skiff_format::FormatError;
+use skiff_replay::ReplayError;
+use skiff_tree::EntryPath;
+
+/// Why there is no delta.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiffError {
+    /// A file of one side cannot be read.
+    #[error("reading {path} of the {side}: {source}")]
+    Read {
+        /// `base` or `target`.
+        side: &'static str,
+        /// The file.
+        path: EntryPath,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of one side is not what its tree says: it changed in the meantime.
+    #[error("{path} of the {side} changed while it was read; make the delta again from an image at rest")]
+    Changed {
+        /// `base` or `target`.
+        side: &'static str,
+        /// The file.
+        path: EntryPath,
+    },
+    /// The container cannot be written.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// A codec's own encoder wrote what its decoder refuses: a defect.
+    #[error("a codec did not prove itself: {0}; nothing was written, please report this with both images")]
+    Codec(#[from] skiff_patch::PatchError),
+    /// A temporary file or the output cannot be written.
+    #[error("{op}: {source}")]
+    Io {
+        /// What was being done.
+        op: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// The threads cannot be started.
+    #[error("starting the encoder's threads: {0}")]
+    Threads(String),
+    /// What was written did not replay to the target. Nothing was handed out; it is a defect of this crate.
+    #[error("the delta did not prove itself: {0}; nothing was written, please report this with both images")]
+    Proof(#[source] Box<ReplayError<io::Error>>),
+}

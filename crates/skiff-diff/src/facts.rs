@@ -1,0 +1,115 @@
+//! What the header tells a device before it reads on, and what the encoder's user is told.
+
+use std::collections::{BTreeMap, HashSet};
+
+use skiff_format::{BaseInfo, CodecInfo, CompressedFrame, Digest, Facts, HeaderFields, Summary, TargetInfo};
+use skiff_patch::{Codec, Job};
+use skiff_replay::record::Record;
+use skiff_tree::section::EncodedSection;
+use skiff_tree::{ConfigDigest, ManifestDigest, Tree};
+
+use crate::report::CodecReport;
+use crate::{DiffError, Release, Report};
+
+/// What a replay holds for an entry of either tree, in bytes: measured, rounded up.
+const ENTRY_MEMORY: u64 = 320;
+/// What a replay holds whatever the delta: buffers, and base files that are small enough to be held.
+const FIXED_MEMORY: u64 = 6 << 20;
+
+/// Counts what goes into a delta.
+#[derive(Default)]
+pub(crate) struct Tally {
+    codecs: BTreeMap<u16, CodecReport>,
+    codec_memory: u64,
+    frame_memory: u64,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, record: &Record) -> Result<(), DiffError> {
+        let used = Codec::ALL.iter().copied().find(|codec| codec.id() == record.codec);
+        let codec = used.expect("because the encoder uses codecs that are known");
+        let report = self.codecs.entry(record.codec).or_insert(CodecReport {
+            codec,
+            records: 0,
+            output_bytes: 0,
+            payload_bytes: 0,
+        });
+        report.records += 1;
+        report.output_bytes += record.output_len;
+        report.payload_bytes += record.payload.len() as u64;
+        let memory = skiff_patch::decoder_memory(&Job::new(codec, &record.payload, record.output_len))?;
+        self.codec_memory = self.codec_memory.max(memory);
+        Ok(())
+    }
+
+    pub(crate) fn count_frame(&mut self, frame: &CompressedFrame) {
+        self.frame_memory = self.frame_memory.max(frame.decoder_memory());
+    }
+
+    pub(crate) fn report(self, fields: &HeaderFields, summary: &Summary, told: &EncodedSection) -> Report {
+        Report {
+            base: skiff_tree::ReleaseId::from_bytes(*fields.bases[0].release.as_bytes()),
+            target: skiff_tree::ReleaseId::from_bytes(*fields.target.release.as_bytes()),
+            delta_bytes: summary.delta_size,
+            pull_bytes: fields.facts.pull_bytes,
+            frames: summary.frames,
+            target_bytes: fields.facts.target_bytes,
+            new_bytes: fields.facts.new_bytes,
+            new_contents: told.new_contents.len(),
+            unchanged_bytes: fields.facts.unchanged_bytes,
+            tree_section_bytes: told.bytes.len() as u64,
+            decoder_memory: fields.facts.decoder_memory,
+            codecs: self.codecs.into_values().collect(),
+        }
+    }
+}
+
+/// All of the header but the frames.
+pub(crate) fn header_fields(
+    base: &Release<'_>,
+    target: &Release<'_>,
+    told: &EncodedSection,
+    tally: &Tally,
+    pull_bytes: Option<u64>,
+) -> HeaderFields {
+    let codecs =
+        tally.codecs.values().map(|used| CodecInfo { id: used.codec.id(), version: used.codec.version() });
+    let digest = |bytes: &[u8; 32]| Digest::from_bytes(*bytes);
+    let totals = target.tree.totals();
+    let new_bytes: u64 = told.new_contents.iter().map(|new| new.size).sum();
+    let target_bytes = target.tree.distinct_content_bytes();
+    let entries = base.tree.entries().len() as u64 + totals.entries;
+    HeaderFields {
+        codecs: codecs.collect(),
+        bases: vec![BaseInfo {
+            release: digest(base.id().as_bytes()),
+            tree: digest(base.tree.digest().as_bytes()),
+        }],
+        target: TargetInfo {
+            release: digest(target.id().as_bytes()),
+            tree: digest(target.tree.digest().as_bytes()),
+            config: target.config.map(|bytes| digest(ConfigDigest::of(bytes).as_bytes())),
+            manifest: target.manifest.map(|bytes| digest(ManifestDigest::of(bytes).as_bytes())),
+        },
+        facts: Facts {
+            target_bytes,
+            new_bytes,
+            unchanged_bytes: target_bytes - new_bytes,
+            entries: totals.entries,
+            inodes: totals.inodes,
+            unchanged_inodes: unchanged_inodes(base.tree, target.tree),
+            pull_bytes,
+            decoder_memory: tally.codec_memory
+                + tally.frame_memory
+                + entries * ENTRY_MEMORY
+                + told.bytes.len() as u64
+                + FIXED_MEMORY,
+        },
+    }
+}
+
+/// Files of the target whose content the base has.
+fn unchanged_inodes(base: &Tree, target: &Tree) -> u64 {
+    let known: HashSet<_> = base.files().map(|(_, _, content)| content.digest).collect();
+    target.files().filter(|(_, _, content)| known.contains(&content.digest)).count() as u64
+}

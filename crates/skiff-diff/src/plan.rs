@@ -1,0 +1,95 @@
+//! In which order the new contents are encoded, and from what.
+
+use skiff_patch::bsdiff;
+use skiff_tree::section::EncodedSection;
+use skiff_tree::{ContentDigest, EntryPath, ReadAt as _};
+
+use crate::pairing::Pairing;
+use crate::{DiffError, Release};
+
+/// A new content and the file of the base it is to be made from.
+pub(crate) struct Planned<'a> {
+    /// The content's number.
+    pub(crate) number: u32,
+    /// The first file of the target that has it.
+    pub(crate) path: &'a EntryPath,
+    pub(crate) digest: ContentDigest,
+    /// The base's entry: its place, path and digest.
+    pub(crate) base: Option<(u32, &'a EntryPath, ContentDigest)>,
+    /// What encoding it takes, in bytes.
+    pub(crate) memory: u64,
+}
+
+/// Plans all contents that have bytes. Like stands beside like, because that is what a compressor needs: first by what
+/// the file is, then by its extension, then by its path.
+pub(crate) fn plan<'a>(
+    base: &Release<'a>,
+    target: &Release<'a>,
+    told: &EncodedSection,
+    budget: u64,
+) -> Result<Vec<Planned<'a>>, DiffError> {
+    let pairing = Pairing::new(base.tree);
+    let mut planned = Vec::new();
+    for (number, new) in told.new_contents.iter().enumerate().filter(|(_, new)| new.size > 0) {
+        let entry = &target.tree.entries()[new.entry as usize];
+        let digest = entry.as_file().map(|file| file.digest).expect("because only files have contents");
+        let base = pairing.base_for(&entry.path, new.size).and_then(|index| {
+            let entry = &base.tree.entries()[index as usize];
+            entry.as_file().map(|file| (index, entry, *file))
+        });
+        let base_bytes = base.map_or(0, |(_, _, file)| file.size);
+        let memory = bsdiff::encode_memory(base_bytes, new.size, &bsdiff::Options::default())
+            .saturating_add(base_bytes)
+            .saturating_add(new.size.saturating_mul(3));
+        // Beyond the budget only the window of the matcher could be held, and not both files.
+        let base = base.filter(|_| base_bytes.saturating_add(new.size.saturating_mul(3)) <= budget);
+        planned.push((
+            kind(target, &entry.path)?,
+            Planned {
+                number: u32::try_from(number).expect("because the section numbers contents in 32 bits"),
+                path: &entry.path,
+                digest,
+                base: base.map(|(index, entry, file)| (index, &entry.path, file.digest)),
+                memory,
+            },
+        ));
+    }
+    planned.sort_by(|(kind_a, a), (kind_b, b)| {
+        (kind_a, extension(a.path), a.path).cmp(&(kind_b, extension(b.path), b.path))
+    });
+    Ok(planned.into_iter().map(|(_, planned)| planned).collect())
+}
+
+/// What a file is, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Executable,
+    Binary,
+    Gzip,
+    Text,
+}
+
+fn kind(target: &Release<'_>, path: &EntryPath) -> Result<Kind, DiffError> {
+    let failed = |source| DiffError::Read { side: "target", path: path.clone(), source };
+    let content = target.contents.open(path).map_err(failed)?;
+    let mut head = [0; 512];
+    let mut length = 0;
+    while length < head.len() {
+        match content.read_at(&mut head[length..], length as u64).map_err(failed)? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    let head = &head[..length];
+    Ok(match head {
+        [0x7f, b'E', b'L', b'F', ..] => Kind::Executable,
+        [0x1f, 0x8b, ..] => Kind::Gzip,
+        _ if head.contains(&0) => Kind::Binary,
+        _ => Kind::Text,
+    })
+}
+
+fn extension(path: &EntryPath) -> &[u8] {
+    let name = path.name().unwrap_or_default();
+    name.iter().rposition(|&byte| byte == b'.').map_or(&[][..], |dot| &name[dot..])
+}

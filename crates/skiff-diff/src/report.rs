@@ -1,0 +1,53 @@
+use skiff_patch::Codec;
+use skiff_tree::ReleaseId;
+
+/// What a delta holds, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The release the delta applies to.
+    pub base: ReleaseId,
+    /// The release it leads to.
+    pub target: ReleaseId,
+    /// The delta's size, in bytes.
+    pub delta_bytes: u64,
+    /// What a full pull would take, in bytes, where the caller told.
+    pub pull_bytes: Option<u64>,
+    /// Frames in the delta.
+    pub frames: usize,
+    /// Bytes of the target's distinct contents.
+    pub target_bytes: u64,
+    /// Bytes of contents that the base has not: what the device writes.
+    pub new_bytes: u64,
+    /// How many contents that is.
+    pub new_contents: usize,
+    /// Bytes of contents that the base has.
+    pub unchanged_bytes: u64,
+    /// Bytes of the tree section before compression.
+    pub tree_section_bytes: u64,
+    /// The most memory a device needs to decode, in bytes.
+    pub decoder_memory: u64,
+    /// By codec, in the order of their numbers; those that were used.
+    pub codecs: Vec<CodecReport>,
+}
+
+impl Report {
+    /// Whether the delta is smaller than a full pull; none where the size of that is not known.
+    #[must_use]
+    pub fn is_smaller_than_pull(&self) -> Option<bool> {
+        self.pull_bytes.map(|pull| self.delta_bytes < pull)
+    }
+}
+
+/// What one codec made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodecReport {
+    /// The codec.
+    pub codec: Codec,
+    /// Records that use it.
+    pub records: usize,
+    /// Bytes that come out of it.
+    pub output_bytes: u64,
+    /// Bytes of its payloads before compression.
+    pub payload_bytes: u64,
+}

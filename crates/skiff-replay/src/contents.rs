@@ -1,0 +1,241 @@
+//! From records to contents: the state between the first frame of contents and the end.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use sha2::{Digest as _, Sha256};
+use skiff_patch::{Job, Source};
+use skiff_tree::{ContentDigest, NewContent, ReadAt};
+
+use crate::base::{Base, hash_into, open_base};
+use crate::codecs::Codecs;
+use crate::record::{Origin, Record};
+use crate::replay::Limits;
+use crate::source::VirtualSource;
+use crate::{Checkpoint, Prelude, ReplayError, Sink};
+
+/// What a replay knows while it is among the contents.
+pub(crate) struct Contents {
+    pub(crate) prelude: Prelude,
+    pub(crate) codecs: Codecs,
+    pub(crate) digests: Vec<Option<ContentDigest>>,
+    pub(crate) open: Option<OpenContent>,
+}
+
+pub(crate) struct OpenContent {
+    number: u32,
+    written: u64,
+    hasher: Sha256,
+}
+
+/// What the records of one frame are made with.
+pub(crate) struct Frame<'f, 'a> {
+    pub(crate) base: &'f Base<'a>,
+    pub(crate) limits: &'f Limits,
+    pub(crate) codecs: &'f Codecs,
+    pub(crate) offset: u64,
+}
+
+impl Frame<'_, '_> {
+    pub(crate) fn corrupt<E: std::error::Error>(&self, what: impl Into<String>) -> ReplayError<E> {
+        ReplayError::Corrupt { offset: self.offset, what: what.into() }
+    }
+}
+
+impl Contents {
+    fn size<E: std::error::Error>(&self, frame: &Frame<'_, '_>, number: u32) -> Result<u64, ReplayError<E>> {
+        let new =
+            usize::try_from(number).ok().and_then(|index| self.prelude.skeleton.new_contents().get(index));
+        new.map(|new| new.size).ok_or_else(|| frame.corrupt(format!("there is no content {number}")))
+    }
+
+    pub(crate) fn record<S: Sink>(
+        &mut self,
+        frame: &Frame<'_, '_>,
+        checked: &mut HashSet<u32>,
+        record: &Record<&[u8]>,
+        sink: &mut S,
+    ) -> Result<(), ReplayError<S::Error>> {
+        let number = record.content;
+        let size = self.size(frame, number)?;
+        let mut open = self.take_open(frame, number)?;
+        if record.output_len > size - open.written {
+            return Err(frame.corrupt(format!("content {number} becomes longer than its {size} bytes")));
+        }
+        let codec = frame.codecs.find(record.codec);
+        let codec =
+            codec.ok_or_else(|| frame.corrupt(format!("the header does not name codec {}", record.codec)))?;
+        let source = self.source(frame, checked, record, sink)?;
+        let source_len = source.size();
+        let mut source = Source::new(source, source_len);
+        let mut output = SinkWriter { sink, number, hasher: &mut open.hasher, failed: None };
+        let job = Job::new(codec, record.payload, record.output_len);
+        let decoded = skiff_patch::decode(&job, &mut source, &mut output, &frame.limits.patch);
+        if let Some(error) = output.failed {
+            return Err(ReplayError::Sink(error));
+        }
+        decoded.map_err(|source| ReplayError::Patch { offset: frame.offset, number, source })?;
+        open.written += record.output_len;
+        if open.written == size {
+            self.close(number, open.hasher, sink)?;
+        } else {
+            self.open = Some(open);
+        }
+        Ok(())
+    }
+
+    /// The content under way, which a record has to go on with, or a new one.
+    fn take_open<E: std::error::Error>(
+        &mut self,
+        frame: &Frame<'_, '_>,
+        number: u32,
+    ) -> Result<OpenContent, ReplayError<E>> {
+        match self.open.take() {
+            Some(open) if open.number == number => Ok(open),
+            Some(open) => {
+                Err(frame.corrupt(format!("content {number} begins before content {} ends", open.number)))
+            }
+            None if self.digests[number as usize].is_some() => {
+                Err(frame.corrupt(format!("content {number} was whole already")))
+            }
+            None => Ok(OpenContent { number, written: 0, hasher: Sha256::new() }),
+        }
+    }
+
+    fn close<S: Sink>(
+        &mut self,
+        number: u32,
+        hasher: Sha256,
+        sink: &mut S,
+    ) -> Result<(), ReplayError<S::Error>> {
+        let digest = ContentDigest::from_bytes(hasher.finalize().into());
+        self.digests[number as usize] = Some(digest);
+        sink.finish(number, digest).map_err(ReplayError::Sink)
+    }
+
+    /// Contents of no bytes have no records.
+    pub(crate) fn finish_empty<S: Sink>(&mut self, sink: &mut S) -> Result<(), ReplayError<S::Error>> {
+        for number in 0..self.digests.len() {
+            if self.prelude.skeleton.new_contents()[number].size == 0 {
+                let number = u32::try_from(number).expect("because the section numbers contents in 32 bits");
+                self.close(number, Sha256::new(), sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn source<'s, S: Sink>(
+        &self,
+        frame: &Frame<'s, '_>,
+        checked: &mut HashSet<u32>,
+        record: &Record<&[u8]>,
+        sink: &S,
+    ) -> Result<VirtualSource<'s>, ReplayError<S::Error>>
+    where
+        S::Content: 's,
+    {
+        let mut source = VirtualSource::new();
+        let mut held = 0;
+        for part in &record.source {
+            let content: Box<dyn ReadAt + 's> = match part.origin {
+                Origin::Base(index) => open_base(frame, checked, index, &mut held)?,
+                Origin::Target(number) => {
+                    self.size(frame, number)?;
+                    if self.digests[number as usize].is_none() {
+                        return Err(frame.corrupt(format!("content {number} is read before it is whole")));
+                    }
+                    Box::new(sink.open(number).map_err(ReplayError::Sink)?)
+                }
+            };
+            source
+                .push(content, part.range)
+                .ok_or_else(|| frame.corrupt("a source range outside its content"))?;
+        }
+        Ok(source)
+    }
+
+    pub(crate) fn checkpoint(&self, index: usize) -> Checkpoint {
+        Checkpoint {
+            delta: *self.prelude.header.digest().as_bytes(),
+            next_frame: u32::try_from(index + 1).unwrap_or(u32::MAX),
+            open: self.open.as_ref().map(|open| (open.number, open.written)),
+            finished: self.digests.iter().map(Option::is_some).collect(),
+        }
+    }
+
+    /// Hashes what the sink has, so that the state is that of the checkpoint again.
+    pub(crate) fn restore<S: Sink>(
+        &mut self,
+        checkpoint: &Checkpoint,
+        sink: &S,
+    ) -> Result<(), ReplayError<S::Error>> {
+        if checkpoint.finished.len() != self.digests.len() {
+            return Err(ReplayError::Checkpoint { what: "it has another number of contents" });
+        }
+        for (number, new) in self.prelude.skeleton.new_contents().to_vec().into_iter().enumerate() {
+            let number32 = u32::try_from(number).expect("because the section numbers contents in 32 bits");
+            if checkpoint.finished[number] {
+                let hasher = rehash(sink, number32, new, new.size)?;
+                self.digests[number] = Some(ContentDigest::from_bytes(hasher.finalize().into()));
+            } else if let Some((open, written)) = checkpoint.open
+                && open == number32
+            {
+                let hasher = rehash(sink, number32, new, written)?;
+                self.open = Some(OpenContent { number: number32, written, hasher });
+            }
+        }
+        if checkpoint.open.is_some() != self.open.is_some() {
+            return Err(ReplayError::Checkpoint { what: "it has a content that the delta has not" });
+        }
+        Ok(())
+    }
+}
+
+fn rehash<S: Sink>(
+    sink: &S,
+    number: u32,
+    new: NewContent,
+    length: u64,
+) -> Result<Sha256, ReplayError<S::Error>> {
+    let missing = ReplayError::Checkpoint { what: "what was written before it is gone" };
+    if length > new.size {
+        return Err(ReplayError::Checkpoint { what: "it has more of a content than there is" });
+    }
+    let mut hasher = Sha256::new();
+    if length == 0 {
+        return Ok(hasher);
+    }
+    let content = sink.open(number).map_err(ReplayError::Sink)?;
+    match hash_into(&content, length, &mut hasher) {
+        Ok(()) => Ok(hasher),
+        Err(_) => Err(missing),
+    }
+}
+
+/// Hands what a codec writes to the sink and to the hasher.
+struct SinkWriter<'s, S: Sink> {
+    sink: &'s mut S,
+    number: u32,
+    hasher: &'s mut Sha256,
+    /// The sink's error, which would lose its type on its way through the codec.
+    failed: Option<S::Error>,
+}
+
+impl<S: Sink> Write for SinkWriter<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.sink.write(self.number, bytes) {
+            Ok(()) => {
+                self.hasher.update(bytes);
+                Ok(bytes.len())
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                Err(io::Error::other("the sink failed"))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+use std::collections::HashSet;
+use std::io::Read;
+
+use skiff_format::{Event, Header, Reader, Section};
+use skiff_tree::{ConfigDigest, ContentDigest, ReleaseId, Skeleton, Tree, TreeDigest};
+
+use crate::base::Base;
+use crate::codecs::Codecs;
+use crate::contents::{Contents, Frame};
+use crate::record;
+use crate::{Checkpoint, Prelude, ReplayError, Sink};
+
+/// What a delta may cost. Each limit stops a delta that asks for more before it gets it.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Of the container: sizes of header, frames and dictionaries.
+    pub format: skiff_format::Limits,
+    /// Of the codecs: sizes of controls and of what they hold in memory.
+    pub patch: skiff_patch::Limits,
+    /// Of the trees: entries and bytes.
+    pub tree: skiff_tree::Limits,
+    /// Of the sections before the contents, in bytes each.
+    pub sections: SectionLimit,
+}
+
+/// How long a config, a manifest or a tree section may be: 64 MiB unless set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SectionLimit(pub u64);
+
+impl Default for SectionLimit {
+    fn default() -> Self {
+        Self(64 << 20)
+    }
+}
+
+/// What came out of a delta.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// The release that the result is: equal to what the delta's header names, and computed from what was written.
+    pub release: ReleaseId,
+    /// The digest of its tree.
+    pub tree_digest: TreeDigest,
+    /// Its tree.
+    pub tree: Tree,
+    /// Its config.
+    pub config: Option<Vec<u8>>,
+    /// Its manifest.
+    pub manifest: Option<Vec<u8>>,
+}
+
+/// Reads a delta to its end and replays it.
+///
+/// # Errors
+/// Any of [`ReplayError`]; what the sink got by then is of no use.
+pub fn replay<S: Sink>(
+    delta: impl Read,
+    base: Base<'_>,
+    sink: &mut S,
+    limits: Limits,
+) -> Result<Replayed, ReplayError<S::Error>> {
+    let mut reader = Reader::new(delta, limits.format);
+    let mut replay = Replay::new(base, limits);
+    while let Some(event) = reader.next_event()? {
+        replay.event(event, sink)?;
+    }
+    replay.finish(sink)
+}
+
+/// A replay that is fed the events of a [`skiff_format::Decoder`] or [`Reader`], and does no I/O but through the sink
+/// and the base's contents.
+pub struct Replay<'a> {
+    base: Base<'a>,
+    limits: Limits,
+    state: State,
+    /// The base files whose content was checked.
+    checked: HashSet<u32>,
+}
+
+enum State {
+    /// Waiting for the header.
+    Fresh,
+    /// Collecting what stands before the contents.
+    Prelude(Box<Pending>),
+    /// Among the contents.
+    Contents(Box<Contents>),
+}
+
+struct Pending {
+    header: Header,
+    codecs: Codecs,
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+    tree_section: Vec<u8>,
+}
+
+impl<'a> Replay<'a> {
+    /// A replay from the start of a delta.
+    #[must_use]
+    pub fn new(base: Base<'a>, limits: Limits) -> Self {
+        Self { base, limits, state: State::Fresh, checked: HashSet::new() }
+    }
+
+    /// A replay that goes on from a checkpoint: feed it the events from frame
+    /// [`next_frame`](Checkpoint::next_frame) on. What the sink has of the contents is read and hashed again.
+    ///
+    /// # Errors
+    /// [`ReplayError::Checkpoint`] where the checkpoint is for another delta or the sink has less than it says, and
+    /// whatever the sink or the base's files end in.
+    pub fn resume<S: Sink>(
+        base: Base<'a>,
+        saved: SavedPrelude,
+        checkpoint: &Checkpoint,
+        sink: &S,
+        limits: Limits,
+    ) -> Result<Self, ReplayError<S::Error>> {
+        if saved.header.digest().as_bytes() != &checkpoint.delta {
+            return Err(ReplayError::Checkpoint { what: "it is for another delta" });
+        }
+        let pending = Pending {
+            codecs: Codecs::required(&saved.header)?,
+            header: saved.header,
+            config: saved.config.unwrap_or_default(),
+            manifest: saved.manifest.unwrap_or_default(),
+            tree_section: saved.tree_section,
+        };
+        let mut replay = Self::new(base, limits);
+        check_base(&replay.base, &pending.header)?;
+        let mut contents = replay.prelude(pending)?;
+        contents.restore(checkpoint, sink)?;
+        replay.state = State::Contents(Box::new(contents));
+        Ok(replay)
+    }
+
+    /// Takes the next event of the delta.
+    ///
+    /// # Errors
+    /// Any of [`ReplayError`]; the replay is of no use afterwards.
+    pub fn event<S: Sink>(&mut self, event: Event, sink: &mut S) -> Result<(), ReplayError<S::Error>> {
+        match event {
+            Event::Header(header) => {
+                check_base(&self.base, &header)?;
+                self.state = State::Prelude(Box::new(Pending {
+                    codecs: Codecs::required(&header)?,
+                    header: *header,
+                    config: Vec::new(),
+                    manifest: Vec::new(),
+                    tree_section: Vec::new(),
+                }));
+                Ok(())
+            }
+            Event::Frame(frame) if frame.section == Section::Contents => {
+                self.begin(sink)?;
+                self.contents_frame(frame.index, &frame.payload, sink)
+            }
+            Event::Frame(frame) => {
+                let State::Prelude(pending) = &mut self.state else {
+                    return Err(out_of_place(frame.offset));
+                };
+                let section = match frame.section {
+                    Section::Config => &mut pending.config,
+                    Section::Manifest => &mut pending.manifest,
+                    Section::Tree => &mut pending.tree_section,
+                    _ => return Err(out_of_place(frame.offset)),
+                };
+                let wanted = (section.len() + frame.payload.len()) as u64;
+                let limit = self.limits.sections.0;
+                if wanted > limit {
+                    return Err(ReplayError::LimitExceeded { what: "bytes in one section", wanted, limit });
+                }
+                section.extend_from_slice(&frame.payload);
+                Ok(())
+            }
+            // A section that a later version added and that this one may leave out.
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the replay after the delta's last event: proves the result.
+    ///
+    /// # Errors
+    /// [`ReplayError::Corrupt`] where contents are missing, [`ReplayError::WrongResult`] where the result is not what
+    /// the header names.
+    pub fn finish<S: Sink>(mut self, sink: &mut S) -> Result<Replayed, ReplayError<S::Error>> {
+        self.begin(sink)?;
+        let State::Contents(contents) = self.state else { return Err(out_of_place(0)) };
+        let Contents { prelude, digests, .. } = *contents;
+        let offset = prelude.header.delta_size();
+        let digests: Option<Vec<_>> = digests.into_iter().collect();
+        let digests = digests.ok_or_else(|| ReplayError::Corrupt {
+            offset,
+            what: "it ends before all contents are whole".into(),
+        })?;
+        let tree = prelude.skeleton.complete(&digests).map_err(ReplayError::Tree)?;
+        let tree_digest = tree.digest();
+        let release = ReleaseId::new(tree_digest, prelude.config.as_deref().map(ConfigDigest::of));
+        let expected = ReleaseId::from_bytes(*prelude.header.target().release.as_bytes());
+        if release != expected || tree_digest.as_bytes() != prelude.header.target().tree.as_bytes() {
+            return Err(ReplayError::WrongResult { expected, found: release });
+        }
+        Ok(Replayed { release, tree_digest, tree, config: prelude.config, manifest: prelude.manifest })
+    }
+
+    /// Passes from what stands before the contents to the contents.
+    fn begin<S: Sink>(&mut self, sink: &mut S) -> Result<(), ReplayError<S::Error>> {
+        let pending = match std::mem::replace(&mut self.state, State::Fresh) {
+            State::Fresh => return Err(out_of_place(0)),
+            State::Contents(contents) => {
+                self.state = State::Contents(contents);
+                return Ok(());
+            }
+            State::Prelude(pending) => *pending,
+        };
+        let mut contents = self.prelude(pending)?;
+        sink.begin(&contents.prelude).map_err(ReplayError::Sink)?;
+        contents.finish_empty(sink)?;
+        self.state = State::Contents(Box::new(contents));
+        Ok(())
+    }
+
+    /// Checks what stands before the contents against the header and the base.
+    fn prelude<E: std::error::Error + 'static>(&self, pending: Pending) -> Result<Contents, ReplayError<E>> {
+        let Pending { header, codecs, config, manifest, tree_section } = pending;
+        let target = header.target();
+        let check = |found: Option<[u8; 32]>, bytes: Vec<u8>, what: &str| match found {
+            None => Ok(None),
+            Some(digest) if digest == *ContentDigest::of(&bytes).as_bytes() => Ok(Some(bytes)),
+            Some(_) => {
+                Err(ReplayError::Corrupt { offset: 0, what: format!("the {what} is not the one it names") })
+            }
+        };
+        let config = check(target.config.map(|digest| *digest.as_bytes()), config, "config")?;
+        let manifest = check(target.manifest.map(|digest| *digest.as_bytes()), manifest, "manifest")?;
+        let skeleton =
+            Skeleton::decode(self.base.tree, &tree_section, &self.limits.tree).map_err(ReplayError::Tree)?;
+        let new_bytes = skeleton.new_contents().iter().try_fold(0_u64, |sum, new| sum.checked_add(new.size));
+        if new_bytes != Some(header.facts().new_bytes) {
+            let what = "the new contents are not as many bytes as the header says".into();
+            return Err(ReplayError::Corrupt { offset: 0, what });
+        }
+        let digests = vec![None; skeleton.new_contents().len()];
+        let prelude = Prelude { header, config, manifest, tree_section, skeleton };
+        Ok(Contents { prelude, codecs, digests, open: None })
+    }
+
+    fn contents_frame<S: Sink>(
+        &mut self,
+        index: usize,
+        payload: &[u8],
+        sink: &mut S,
+    ) -> Result<(), ReplayError<S::Error>> {
+        let Self { base, limits, state, checked } = self;
+        let State::Contents(contents) = state else { return Err(out_of_place(0)) };
+        let offset = contents.prelude.header.frames().get(index).map_or(0, |frame| frame.offset);
+        let records = record::decode(payload)
+            .map_err(|error| ReplayError::Corrupt { offset, what: format!("records: {error}") })?;
+        let codecs = contents.codecs.clone();
+        for record in &records {
+            let frame = Frame { base, limits, codecs: &codecs, offset };
+            contents.record(&frame, checked, record, sink)?;
+        }
+        let checkpoint = contents.checkpoint(index);
+        sink.checkpoint(&checkpoint).map_err(ReplayError::Sink)
+    }
+}
+
+/// What a sink kept of a [`Prelude`] to go on with later.
+#[derive(Debug, Clone)]
+pub struct SavedPrelude {
+    /// The delta's header.
+    pub header: Header,
+    /// The target's config.
+    pub config: Option<Vec<u8>>,
+    /// The target's manifest.
+    pub manifest: Option<Vec<u8>>,
+    /// The payload of the tree section.
+    pub tree_section: Vec<u8>,
+}
+
+fn check_base<E: std::error::Error>(base: &Base<'_>, header: &Header) -> Result<(), ReplayError<E>> {
+    if header.bases().iter().any(|listed| listed.release.as_bytes() == base.release.as_bytes()) {
+        return Ok(());
+    }
+    let expected = header.bases().first().map_or([0; 32], |listed| *listed.release.as_bytes());
+    Err(ReplayError::WrongBase { expected: ReleaseId::from_bytes(expected), found: base.release })
+}
+
+fn out_of_place<E: std::error::Error>(offset: u64) -> ReplayError<E> {
+    ReplayError::Corrupt { offset, what: "a section out of its place".into() }
+}
