@@ -49,6 +49,16 @@ pub enum FsError {
         /// What was read.
         found: FileContent,
     },
+    /// A file is larger than its reader takes.
+    #[error("{path:?} has {wanted} bytes, and {limit} at most are read of it; it is not what it should be")]
+    LimitExceeded {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        wanted: u64,
+        /// How many its reader takes.
+        limit: u64,
+    },
     /// Another process or handle holds the lock.
     #[error("{path:?} is locked by another process; wait for it to end")]
     Locked {
@@ -95,7 +105,9 @@ impl From<FsError> for io::Error {
     fn from(error: FsError) -> Self {
         let kind = match &error {
             FsError::Interrupted(_) => io::ErrorKind::TimedOut,
-            FsError::WrongContent { .. } | FsError::Tree(_) => io::ErrorKind::InvalidData,
+            FsError::WrongContent { .. } | FsError::LimitExceeded { .. } | FsError::Tree(_) => {
+                io::ErrorKind::InvalidData
+            }
             FsError::Unsupported { .. } => io::ErrorKind::Unsupported,
             other => other.io_kind().unwrap_or(io::ErrorKind::Other),
         };

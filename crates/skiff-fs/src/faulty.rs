@@ -163,13 +163,13 @@ mod tests {
         contents.insert(path("d/f"), *b"content");
         let options = WriteOptions::default().with_ownership(Ownership::Record);
         write_tree(root, &tree, &contents, &options)?;
-        root.share_file((root, &path("d/f")), &path("copy"), ShareMode::Copy)?;
-        root.share_file((root, &path("d/f")), &path("hard"), ShareMode::HardLink)?;
+        root.share_file((root, &path("d/f")), &path("copy"), &ShareOptions::new(ShareMode::Copy))?;
+        root.share_file((root, &path("d/f")), &path("hard"), &ShareOptions::new(ShareMode::HardLink))?;
         assert_eq!(read_all(&root.open_file(&path("copy"))?).unwrap(), b"content");
         root.replace_symlink(&path("current"), b"d")?;
         root.replace_file(&path("state"), b"{}")?;
         root.sync_all(SyncStrategy::EachFile, &Control::default())?;
-        root.remove(&path("d"))?;
+        root.remove(&path("d"), &Control::default())?;
         Ok(())
     }
 
@@ -229,7 +229,8 @@ mod tests {
                 let disk = Arc::new(FaultyStorage::new(DiskStorage).failing_at(at, fault));
                 let options = RootOptions::default().with_storage(disk.clone());
                 let root = Root::open_with(directory.path(), options).unwrap();
-                let shared = root.share_file((&root, &path("from")), &path("to"), mode).unwrap();
+                let shared =
+                    root.share_file((&root, &path("from")), &path("to"), &ShareOptions::new(mode)).unwrap();
                 assert_eq!(disk.calls()[at], call);
                 assert_eq!(shared, Shared::Copied(7), "{mode:?} {errno:?}");
                 assert_eq!(read_all(&root.open_file(&path("to")).unwrap()).unwrap(), b"content");

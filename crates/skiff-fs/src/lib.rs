@@ -60,7 +60,7 @@ pub use read::{ReadOptions, Selinux, read_tree};
 pub use remove::Removed;
 pub use resolve::Resolution;
 pub use root::{EntryType, Root, RootOptions};
-pub use share::{ShareMode, Shared};
+pub use share::{ShareMode, ShareOptions, Shared};
 pub use storage::{At, DiskStorage, Removal, Rename, Special, Storage, Sync};
 pub use sync::{FreeSpace, SyncStrategy, syncfs_reports_errors};
 pub use verify::{Cache, Mismatch, Reread, VerifyOptions, Wrong, verify_tree};

@@ -12,7 +12,7 @@ use crate::listing::{Status, XattrReader};
 use crate::root::Place;
 use crate::storage::{Rename, Special};
 use crate::verify::decimal;
-use crate::{FsError, Ownership, Root, WritableFile};
+use crate::{EntryType, FsError, Ownership, Root, WritableFile};
 
 impl Root {
     /// Makes a directory that only its owner may enter, mode 0700.
@@ -23,6 +23,20 @@ impl Root {
     pub fn make_directory(&self, path: &EntryPath) -> Result<(), FsError> {
         let place = self.place("making directory", path)?;
         self.storage.make_directory(place.at()).map_err(self.failed("making directory", path))
+    }
+
+    /// Makes a directory as [`make_directory`](Self::make_directory) does, unless there is one already.
+    ///
+    /// # Errors
+    /// As for [`make_directory`](Self::make_directory); something else that is there already is [`FsError::Refused`].
+    pub fn ensure_directory(&self, path: &EntryPath) -> Result<(), FsError> {
+        match self.make_directory(path) {
+            Err(error) if error.is_already_there() => match self.entry_type(path)? {
+                Some(EntryType::Directory) => Ok(()),
+                _ => Err(FsError::Refused { path: self.display(path), what: "it is not a directory" }),
+            },
+            other => other,
+        }
     }
 
     /// Makes a file that only its owner may read and write, mode 0600. Nothing may stand there yet.

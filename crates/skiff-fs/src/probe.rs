@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use skiff_tree::{Entry, EntryPath, Inode, Kind, Tree};
 
-use crate::{FsError, Ownership, Root};
+use crate::{Control, FsError, Ownership, Root};
 
 impl Root {
     /// Finds out whether the file system can hold the metadata of a tree: every owner, every namespace of extended attributes
@@ -20,7 +20,7 @@ impl Root {
         let result = demanding(tree, ownership)
             .into_iter()
             .try_for_each(|(entry, inode)| self.probe_entry(scratch, (entry, inode), ownership));
-        let removed = self.remove(scratch).map(drop);
+        let removed = self.remove(scratch, &Control::default()).map(drop);
         result.and(removed)
     }
 
@@ -36,7 +36,7 @@ impl Root {
             kind => self.make_entry(&probe, kind, ownership),
         };
         let result = result.and_then(|()| self.set_metadata(&probe, inode, ownership));
-        let removed = self.remove(&probe).map(drop);
+        let removed = self.remove(&probe, &Control::default()).map(drop);
         // What the caller knows is the entry, not its stand-in.
         result.map_err(|error| blame(error, self, &entry.path)).and(removed)
     }

@@ -10,7 +10,7 @@ use skiff_tree::{EntryPath, Mode};
 use crate::listing::{Identity, Status, list_names};
 use crate::resolve::LISTING;
 use crate::storage::{At, Removal};
-use crate::{FsError, Root};
+use crate::{Control, FsError, Interrupted, Root};
 
 /// How many directories on the way down are held open. Those above are found again through `..`.
 const HELD_OPEN: usize = 32;
@@ -30,8 +30,8 @@ impl Root {
     ///
     /// # Errors
     /// [`FsError::Io`], and [`FsError::Refused`] for a mount point, for a directory that is moved meanwhile and for the root
-    /// itself; part of the subtree may be gone then.
-    pub fn remove(&self, path: &EntryPath) -> Result<Removed, FsError> {
+    /// itself; [`FsError::Interrupted`]. Part of the subtree may be gone then, and removing it again goes on.
+    pub fn remove(&self, path: &EntryPath, control: &Control<'_>) -> Result<Removed, FsError> {
         if path.is_root() {
             let what = "the root itself is not removed through its own handle";
             return Err(FsError::Refused { path: self.path().into(), what });
@@ -46,13 +46,14 @@ impl Root {
             Err(error) if is(&error, Errno::NOENT) => return Ok(Removed::WasAbsent),
             Err(error) if is(&error, Errno::ISDIR) => {
                 self.forget_parent();
-                Descent { root: self, levels: Vec::new() }.run(at)
+                Descent { root: self, control, levels: Vec::new() }.run(at)
             }
-            other => other,
+            other => other.map_err(Failure::Disk),
         };
         match done {
             Ok(()) => Ok(Removed::Removed),
-            Err(error) => Err(match Errno::from_io_error(&error) {
+            Err(Failure::Stopped(interrupted)) => Err(interrupted.into()),
+            Err(Failure::Disk(error)) => Err(match Errno::from_io_error(&error) {
                 Some(Errno::XDEV) => {
                     let what = "another file system is mounted in it; unmount that first";
                     FsError::Refused { path: self.display(path), what }
@@ -79,11 +80,12 @@ struct Level {
 
 struct Descent<'a> {
     root: &'a Root,
+    control: &'a Control<'a>,
     levels: Vec<Level>,
 }
 
 impl Descent<'_> {
-    fn run(mut self, top: At<'_>) -> io::Result<()> {
+    fn run(mut self, top: At<'_>) -> Result<(), Failure> {
         let level = self.enter(top)?;
         self.levels.push(level);
         while let Some(level) = self.levels.last_mut() {
@@ -99,7 +101,7 @@ impl Descent<'_> {
             }
             let Some(empty) = self.levels.pop() else { break };
             let Some(parent) = self.levels.last_mut() else {
-                return self.root.storage.remove(top, Removal::Directory);
+                return Ok(self.root.storage.remove(top, Removal::Directory)?);
             };
             if parent.directory.is_none() {
                 let below = empty.directory.as_ref().ok_or(Errno::STALE)?;
@@ -112,7 +114,7 @@ impl Descent<'_> {
     }
 
     /// Opens a directory and removes everything in it but directories.
-    fn enter(&self, at: At<'_>) -> io::Result<Level> {
+    fn enter(&self, at: At<'_>) -> Result<Level, Failure> {
         let resolution = self.root.resolution;
         let status = Status::at(at)?;
         if status.mode.bits() & 0o700 != 0o700 && !crate::can_apply_ownership() {
@@ -122,6 +124,7 @@ impl Descent<'_> {
         let identity = Status::of(directory.as_fd())?.identity;
         let mut subdirectories = Vec::new();
         for name in list_names(directory.as_fd())? {
+            self.control.check()?;
             match self.root.storage.remove(At { directory: directory.as_fd(), name: &name }, Removal::File) {
                 Err(error) if is(&error, Errno::ISDIR) => subdirectories.push(name),
                 Err(error) if is(&error, Errno::NOENT) => {}
@@ -129,6 +132,29 @@ impl Descent<'_> {
             }
         }
         Ok(Level { name: at.name.into(), identity, directory: Some(directory), subdirectories })
+    }
+}
+
+enum Failure {
+    Disk(io::Error),
+    Stopped(Interrupted),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(error: Errno) -> Self {
+        Self::Disk(error.into())
+    }
+}
+
+impl From<Interrupted> for Failure {
+    fn from(interrupted: Interrupted) -> Self {
+        Self::Stopped(interrupted)
     }
 }
 

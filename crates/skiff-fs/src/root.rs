@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use skiff_tree::EntryPath;
+use skiff_tree::{EntryPath, ReadAt as _};
 
 use crate::listing::list_names;
 use crate::resolve::{LISTING, LOOKUP};
@@ -142,6 +142,18 @@ impl Root {
         // Without O_NONBLOCK, opening a named pipe that was put there would wait for its writer.
         let file = self.open_beneath("opening", path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         OpenFile::new(file, self.display(path))
+    }
+
+    /// Reads a whole file of `limit` bytes at most.
+    ///
+    /// # Errors
+    /// As for [`open_file`](Self::open_file), and [`FsError::LimitExceeded`] for a larger one.
+    pub fn read_file(&self, path: &EntryPath, limit: u64) -> Result<Vec<u8>, FsError> {
+        let file = self.open_file(path)?;
+        if file.size() > limit {
+            return Err(FsError::LimitExceeded { path: self.display(path), wanted: file.size(), limit });
+        }
+        skiff_tree::read_all(&file).map_err(self.failed("reading", path))
     }
 
     /// Where a symbolic link points.

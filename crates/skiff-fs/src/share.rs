@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use skiff_tree::{EntryPath, ReadAt as _};
 
 use crate::storage::Removal;
-use crate::{FsError, OpenFile, Root, WritableFile};
+use crate::{Control, FsError, OpenFile, Root, WritableFile};
 
 /// A large file is copied in parts, so that a call never takes long.
-const COPY_PART: u64 = 64 << 20;
+const COPY_PART: u64 = 16 << 20;
 const COPY_BUFFER: usize = 256 << 10;
 
 /// How a file may be shared. What the file system refuses gives way to the next, copying last.
@@ -25,6 +25,30 @@ pub enum ShareMode {
     HardLink,
     /// The blocks are shared; else the inode; else copied.
     ReflinkOrHardLink,
+}
+
+/// How a file is shared, and how that is watched.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct ShareOptions<'a> {
+    /// In what ways.
+    pub mode: ShareMode,
+    /// Watches and stops it; progress counts the bytes that are copied. Default: neither.
+    pub control: Control<'a>,
+}
+
+impl<'a> ShareOptions<'a> {
+    /// These ways, neither watched nor stopped.
+    #[must_use]
+    pub fn new(mode: ShareMode) -> Self {
+        Self { mode, control: Control::default() }
+    }
+
+    /// These options, watched and stopped by `control`.
+    #[must_use]
+    pub fn with_control(self, control: Control<'a>) -> Self {
+        Self { control, ..self }
+    }
 }
 
 /// How a file was shared.
@@ -42,13 +66,15 @@ impl Root {
     /// Makes a file at `to` out of the one at `path` beneath `from`, which may be this root.
     ///
     /// # Errors
-    /// [`FsError::Io`], and [`FsError::Refused`] where something other than a regular file stands at `path`.
+    /// [`FsError::Io`]; [`FsError::Refused`] where something other than a regular file stands at `path`;
+    /// [`FsError::Interrupted`]. Part of a copy may be there then.
     pub fn share_file(
         &self,
         (from, path): (&Root, &EntryPath),
         to: &EntryPath,
-        mode: ShareMode,
+        options: &ShareOptions<'_>,
     ) -> Result<Shared, FsError> {
+        let mode = options.mode;
         if mode == ShareMode::HardLink
             && let Some(shared) = self.try_hard_link((from, path), to)?
         {
@@ -65,7 +91,7 @@ impl Root {
         {
             return Ok(shared);
         }
-        self.copy_file(&source, to).map(Shared::Copied)
+        self.copy_file(&source, to, &options.control).map(Shared::Copied)
     }
 
     /// None where the file system, or a limit of it, makes another way necessary.
@@ -113,15 +139,19 @@ impl Root {
         Ok(None)
     }
 
-    fn copy_file(&self, source: &OpenFile, to: &EntryPath) -> Result<u64, FsError> {
+    fn copy_file(&self, source: &OpenFile, to: &EntryPath, control: &Control<'_>) -> Result<u64, FsError> {
         let file = self.create_file(to)?;
         let size = source.size();
         let mut done = 0;
         while done < size {
+            control.check()?;
             let range = done..size.min(done.saturating_add(COPY_PART));
             match self.storage.copy_range(source.as_fd(), file.as_fd(), range) {
                 Ok(0) => break,
-                Ok(count) => done += count as u64,
+                Ok(count) => {
+                    done += count as u64;
+                    control.advance(count as u64);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Kernels and file systems differ in what they say where they cannot.
                 Err(error)
@@ -135,20 +165,26 @@ impl Root {
                 Err(error) => return Err(self.failed("copying to", to)(error)),
             }
         }
-        copy_rest(source, &file, done)
+        copy_rest((source, done), &file, control)
     }
 }
 
 /// Copies what `copy_file_range` left, through memory, to the end as it is now.
-fn copy_rest(source: &OpenFile, file: &WritableFile, mut done: u64) -> Result<u64, FsError> {
+fn copy_rest(
+    (source, mut done): (&OpenFile, u64),
+    file: &WritableFile,
+    control: &Control<'_>,
+) -> Result<u64, FsError> {
     let mut buffer = Vec::new();
     while done < source.size() {
+        control.check()?;
         buffer.resize(COPY_BUFFER, 0);
         match source.read_at(&mut buffer, done) {
             Ok(0) => break,
             Ok(count) => {
                 file.write_all_at(&buffer[..count], done)?;
                 done += count as u64;
+                control.advance(count as u64);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {

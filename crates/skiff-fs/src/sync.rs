@@ -139,7 +139,7 @@ impl Root {
         let mut name = path.as_bytes().to_vec();
         name.extend_from_slice(b".tmp");
         let temporary = EntryPath::new(name)?;
-        self.remove(&temporary)?;
+        self.remove(&temporary, &Control::default())?;
         Ok(temporary)
     }
 

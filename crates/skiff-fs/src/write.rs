@@ -98,16 +98,18 @@ impl Writer<'_> {
         // One byte more than expected is enough to know that it is wrong: no source fills the disk.
         while size <= expected.size {
             self.options.control.check()?;
-            let count = match content.read_at(&mut self.buffer, size) {
-                Ok(0) => break,
-                Ok(count) => count,
+            let read = content.read_at(&mut self.buffer, size);
+            let bytes = match read.map(|count| self.buffer.get(..count)) {
+                Ok(Some([])) => break,
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Err(self.root.failed(reading, path)(io::ErrorKind::InvalidData.into())),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(self.root.failed(reading, path)(error)),
             };
-            hasher.update(&self.buffer[..count]);
-            file.write_all_at(&self.buffer[..count], size)?;
-            size += count as u64;
-            self.options.control.advance(count as u64);
+            hasher.update(bytes);
+            file.write_all_at(bytes, size)?;
+            size += bytes.len() as u64;
+            self.options.control.advance(bytes.len() as u64);
         }
         let found = FileContent { size, digest: ContentDigest::from_bytes(hasher.finalize().into()) };
         if found == expected {

@@ -164,7 +164,7 @@ fn shares_blocks(root: &Root) {
     root.sync_file_system().unwrap();
     let before = root.free_space().unwrap().bytes;
     for (mode, name) in [(ShareMode::Reflink, "a"), (ShareMode::ReflinkOrHardLink, "b")] {
-        let shared = root.share_file((root, &path("from")), &path(name), mode).unwrap();
+        let shared = root.share_file((root, &path("from")), &path(name), &ShareOptions::new(mode)).unwrap();
         assert_eq!(shared, Shared::Reflinked);
         assert_eq!(fs::read(root.display(&path(name))).unwrap(), content);
     }
@@ -185,7 +185,7 @@ fn a_full_disk_is_recognised() {
         let error = write(&root, &Sample::of_every_kind()).unwrap_err();
         assert!(error.is_no_space(), "{error}");
         // and what was written can be removed
-        Root::open(mount.at.path()).unwrap().remove(&path("tree")).unwrap();
+        Root::open(mount.at.path()).unwrap().remove(&path("tree"), &Control::default()).unwrap();
         assert_eq!(fs::read_dir(mount.at.path()).unwrap().count(), 0);
     };
     full("size=400k");
@@ -235,7 +235,7 @@ fn what_is_mounted_beneath_is_not_removed() {
         run("mount", &["-t", "tmpfs", "tmpfs", target.to_str().unwrap()]);
         fs::write(target.join("precious"), "x").unwrap();
         let root = Root::open_with(outer.path(), RootOptions::default().with_resolution(resolution)).unwrap();
-        let result = root.remove(&path("a"));
+        let result = root.remove(&path("a"), &Control::default());
         let kept = target.join("precious").exists();
         // What is mounted is part of what is read.
         let tree = read_tree(&root, &ReadOptions::default()).map(|tree| tree.entries().len());

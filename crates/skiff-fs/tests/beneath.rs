@@ -53,7 +53,7 @@ fn a_symbolic_link_in_the_way_is_refused_by_every_operation() {
             is_refused(root.hard_link(&secret, &path("stolen")));
             is_refused(root.rename(&file, &new, Rename::Replace));
             is_refused(root.rename(&secret, &path("stolen"), Rename::Exchange));
-            is_refused(root.remove(&secret));
+            is_refused(root.remove(&secret, &Control::default()));
             is_refused(root.open_file(&secret));
             is_refused(root.reopen_file(&secret));
             is_refused(root.read_link(&secret));
@@ -65,9 +65,17 @@ fn a_symbolic_link_in_the_way_is_refused_by_every_operation() {
             is_refused(root.lock(&secret, LockKind::Exclusive));
             is_refused(root.replace_file(&secret, b"overwritten"));
             is_refused(root.set_mtime(&secret, Mtime::default()));
-            is_refused(root.share_file((root, &secret), &path("stolen"), ShareMode::Copy));
-            is_refused(root.share_file((root, &secret), &path("stolen"), ShareMode::HardLink));
-            is_refused(root.share_file((root, &file), &new, ShareMode::Copy));
+            is_refused(root.share_file(
+                (root, &secret),
+                &path("stolen"),
+                &ShareOptions::new(ShareMode::Copy),
+            ));
+            is_refused(root.share_file(
+                (root, &secret),
+                &path("stolen"),
+                &ShareOptions::new(ShareMode::HardLink),
+            ));
+            is_refused(root.share_file((root, &file), &new, &ShareOptions::new(ShareMode::Copy)));
             let inode = Inode { metadata: metadata(0o777), kind: Kind::<()>::Fifo };
             is_refused(root.set_metadata(&secret, &inode, ownership()));
         });
@@ -83,7 +91,7 @@ fn a_symbolic_link_at_the_end_is_never_followed() {
         is_refused(root.reopen_file(&link));
         is_refused(root.lock(&link, LockKind::Exclusive));
         assert!(root.create_file(&link).unwrap_err().is_already_there());
-        is_refused(root.share_file((root, &link), &path("stolen"), ShareMode::HardLink));
+        is_refused(root.share_file((root, &link), &path("stolen"), &ShareOptions::new(ShareMode::HardLink)));
         // A mode meant for a file does not reach what the link points at.
         let inode = Inode { metadata: metadata(0o7777), kind: Kind::<()>::Fifo };
         assert!(root.set_metadata(&link, &inode, ownership()).is_err());
@@ -91,7 +99,7 @@ fn a_symbolic_link_at_the_end_is_never_followed() {
         let inode = Inode { metadata: metadata(0o777), kind: Kind::<()>::Symlink((*b"x").into()) };
         root.set_metadata(&link, &inode, ownership()).unwrap();
         assert_eq!(root.read_link(&link).unwrap(), b"../outside/secret");
-        root.remove(&link).unwrap();
+        root.remove(&link, &Control::default()).unwrap();
     });
 }
 
@@ -120,7 +128,7 @@ fn a_renamed_parent_is_looked_up_again() {
         root.rename(&path("a"), &path("d"), Rename::NoReplace).unwrap();
         assert!(root.create_file(&path("a/b/y")).unwrap_err().is_not_found());
         root.create_file(&path("d/b/y")).unwrap();
-        root.remove(&path("d")).unwrap();
+        root.remove(&path("d"), &Control::default()).unwrap();
         assert!(root.create_file(&path("d/b/z")).unwrap_err().is_not_found());
     });
 }

@@ -17,7 +17,7 @@ fn a_file_is_shared_in_every_way() {
     root.create_file(&path("from")).unwrap().write_all(&content).unwrap();
     let modes = [ShareMode::Copy, ShareMode::Reflink, ShareMode::HardLink, ShareMode::ReflinkOrHardLink];
     for (mode, name) in modes.into_iter().zip(["a", "b", "c", "d"]) {
-        let shared = root.share_file((&root, &path("from")), &path(name), mode).unwrap();
+        let shared = root.share_file((&root, &path("from")), &path(name), &ShareOptions::new(mode)).unwrap();
         let (from, to) = (root.display(&path("from")), root.display(&path(name)));
         assert_eq!(fs::read(&to).unwrap(), content);
         let same = fs::metadata(from).unwrap().ino() == fs::metadata(to).unwrap().ino();
@@ -28,10 +28,15 @@ fn a_file_is_shared_in_every_way() {
             | (ShareMode::Reflink | ShareMode::ReflinkOrHardLink, Shared::Reflinked) => {}
             other => panic!("{other:?}"),
         }
-        assert!(root.share_file((&root, &path("from")), &path(name), mode).unwrap_err().is_already_there());
+        assert!(
+            root.share_file((&root, &path("from")), &path(name), &ShareOptions::new(mode))
+                .unwrap_err()
+                .is_already_there()
+        );
     }
     root.create_file(&path("empty")).unwrap();
-    let shared = root.share_file((&root, &path("empty")), &path("e"), ShareMode::Copy).unwrap();
+    let shared =
+        root.share_file((&root, &path("empty")), &path("e"), &ShareOptions::new(ShareMode::Copy)).unwrap();
     assert_eq!(shared, Shared::Copied(0));
 }
 
@@ -48,7 +53,7 @@ fn sharing_falls_back_where_two_file_systems_are_involved() {
     for (mode, name) in
         [(ShareMode::Reflink, "a"), (ShareMode::HardLink, "b"), (ShareMode::ReflinkOrHardLink, "c")]
     {
-        let shared = to.share_file((&from, &path("file")), &path(name), mode).unwrap();
+        let shared = to.share_file((&from, &path("file")), &path(name), &ShareOptions::new(mode)).unwrap();
         assert_eq!(shared, Shared::Copied(6));
         assert_eq!(fs::read(here.path().join(name)).unwrap(), b"across");
     }
@@ -59,16 +64,16 @@ fn removing_takes_everything_and_nothing_else() {
     let (keep, root) = fresh();
     write(&root, &Sample::of_every_kind()).unwrap();
     std::os::unix::fs::symlink("../etc", keep.path().join("bin/etc")).unwrap();
-    assert_eq!(root.remove(&path("bin")).unwrap(), Removed::Removed);
-    assert_eq!(root.remove(&path("bin")).unwrap(), Removed::WasAbsent);
-    assert_eq!(root.remove(&path("bin/deeper")).unwrap(), Removed::WasAbsent);
+    assert_eq!(root.remove(&path("bin"), &Control::default()).unwrap(), Removed::Removed);
+    assert_eq!(root.remove(&path("bin"), &Control::default()).unwrap(), Removed::WasAbsent);
+    assert_eq!(root.remove(&path("bin/deeper"), &Control::default()).unwrap(), Removed::WasAbsent);
     assert_eq!(fs::read(keep.path().join("etc/motd")).unwrap(), b"ahoy\n");
     // A directory that its owner may not enter, with something in it.
     fs::set_permissions(keep.path().join("etc/tight"), fs::Permissions::from_mode(0o000)).unwrap();
-    root.remove(&path("etc")).unwrap();
-    root.remove(&path("large")).unwrap();
+    root.remove(&path("etc"), &Control::default()).unwrap();
+    root.remove(&path("large"), &Control::default()).unwrap();
     assert!(!keep.path().join("etc").exists());
-    assert!(matches!(root.remove(&EntryPath::root()), Err(FsError::Refused { .. })));
+    assert!(matches!(root.remove(&EntryPath::root(), &Control::default()), Err(FsError::Refused { .. })));
 }
 
 #[test]
@@ -86,7 +91,7 @@ fn directories_deeper_than_any_path_are_removed_and_refused_as_a_tree() {
     }
     let error = read_tree(&root, &ReadOptions::default()).unwrap_err();
     assert!(matches!(error, FsError::Tree(TreeError::Path { .. })), "{error}");
-    root.remove(&path("top")).unwrap();
+    root.remove(&path("top"), &Control::default()).unwrap();
     assert!(root.list(&EntryPath::root()).unwrap().is_empty());
 }
 
@@ -137,6 +142,53 @@ fn a_file_is_reopened_cut_off_and_gone_on_with() {
     let mut buffer = [0; 4];
     assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 2);
     assert_eq!(read_all(&root.open_file(&name).unwrap()).unwrap(), b"Kept found");
+}
+
+#[test]
+fn small_files_are_read_and_large_ones_refused() {
+    let (_keep, root) = fresh();
+    root.replace_file(&path("state"), b"12345").unwrap();
+    assert_eq!(root.read_file(&path("state"), 5).unwrap(), b"12345");
+    let error = root.read_file(&path("state"), 4).unwrap_err();
+    assert!(matches!(error, FsError::LimitExceeded { wanted: 5, limit: 4, .. }), "{error}");
+    root.ensure_directory(&path("directory")).unwrap();
+    root.ensure_directory(&path("directory")).unwrap();
+    assert!(matches!(root.ensure_directory(&path("state")), Err(FsError::Refused { .. })));
+}
+
+#[test]
+fn sharing_and_removing_can_be_stopped() {
+    let (_keep, root) = fresh();
+    write(&root, &Sample::of_every_kind()).unwrap();
+    let copied = std::sync::atomic::AtomicU64::new(0);
+    let progress = |bytes| {
+        copied.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+    };
+    let control = Control { progress: Some(&progress), ..Control::default() };
+    let options = ShareOptions::new(ShareMode::Copy).with_control(control);
+    root.share_file((&root, &path("large")), &path("copy"), &options).unwrap();
+    assert_eq!(copied.into_inner(), 700_001);
+
+    let control = Control { deadline: Some(std::time::Instant::now()), ..Control::default() };
+    let options = ShareOptions::new(ShareMode::Copy).with_control(control);
+    let stopped = root.share_file((&root, &path("large")), &path("other"), &options);
+    assert!(matches!(stopped, Err(FsError::Interrupted(Interrupted::DeadlinePassed))), "{stopped:?}");
+    let stopped = root.remove(&path("etc"), &control);
+    assert!(matches!(stopped, Err(FsError::Interrupted(Interrupted::DeadlinePassed))), "{stopped:?}");
+    root.remove(&path("etc"), &Control::default()).unwrap();
+}
+
+#[test]
+fn everything_can_go_to_another_thread() {
+    fn is_send_and_sync<T: Send + std::marker::Sync>() {}
+    is_send_and_sync::<Root>();
+    is_send_and_sync::<DirectoryContents>();
+    is_send_and_sync::<WritableFile>();
+    is_send_and_sync::<OpenFile>();
+    is_send_and_sync::<Lock>();
+    is_send_and_sync::<FsError>();
+    is_send_and_sync::<Control<'_>>();
+    is_send_and_sync::<VerifyOptions<'_>>();
 }
 
 #[test]
