@@ -25,9 +25,22 @@ pub enum Compressor {
 
 /// The dictionary code above which sizes do not fit 32 bits.
 const MAX_DICTIONARY: u8 = 39;
-/// The largest `lc + 9 × (lp + 5 × pb)`.
-const MAX_PROPERTIES: u8 = (4 * 5 + 4) * 9 + 8;
+/// What zstd's own format allows.
 const WINDOW_LOGS: std::ops::RangeInclusive<u8> = 10..=31;
+
+/// Why a row of the table names no compressor.
+pub(crate) enum CompressorFault {
+    /// A later version's.
+    Unknown,
+    /// One that is known, with a parameter that it does not have.
+    Parameter,
+}
+
+/// Whether a number is `lc + 9 × (lp + 5 × pb)` with `lc + lp` and `pb` at most 4, which is what liblzma decodes.
+fn are_lzma_properties(number: u8) -> bool {
+    let (lc, lp, pb) = (number % 9, number / 9 % 5, number / 45);
+    lc + lp <= 4 && pb <= 4
+}
 
 impl Compressor {
     #[cfg(feature = "encode")]
@@ -39,17 +52,19 @@ impl Compressor {
         }
     }
 
-    pub(crate) fn from_numbers(id: u64, parameter: u64) -> Result<Self, String> {
-        let wrong = || format!("compressor {id} with parameter {parameter} is not known");
-        let parameter = u16::try_from(parameter).map_err(|_| wrong())?;
+    pub(crate) fn from_numbers(id: u64, parameter: u64) -> Result<Self, CompressorFault> {
+        if id > 2 {
+            return Err(CompressorFault::Unknown);
+        }
+        let parameter = u16::try_from(parameter).map_err(|_| CompressorFault::Parameter)?;
         let [high, low] = parameter.to_be_bytes();
         match id {
             0 if parameter == 0 => Ok(Self::Stored),
-            1 if high <= MAX_DICTIONARY && low <= MAX_PROPERTIES => {
+            1 if high <= MAX_DICTIONARY && are_lzma_properties(low) => {
                 Ok(Self::Xz { properties: low, dictionary: high })
             }
             2 if high == 0 && WINDOW_LOGS.contains(&low) => Ok(Self::Zstd { window_log: low }),
-            _ => Err(wrong()),
+            _ => Err(CompressorFault::Parameter),
         }
     }
 
@@ -141,17 +156,43 @@ fn xz_decode(
 #[cfg(feature = "zstd")]
 fn zstd_decode(window_log: u8, encoded: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
     use zstd::bulk::Decompressor;
-    use zstd::zstd_safe::{DParameter, find_frame_compressed_size};
+    use zstd::zstd_safe::find_frame_compressed_size;
 
     let damaged = |_| "its Zstandard frame is damaged";
+    // In one pass libzstd needs no window and so checks none, but other decoders do.
+    let window = zstd_window(encoded).ok_or("it is not a Zstandard frame without a dictionary")?;
+    if window > 1 << window_log {
+        return Err("its Zstandard window is larger than declared");
+    }
     if find_frame_compressed_size(encoded).ok() != Some(encoded.len()) {
         return Err("it is not exactly one Zstandard frame");
     }
     let mut decoder = Decompressor::new().map_err(damaged)?;
-    decoder.set_parameter(DParameter::WindowLogMax(u32::from(window_log))).map_err(damaged)?;
-    // Writes no further than the capacity, and keeps its window there.
+    // Writes no further than the capacity, and looks back in there.
     let payload = decoder.decompress(encoded, size).map_err(damaged)?;
     if payload.len() == size { Ok(payload) } else { Err("its payload is not as long as declared") }
+}
+
+/// How far back a Zstandard frame without a dictionary may look, in bytes (RFC 8878, 3.1.1.1).
+#[cfg(feature = "zstd")]
+fn zstd_window(frame: &[u8]) -> Option<u64> {
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    const DICTIONARY: u8 = 3;
+    let (descriptor, rest) = frame.strip_prefix(&0xfd2f_b528_u32.to_le_bytes())?.split_first()?;
+    if descriptor & DICTIONARY != 0 {
+        return None;
+    }
+    if descriptor & SINGLE_SEGMENT == 0 {
+        let (exponent, mantissa) = (rest.first()? >> 3, rest.first()? & 7);
+        let base = 1_u64 << (10 + exponent);
+        return Some(base + base / 8 * u64::from(mantissa));
+    }
+    // The window is the content, whose size is in the next bytes.
+    let mut size = [0; 8];
+    let width = 1 << (descriptor >> 6);
+    size[..width].copy_from_slice(rest.get(..width)?);
+    let size = u64::from_le_bytes(size);
+    if width == 2 { Some(size + 256) } else { Some(size) }
 }
 
 /// How to compress a frame. Where nothing is gained the payload is stored.
@@ -163,7 +204,7 @@ pub enum Compression {
     /// With LZMA, as hard as it can.
     #[cfg(feature = "xz")]
     Xz {
-        /// How many high bits of the byte before predict a literal: 0 to 4, and `lc + lp` 4 at most. 3 suits most data.
+        /// How many high bits of the byte before predict a literal: 0 to 4, 4 at most together with the next. 3 suits most data.
         literal_context_bits: u8,
         /// How many low bits of the position predict a literal: 0 to 4.
         literal_position_bits: u8,
@@ -212,7 +253,7 @@ impl CompressedFrame {
 /// Compresses a payload; frames can be compressed on any number of threads and added in their order.
 ///
 /// # Errors
-/// [`FormatError::Io`] where the compressor fails, [`FormatError::LimitExceeded`] for an empty payload or one above 4 GiB.
+/// [`FormatError::Io`] where the compressor fails or does not have the parameters, [`FormatError::LimitExceeded`] for an empty payload or one above 4 GiB.
 #[cfg(feature = "encode")]
 pub fn compress(
     section: Section,
@@ -226,14 +267,17 @@ pub fn compress(
     let (mut compressor, mut bytes) = match *compression {
         Compression::Stored => (Compressor::Stored, payload.to_vec()),
         #[cfg(feature = "xz")]
-        Compression::Xz { literal_context_bits, literal_position_bits, position_bits } => {
-            let properties = literal_context_bits + 9 * (literal_position_bits + 5 * position_bits);
-            xz_encode(properties, payload).map_err(compressing)?
+        Compression::Xz { literal_context_bits: lc, literal_position_bits: lp, position_bits: pb } => {
+            if lc > 4 || lp > 4 || lc + lp > 4 || pb > 4 {
+                let wrong = "LZMA takes at most 4 literal bits of both kinds together, and 4 position bits";
+                return Err(compressing(std::io::Error::new(std::io::ErrorKind::InvalidInput, wrong)));
+            }
+            xz_encode(lc + 9 * (lp + 5 * pb), payload).map_err(compressing)?
         }
         #[cfg(feature = "zstd")]
         Compression::Zstd { level } => {
             let bytes = zstd::bulk::compress(payload, level).map_err(compressing)?;
-            (Compressor::Zstd { window_log: window_log(payload.len()) }, bytes)
+            (Compressor::Zstd { window_log: window_log(&bytes) }, bytes)
         }
     };
     if bytes.len() >= payload.len() {
@@ -256,11 +300,13 @@ fn compressing(source: std::io::Error) -> FormatError {
     FormatError::Io { op: "compressing a frame", source }
 }
 
-/// The window of a frame that holds a content of this size whole.
+/// The smallest window to declare for a Zstandard frame.
 #[cfg(all(feature = "encode", feature = "zstd"))]
-fn window_log(size: usize) -> u8 {
-    let log = size.next_power_of_two().trailing_zeros();
-    u8::try_from(log).unwrap_or(u8::MAX).clamp(*WINDOW_LOGS.start(), *WINDOW_LOGS.end())
+fn window_log(frame: &[u8]) -> u8 {
+    let window = zstd_window(frame).and_then(u64::checked_next_power_of_two);
+    u8::try_from(window.map_or(u32::MAX, u64::trailing_zeros))
+        .unwrap_or(u8::MAX)
+        .clamp(*WINDOW_LOGS.start(), *WINDOW_LOGS.end())
 }
 
 #[cfg(all(feature = "encode", feature = "xz"))]

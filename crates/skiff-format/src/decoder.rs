@@ -3,6 +3,9 @@ use crate::header::{PREAMBLE_LEN, Preamble};
 use crate::{Digest, FormatError, FrameInfo, Header, Section};
 
 /// What decoding a delta may cost. The defaults suit a device with 128 MiB of memory.
+///
+/// Whatever the bytes are, a [`Decoder`] never holds more than four times `header_bytes`, and beside it twice `frame_bytes`,
+/// once `dictionary_bytes` and 1 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -10,6 +13,10 @@ pub struct Limits {
     pub header_bytes: u64,
     /// Stops bombs: the payload of one frame, in bytes, and so its size in the delta too. 8 MiB unless set.
     pub frame_bytes: u64,
+    /// Stops deltas that never end: the size of the whole delta, in bytes. 64 GiB unless set.
+    pub delta_bytes: u64,
+    /// Stops many bombs in a row: the payloads of all frames together, in bytes. 256 GiB unless set.
+    pub payload_bytes: u64,
     /// Stops compressors that want to look back too far: bytes. 8 MiB unless set.
     pub dictionary_bytes: u64,
     /// Stops deltas that say themselves that they take more memory: bytes. 256 MiB unless set.
@@ -21,6 +28,8 @@ impl Default for Limits {
         Self {
             header_bytes: 4 << 20,
             frame_bytes: 8 << 20,
+            delta_bytes: 64 << 30,
+            payload_bytes: 256 << 30,
             dictionary_bytes: 8 << 20,
             decoder_memory: 256 << 20,
         }
@@ -116,6 +125,7 @@ impl Decoder {
                 return self.at_end(input);
             };
             let (taken, rest) = input.split_at(missing.min(input.len()));
+            self.reserve(taken.len(), missing);
             self.buffer.extend_from_slice(taken);
             *input = rest;
             if self.buffer.len() < wanted {
@@ -147,6 +157,14 @@ impl Decoder {
                 Err(FormatError::corrupt(0, "it is cut off within its header"))
             }
             State::Failed => Err(FormatError::corrupt(0, "it failed before")),
+        }
+    }
+
+    /// Makes room for bytes that are here: doubles as they come, but never beyond what is missing, so that a false size
+    /// costs no memory and a true one no more than itself.
+    fn reserve(&mut self, arrived: usize, missing: usize) {
+        if self.buffer.capacity() - self.buffer.len() < arrived {
+            self.buffer.reserve_exact(missing.min(arrived.max(self.buffer.len())));
         }
     }
 
@@ -183,7 +201,7 @@ impl Decoder {
                 if length == self.buffer.len() { self.complete() } else { Ok(None) }
             }
             State::Body(_) => {
-                let header = Header::parse(&std::mem::take(&mut self.buffer))?;
+                let header = Header::parse_vec(std::mem::take(&mut self.buffer))?;
                 check_limits(&header, &self.limits)?;
                 self.state = State::Frame(Box::new(header.clone()), 0);
                 Ok(Some(Event::Header(Box::new(header))))
@@ -217,7 +235,11 @@ fn size_in_memory(frame: &FrameInfo) -> usize {
 /// Everything a header declares, before anything of it is allocated.
 fn check_limits(header: &Header, limits: &Limits) -> Result<(), FormatError> {
     limits.check("bytes of memory", header.facts().decoder_memory, limits.decoder_memory)?;
+    limits.check("bytes of delta", header.delta_size(), limits.delta_bytes)?;
+    let mut payload = 0_u64;
     for frame in header.frames() {
+        payload = payload.saturating_add(frame.decoded_size);
+        limits.check("bytes of payload", payload, limits.payload_bytes)?;
         limits.check("bytes in one frame", frame.decoded_size, limits.frame_bytes)?;
         limits.check("bytes of dictionary", frame.compressor.dictionary_bytes(), limits.dictionary_bytes)?;
     }

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_wire::put_varint;
 
 use crate::header::{MAGIC, PREAMBLE_LEN};
-use crate::{CompressedFrame, Digest, FormatError, FrameInfo, HeaderFields, VERSION};
+use crate::{CompressedFrame, Digest, FormatError, FrameInfo, Header, HeaderFields, VERSION};
 
 /// Writes a delta: frames go to a spool first, because the header, which stands before them, lists them.
 #[derive(Debug)]
@@ -46,18 +46,21 @@ impl<S: Read + Write + Seek> Encoder<S> {
     /// Writes the header and the frames.
     ///
     /// # Errors
-    /// [`FormatError::Io`] where spool or output fail, and what [`Header::parse`](crate::Header::parse) says to a header
+    /// [`FormatError::Io`] where spool or output fail, and what [`Header::parse`] says to a header
     /// that breaks the format's rules.
     pub fn finish(mut self, fields: &HeaderFields, mut out: impl Write) -> Result<Summary, FormatError> {
-        let header = header(fields, &self.frames)?;
-        let digest = *crate::Header::parse(&header)?.digest();
+        let header = Header::parse_vec(header(fields, &self.frames)?)?;
         let failed = |source| FormatError::Io { op: "writing the delta", source };
-        out.write_all(&header).map_err(failed)?;
+        out.write_all(header.bytes()).map_err(failed)?;
         self.spool.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let written = io::copy(&mut self.spool, &mut out).and_then(|written| out.flush().map(|()| written));
-        let header_size = header.len() as u64;
-        let delta_size = header_size + written.map_err(failed)?;
-        Ok(Summary { delta_size, header_size, frames: self.frames.len(), digest })
+        let (header_size, delta_size) = (header.bytes().len() as u64, header.delta_size());
+        let spooled = delta_size - header_size;
+        let written = io::copy(&mut self.spool.take(spooled), &mut out).map_err(failed)?;
+        if written != spooled {
+            return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, "the spool lost bytes")));
+        }
+        out.flush().map_err(failed)?;
+        Ok(Summary { delta_size, header_size, frames: self.frames.len(), digest: *header.digest() })
     }
 }
 

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 use skiff_wire::{Input, WireError};
 
-use crate::compression::Compressor;
+use crate::compression::{Compressor, CompressorFault};
 use crate::{Digest, FormatError};
 
 /// The version of the container written and read here. Version 0 changes without notice until version 1 is declared.
@@ -12,6 +14,8 @@ pub(crate) const MAGIC: [u8; 8] = [0x89, b'S', b'K', b'F', b'\r', b'\n', 0x1a, b
 pub(crate) const PREAMBLE_LEN: usize = 52;
 const DIGEST_AT: usize = 16;
 const SIGNATURES_AT: usize = 48;
+/// A row of the table of frames: six integers and a digest.
+const MIN_ROW_LEN: usize = 6 + 32;
 /// More bases than anybody makes a delta for; stops floods.
 const MAX_BASES: u64 = 16;
 /// More codecs than there will be.
@@ -116,9 +120,14 @@ pub struct HeaderFields {
     pub facts: Facts,
 }
 
-/// The header of a delta, checked.
+/// The header of a delta, checked. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    parsed: Arc<Parsed>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parsed {
     fields: HeaderFields,
     frames: Vec<FrameInfo>,
     digest: Digest,
@@ -129,8 +138,14 @@ impl Header {
     /// Reads a header from exactly its bytes: what [`bytes`](Self::bytes) gave.
     ///
     /// # Errors
-    /// [`FormatError::Corrupt`] or [`FormatError::Unsupported`].
+    /// [`FormatError::Corrupt`], [`FormatError::Unsupported`], or [`FormatError::LimitExceeded`] where it counts more bases
+    /// or codecs than the format has.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::parse_vec(bytes.to_vec())
+    }
+
+    /// The same, of bytes that need not be copied.
+    pub(crate) fn parse_vec(bytes: Vec<u8>) -> Result<Self, FormatError> {
         let cut = || FormatError::corrupt(0, "the header is cut off");
         let (preamble, body) = bytes.split_at_checked(PREAMBLE_LEN).ok_or_else(cut)?;
         let preamble = Preamble::parse(preamble.try_into().map_err(|_| cut())?)?;
@@ -144,55 +159,56 @@ impl Header {
             return Err(FormatError::corrupt(0, "the header does not have its digest"));
         }
         let (fields, frames) = Body::new(body).read()?;
-        Ok(Self { fields, frames, digest: preamble.digest, bytes: bytes.to_vec() })
+        Ok(Self { parsed: Arc::new(Parsed { fields, frames, digest: preamble.digest, bytes }) })
     }
 
     /// The codecs that a device must have, ascending.
     #[must_use]
     pub fn codecs(&self) -> &[CodecInfo] {
-        &self.fields.codecs
+        &self.parsed.fields.codecs
     }
 
     /// The releases that the delta applies to; at least one.
     #[must_use]
     pub fn bases(&self) -> &[BaseInfo] {
-        &self.fields.bases
+        &self.parsed.fields.bases
     }
 
     /// The release that it leads to.
     #[must_use]
     pub fn target(&self) -> &TargetInfo {
-        &self.fields.target
+        &self.parsed.fields.target
     }
 
     /// What a device wants to know.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        &self.fields.facts
+        &self.parsed.fields.facts
     }
 
     /// The frames, in their order.
     #[must_use]
     pub fn frames(&self) -> &[FrameInfo] {
-        &self.frames
+        &self.parsed.frames
     }
 
     /// What names this delta and, through the frames' digests, covers all of its bytes.
     #[must_use]
     pub fn digest(&self) -> &Digest {
-        &self.digest
+        &self.parsed.digest
     }
 
     /// The header's bytes as they stand in the delta, to be kept and [parsed](Self::parse) again.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.parsed.bytes
     }
 
     /// The size of the whole delta, in bytes.
     #[must_use]
     pub fn delta_size(&self) -> u64 {
-        self.frames.last().map_or(self.bytes.len() as u64, |last| last.offset + last.encoded_size)
+        // Parsing has checked that the last frame's end fits.
+        self.frames().last().map_or(self.bytes().len() as u64, |last| last.offset + last.encoded_size)
     }
 }
 
@@ -310,10 +326,14 @@ impl<'a> Body<'a> {
     }
 
     fn frames(&mut self) -> Result<Vec<FrameInfo>, FormatError> {
-        // Each takes more than 32 bytes of the body, so the body's limit is theirs.
-        let count = self.count(self.len, "frames")?;
+        let count = self.varint()?;
+        let room = self.input.rest().len() / MIN_ROW_LEN;
+        let count = usize::try_from(count).ok().filter(|&count| count <= room);
+        let count =
+            count.ok_or_else(|| self.corrupt("it counts more frames than its header has room for"))?;
         let mut offset = PREAMBLE_LEN as u64 + self.len;
-        let mut frames = Vec::new();
+        // Rows are little larger in memory than in the header, whose size was limited.
+        let mut frames = Vec::with_capacity(count);
         for _ in 0..count {
             let section = Section::from_number(self.varint()?);
             let flags = self.varint()?;
@@ -321,7 +341,8 @@ impl<'a> Body<'a> {
                 return Err(self.corrupt("reserved flags are not zero"));
             }
             let (id, parameter) = (self.varint()?, self.varint()?);
-            let compressor = Compressor::from_numbers(id, parameter).map_err(|what| self.corrupt(&what))?;
+            let compressor =
+                Compressor::from_numbers(id, parameter).map_err(|fault| self.compressor(fault, id))?;
             let (encoded_size, decoded_size) = (self.varint()?, self.varint()?);
             let stored = compressor == Compressor::Stored;
             if encoded_size == 0 || encoded_size > decoded_size || stored != (encoded_size == decoded_size) {
@@ -358,10 +379,12 @@ impl<'a> Body<'a> {
         if frames.iter().any(|frame| frame.skippable && !matches!(frame.section, Section::Unknown(_))) {
             return Err(self.corrupt("a section that cannot be left out is marked as skippable"));
         }
-        if has(Section::Config) && target.config.is_none()
-            || has(Section::Manifest) && target.manifest.is_none()
+        // One that is empty has no frames, as frames are never empty.
+        let expected = |digest: Option<Digest>| digest.is_some_and(|digest| digest != Digest::of(b""));
+        if has(Section::Config) != expected(target.config)
+            || has(Section::Manifest) != expected(target.manifest)
         {
-            return Err(self.corrupt("a config or manifest that the target does not have"));
+            return Err(self.corrupt("config or manifest are not there exactly where the target has them"));
         }
         if has(Section::Tree) { Ok(()) } else { Err(self.corrupt("it has no tree section")) }
     }
@@ -389,6 +412,15 @@ impl<'a> Body<'a> {
             0 => Ok(None),
             1 => self.digest().map(Some),
             _ => Err(self.corrupt("a digest is there or not, 1 or 0")),
+        }
+    }
+
+    fn compressor(&self, fault: CompressorFault, id: u64) -> FormatError {
+        match fault {
+            CompressorFault::Unknown => {
+                FormatError::Unsupported { what: format!("it has a frame of compressor {id}") }
+            }
+            CompressorFault::Parameter => self.corrupt("a compressor's parameter is out of range"),
         }
     }
 
