@@ -20,20 +20,9 @@ struct Memory {
     checkpoints: Vec<(Checkpoint, BTreeMap<u32, Vec<u8>>)>,
 }
 
-struct Bytes(Vec<u8>);
-
-impl ReadAt for Bytes {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0[..].read_at(buffer, offset)
-    }
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-}
-
 impl Sink for Memory {
     type Error = io::Error;
-    type Content = Bytes;
+    type Content = Vec<u8>;
 
     fn begin(&mut self, prelude: &Prelude) -> io::Result<()> {
         assert!(self.prelude.replace(prelude.clone()).is_none(), "begin comes once");
@@ -48,8 +37,8 @@ impl Sink for Memory {
         assert!(self.digests.insert(number, digest).is_none(), "a content is finished once");
         Ok(())
     }
-    fn open(&self, number: u32) -> io::Result<Bytes> {
-        Ok(Bytes(self.contents[&number].clone()))
+    fn open(&self, number: u32) -> io::Result<Vec<u8>> {
+        Ok(self.contents[&number].clone())
     }
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
         self.checkpoints.push((checkpoint.clone(), self.contents.clone()));

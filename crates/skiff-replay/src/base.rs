@@ -49,7 +49,7 @@ pub(crate) fn open_base<'s, E: std::error::Error>(
             checked.insert(index);
         }
         *held += known.size;
-        return Ok(Box::new(Held(bytes)));
+        return Ok(Box::new(bytes));
     }
     if !checked.contains(&index) {
         let mut hasher = Sha256::new();
@@ -58,18 +58,6 @@ pub(crate) fn open_base<'s, E: std::error::Error>(
         checked.insert(index);
     }
     Ok(content)
-}
-
-struct Held(Vec<u8>);
-
-impl ReadAt for Held {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0[..].read_at(buffer, offset)
-    }
-
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
 }
 
 fn check_content<E: std::error::Error>(
