@@ -1,1 +1,21 @@
 //! Test tools of the skiff workspace: layers made by hand, oracles, and the bodies of the fuzz targets.
+//!
+//! Everything here panics where the product would return an error: a test that cannot be set up has failed.
+//!
+//! ```
+//! use skiff_testkit::{Encoding, Image, Layer, OciLayout};
+//!
+//! let base = Layer::new().directory("etc").file("etc/motd", b"ahoy\n").mode(0o600);
+//! let upper = Layer::new().whiteout("etc/motd").symlink("etc/issue", "/run/issue");
+//! let image = Image::new().layer(base).encoded_layer(upper, Encoding::Zstd).command(&["/bin/sh"]);
+//! # let directory = std::env::temp_dir().join(format!("skiff-testkit-{}", std::process::id()));
+//! OciLayout::new().image("latest", image).write_directory(&directory);
+//! assert!(directory.join("index.json").exists());
+//! # std::fs::remove_dir_all(&directory).unwrap();
+//! ```
+
+mod image;
+mod layer;
+
+pub use image::{Encoding, Image, OciLayout, sha256_hex, write_docker_archive};
+pub use layer::Layer;
