@@ -18,7 +18,9 @@ use crate::{FsError, OpenFile, Resolution};
 /// A directory beneath which entries are read and made. No path leads out of it and no symbolic link is followed, whatever
 /// stands on the disk or is put there meanwhile.
 ///
-/// The directory itself is held open: renaming it does not disturb. It can be shared between threads.
+/// The directory itself is held open: renaming it does not disturb. So is the directory that the last entry lay in, which
+/// makes its neighbours cheap: renames and removals through this handle are minded, but what is moved or
+/// removed behind its back may still be written into where it went. A root can be shared between threads.
 #[derive(Debug)]
 pub struct Root {
     /// Open for reading, since `syncfs` tells a handle only of errors that came after it was opened.
@@ -249,8 +251,7 @@ impl Root {
     }
 
     pub(crate) fn failed(&self, op: &'static str, path: &EntryPath) -> impl FnOnce(io::Error) -> FsError {
-        let path = self.display(path);
-        move |source| FsError::Io { op, path, source }
+        move |source| FsError::Io { op, path: self.display(path), source }
     }
 
     fn refuse_links(&self, op: &'static str, path: &EntryPath, error: io::Error) -> FsError {
