@@ -14,6 +14,8 @@
 //! # std::fs::remove_dir_all(&directory).unwrap();
 //! ```
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod image;
 mod layer;
 

@@ -1,0 +1,32 @@
+//! The bodies of the fuzz targets: each checks properties of one decoder or of a round trip, on any input.
+//!
+//! They are here, and not in `fuzz/`, so that a plain `cargo test` replays the committed seeds with them. A body panics
+//! where a property does not hold. Its limits are small: what goes beyond them is found by the fuzzer's own memory limit.
+
+mod format_decode;
+mod input;
+mod patch_codecs;
+mod release;
+mod seeds;
+mod tree_decode;
+
+pub use format_decode::format_decode;
+pub use patch_codecs::patch_codecs;
+pub use seeds::{Seed, seeds};
+pub use tree_decode::tree_decode;
+
+/// How far an input came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It was refused, with an error.
+    Refused,
+    /// It was decoded to its end.
+    Accepted,
+}
+
+/// A body: it takes any bytes.
+pub type Body = fn(&[u8]) -> Reached;
+
+/// The targets by name. Each has a file under `fuzz/fuzz_targets` and a directory of seeds under `fuzz/seeds`.
+pub const TARGETS: &[(&str, Body)] =
+    &[("format_decode", format_decode), ("patch_codecs", patch_codecs), ("tree_decode", tree_decode)];

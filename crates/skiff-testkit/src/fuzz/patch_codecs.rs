@@ -1,0 +1,88 @@
+use std::io::{self, Cursor, Write};
+use std::num::NonZeroU32;
+
+use skiff_patch::{Codec, Job, Limits, PatchError, Source, bsdiff, decode, decoder_memory};
+
+use super::Reached;
+use super::input::Input;
+
+/// More than a decoder may hold here.
+const MEMORY: u64 = 4 << 20;
+
+/// The codecs: the first byte chooses between encoding the parts that follow as the old and the new file, and decoding a
+/// payload of the codec that the second byte names.
+///
+/// What an encoder makes decodes to what it was given. Whatever a payload holds, no byte more than promised is written, all
+/// promised bytes are there where the decoder says that it is done, and it asked for no more memory than allowed.
+///
+/// # Panics
+/// Where one of these does not hold.
+pub fn patch_codecs(data: &[u8]) -> Reached {
+    let mut input = Input::new(data);
+    if input.byte() % 2 == 1 { round_trip(input) } else { hostile(input) }
+}
+
+fn hostile(mut input: Input<'_>) -> Reached {
+    let codec = Codec::ALL[usize::from(input.byte()) % Codec::ALL.len()];
+    let output_len = u64::from(input.short());
+    let source = input.part();
+    let job = Job::new(codec, input.rest(), output_len);
+    let limits = Limits { memory_bytes: MEMORY };
+    let mut output = Capped { left: output_len };
+    match decode(&job, &mut over(source), &mut output, &limits) {
+        Ok(()) => {
+            assert_eq!(output.left, 0, "the decoder is done before the promised length");
+            assert!(decoder_memory(&job).is_ok_and(|memory| memory <= MEMORY), "more memory than allowed");
+            Reached::Accepted
+        }
+        Err(PatchError::Io { stream, source, .. }) => {
+            panic!("nothing fails here, and {stream:?} did: {source}")
+        }
+        Err(_) => Reached::Refused,
+    }
+}
+
+fn round_trip(mut input: Input<'_>) -> Reached {
+    let segment_bytes =
+        NonZeroU32::from(std::num::NonZeroU16::new(input.short()).unwrap_or(std::num::NonZeroU16::MIN));
+    let window_bytes = NonZeroU32::MIN.saturating_add(u32::from(input.short()));
+    let old = input.part();
+    let new = input.rest();
+    // A segment a byte is slow and teaches nothing.
+    let segment_bytes =
+        segment_bytes.max(NonZeroU32::MIN.saturating_add(u32::try_from(new.len() / 64).unwrap_or(u32::MAX)));
+    let mut options = bsdiff::Options::default();
+    (options.segment_bytes, options.window_bytes) = (segment_bytes, window_bytes);
+
+    let mut output = Vec::new();
+    for segment in bsdiff::encode(old, new, &options) {
+        assert!(segment.output_len <= u64::from(segment_bytes.get()), "a segment longer than asked for");
+        let before = output.len() as u64;
+        let job = Job::new(Codec::Bsdiff, &segment.payload, segment.output_len);
+        decode(&job, &mut over(old), &mut output, &Limits::default()).expect("because the encoder wrote it");
+        assert_eq!(output.len() as u64 - before, segment.output_len);
+    }
+    assert!(output == new, "the segments together are not the new file");
+    Reached::Accepted
+}
+
+fn over(bytes: &[u8]) -> Source<Cursor<&[u8]>> {
+    Source::new(Cursor::new(bytes), bytes.len() as u64)
+}
+
+/// Takes so many bytes and panics at the next.
+struct Capped {
+    left: u64,
+}
+
+impl Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.expect("because a decoder never writes more than was promised");
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! Replays the committed seeds of every fuzz target, so that a plain `cargo test` keeps what fuzzing taught.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use skiff_testkit::fuzz::{Reached, TARGETS};
+
+const AGAIN: &str = "write seeds anew: cargo run -p skiff-testkit --features fuzz --example write-seeds";
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    let entries =
+        fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}; {AGAIN}", directory.display()));
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    entries.map(|entry| name(entry).expect("because seeds have plain names")).collect()
+}
+
+#[test]
+fn every_target_has_a_body_a_program_and_seeds() {
+    let bodies: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let programs = names(&fuzz().join("fuzz_targets"));
+    let programs: BTreeSet<String> =
+        programs.iter().map(|name| name.trim_end_matches(".rs").to_owned()).collect();
+    assert_eq!(bodies, programs);
+    assert_eq!(bodies, names(&fuzz().join("seeds")));
+}
+
+#[test]
+fn seeds_replay_and_the_good_ones_are_still_good() {
+    for (target, body) in TARGETS {
+        let directory = fuzz().join("seeds").join(target);
+        let (mut accepted, mut refused) = (0, 0);
+        for name in names(&directory) {
+            let bytes = fs::read(directory.join(&name)).unwrap();
+            match body(&bytes) {
+                Reached::Accepted => accepted += 1,
+                Reached::Refused => refused += 1,
+            }
+            let stale = name.starts_with("ok-") && body(&bytes) == Reached::Refused;
+            assert!(!stale, "{target} refuses {name}: the format has moved on; {AGAIN}");
+        }
+        assert!(
+            accepted >= 2 && refused >= 2,
+            "{target} has too few seeds: {accepted} good, {refused} bad; {AGAIN}"
+        );
+    }
+}
