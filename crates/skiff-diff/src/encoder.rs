@@ -3,10 +3,10 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
+use skiff_fs::Control;
 use skiff_replay::Base;
 use skiff_replay::record::{self, Record};
 use skiff_tree::section::{self, EncodedSection};
@@ -84,15 +84,6 @@ impl Level {
     }
 }
 
-/// How far a delta is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of new contents that are encoded.
-    pub done: u64,
-    /// Bytes of new contents.
-    pub total: u64,
-}
-
 /// How to make a delta.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
@@ -107,10 +98,9 @@ pub struct Options<'a> {
     pub pull_bytes: Option<u64>,
     /// Where temporary files go; they have no name there and vanish with the process. The system's place unless set.
     pub spool: Option<&'a PathBuf>,
-    /// Is told how far the delta is, from any thread.
-    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
-    /// Ends the work soon after it is set.
-    pub cancel: Option<&'a AtomicBool>,
+    /// Watches and stops the work. Progress counts bytes of new contents; what there is of them is the target's
+    /// [`Tree::content_bytes_missing_from`] the base.
+    pub control: Control<'a>,
 }
 
 impl Default for Options<'_> {
@@ -121,8 +111,7 @@ impl Default for Options<'_> {
             memory: 1 << 30,
             pull_bytes: None,
             spool: None,
-            progress: None,
-            cancel: None,
+            control: Control::default(),
         }
     }
 }
@@ -148,7 +137,7 @@ pub fn diff(
     let threads = options.threads.map_or(0, NonZeroUsize::get);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| DiffError::Threads(error.to_string()))?;
-    let work = Work { base, target, options, done: AtomicU64::new(0) };
+    let work = Work { base, target, options };
     let (mut delta, report) = pool.install(|| work.run())?;
     prove(base, target, &mut delta)?;
     delta
@@ -179,14 +168,12 @@ struct Work<'a> {
     base: &'a Release<'a>,
     target: &'a Release<'a>,
     options: &'a Options<'a>,
-    done: AtomicU64,
 }
 
 impl Work<'_> {
     fn run(&self) -> Result<(File, Report), DiffError> {
         let told = section::encode(self.base.tree, self.target.tree);
         let planned = plan(self.base, self.target, &told, self.options.memory)?;
-        let total = told.new_contents.iter().map(|new| new.size).sum();
         let mut encoder = Encoder::new(self.spool("a temporary file for frames")?);
         let mut tally = Tally::default();
         self.prelude(&told, &mut encoder, &mut tally)?;
@@ -196,7 +183,7 @@ impl Work<'_> {
         for wave in waves(&planned, self.options.memory) {
             let (compressed, records) = rayon::join(
                 || self.compress_all(std::mem::take(&mut full)),
-                || wave.par_iter().with_max_len(1).map(|planned| self.records(planned, total)).collect(),
+                || wave.par_iter().with_max_len(1).map(|planned| self.records(planned)).collect(),
             );
             add_all(&mut encoder, &mut tally, compressed)?;
             let records: Result<Vec<Vec<Record>>, DiffError> = records;
@@ -253,7 +240,7 @@ impl Work<'_> {
     }
 
     fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
-        self.check_cancelled()?;
+        self.options.control.check()?;
         let candidates = self.options.level.compressions();
         let mut best: Option<CompressedFrame> = None;
         for compression in candidates {
@@ -265,8 +252,8 @@ impl Work<'_> {
         Ok(best.expect("because every level has a compression"))
     }
 
-    fn records(&self, planned: &Planned<'_>, total: u64) -> Result<Vec<Record>, DiffError> {
-        self.check_cancelled()?;
+    fn records(&self, planned: &Planned<'_>) -> Result<Vec<Record>, DiffError> {
+        self.options.control.check()?;
         let target = self.target;
         let new = load(target.contents, planned.path, planned.digest, "target")?;
         let base = match planned.base {
@@ -275,18 +262,8 @@ impl Work<'_> {
         };
         let size = new.len() as u64;
         let records = candidate::records(&Job { number: planned.number, new, base });
-        let done = self.done.fetch_add(size, Ordering::Relaxed) + size;
-        if let Some(progress) = self.options.progress {
-            progress(Progress { done, total });
-        }
+        self.options.control.advance(size);
         Ok(records)
-    }
-
-    fn check_cancelled(&self) -> Result<(), DiffError> {
-        match self.options.cancel {
-            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(DiffError::Cancelled),
-            _ => Ok(()),
-        }
     }
 }
 

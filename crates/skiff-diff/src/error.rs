@@ -40,9 +40,9 @@ pub enum DiffError {
         /// Why it failed.
         source: io::Error,
     },
-    /// The caller cancelled.
-    #[error("cancelled")]
-    Cancelled,
+    /// The caller ended it through its [`Control`](skiff_fs::Control).
+    #[error(transparent)]
+    Interrupted(#[from] skiff_fs::Interrupted),
     /// The threads cannot be started.
     #[error("starting the encoder's threads: {0}")]
     Threads(String),

@@ -11,8 +11,9 @@ use skiff_tree::{ConfigDigest, ManifestDigest, Tree};
 use crate::report::CodecReport;
 use crate::{DiffError, Release, Report};
 
-/// What a replay holds for an entry of either tree, in bytes: measured, rounded up.
-const ENTRY_MEMORY: u64 = 320;
+/// What a replay holds for an entry of either tree, in bytes. Measured on 18,285 entries of a Python image: a tree takes 207
+/// bytes an entry, a skeleton 222, and the target stands in both at the end.
+const ENTRY_MEMORY: u64 = 340;
 /// What a replay holds whatever the delta: buffers, and base files that are small enough to be held.
 const FIXED_MEMORY: u64 = 6 << 20;
 

@@ -34,6 +34,6 @@ mod plan;
 mod proof;
 mod report;
 
-pub use encoder::{Level, Options, Progress, Release, diff};
+pub use encoder::{Level, Options, Release, diff};
 pub use error::DiffError;
 pub use report::{CodecReport, Report};

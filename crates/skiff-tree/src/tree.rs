@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use crate::encoding::{SYMLINK_MAX, XATTR_NAME_MAX, XATTR_VALUE_MAX};
 use crate::path::{compare, escape};
-use crate::{Entry, EntryPath, FileContent, Inode, Kind, Node, TreeError};
+use crate::{ContentDigest, Entry, EntryPath, FileContent, Inode, Kind, Node, TreeError};
 
 /// The flattened filesystem of an image: its entries in canonical order.
 ///
@@ -95,6 +95,24 @@ impl Tree {
         }
         totals
     }
+
+    /// Bytes of the tree's distinct contents: what one copy of each takes.
+    #[must_use]
+    pub fn distinct_content_bytes(&self) -> u64 {
+        self.distinct(HashSet::new())
+    }
+
+    /// Bytes of the tree's distinct contents that no file of `base` has: what has to be sent and written.
+    #[must_use]
+    pub fn content_bytes_missing_from(&self, base: &Self) -> u64 {
+        self.distinct(base.files().map(|(_, _, content)| content.digest).collect())
+    }
+
+    fn distinct(&self, mut seen: HashSet<ContentDigest>) -> u64 {
+        self.files()
+            .filter(|(_, _, content)| seen.insert(content.digest))
+            .fold(0, |sum, (_, _, content)| sum.saturating_add(content.size))
+    }
 }
 
 pub(crate) fn position<C>(entries: &[Entry<C>], path: &EntryPath) -> Option<usize> {
@@ -166,16 +184,5 @@ fn check_inode<C>(inode: &Inode<C>) -> Result<(), String> {
         }
         Kind::Symlink(target) if target.contains(&0) => Err("its link target contains a NUL byte".into()),
         _ => Ok(()),
-    }
-}
-
-impl Tree {
-    /// The distinct contents of the tree and their bytes together: what one copy of each takes.
-    #[must_use]
-    pub fn distinct_content_bytes(&self) -> u64 {
-        let mut seen = HashSet::new();
-        self.files()
-            .filter(|(_, _, content)| seen.insert(content.digest))
-            .fold(0, |sum, (_, _, content)| sum.saturating_add(content.size))
     }
 }
