@@ -1,0 +1,150 @@
+//! Golden deltas: what was written once leads from the same base to the same target for ever, and never anywhere else.
+//!
+//! `SKIFF_WRITE_GOLDEN=1 cargo test -p skiff-replay --test golden` writes images and deltas anew; it needs GNU gzip.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod damage;
+mod document;
+mod images;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fs, io};
+
+use skiff_diff::{Level, Options, diff};
+use skiff_replay::{Base, Limits, Prelude, ReplayError, Replayed, Sink, replay};
+use skiff_tree::ContentDigest;
+
+use images::Image;
+
+/// A golden delta, and where it leads from and to.
+struct Golden {
+    name: &'static str,
+    level: Level,
+    base: &'static str,
+    target: &'static str,
+    /// The target's release id, as a script that shares nothing with this code computed it.
+    release: &'static str,
+}
+
+const GOLDEN: [Golden; 3] = [
+    Golden {
+        name: "delta-example",
+        level: Level::Default,
+        base: "example-base",
+        target: "example-target",
+        release: "858835c6d2ee4fbe0a2c59f67e2f7850e59e3ef5b800a7679bdc8f26eecae2df",
+    },
+    Golden {
+        name: "delta-small-xz",
+        level: Level::Best,
+        base: "small-base",
+        target: "small-target",
+        release: "89a9351b676baf6c0a5a52d6488ea517a6d1405de69cbc75f0acbf270bcce566",
+    },
+    Golden {
+        name: "delta-small-zstd",
+        level: Level::Fast,
+        base: "small-base",
+        target: "small-target",
+        release: "89a9351b676baf6c0a5a52d6488ea517a6d1405de69cbc75f0acbf270bcce566",
+    },
+];
+
+impl Golden {
+    fn read(&self) -> Vec<u8> {
+        fs::read(images::folder().join("valid").join(format!("{}.skiff", self.name))).unwrap()
+    }
+}
+
+/// New contents in memory.
+#[derive(Default)]
+struct Memory {
+    prelude: Option<Prelude>,
+    contents: BTreeMap<u32, Vec<u8>>,
+    finished: BTreeSet<u32>,
+}
+
+impl Sink for Memory {
+    type Error = io::Error;
+    type Content = Vec<u8>;
+
+    fn begin(&mut self, prelude: &Prelude) -> io::Result<()> {
+        self.prelude = Some(prelude.clone());
+        Ok(())
+    }
+    fn write(&mut self, number: u32, bytes: &[u8]) -> io::Result<()> {
+        self.contents.entry(number).or_default().extend_from_slice(bytes);
+        Ok(())
+    }
+    fn finish(&mut self, number: u32, digest: ContentDigest) -> io::Result<()> {
+        assert_eq!(ContentDigest::of(self.contents.entry(number).or_default()), digest);
+        assert!(self.finished.insert(number), "a content is finished once");
+        Ok(())
+    }
+    fn open(&self, number: u32) -> io::Result<Vec<u8>> {
+        Ok(self.contents[&number].clone())
+    }
+}
+
+type Outcome = Result<Replayed, ReplayError<io::Error>>;
+
+fn follow(delta: &[u8], base: Base<'_>) -> (Outcome, Memory) {
+    let mut sink = Memory::default();
+    (replay(delta, base, &mut sink, Limits::default()), sink)
+}
+
+/// Once for all tests, whichever is first: they run side by side.
+fn write_anew() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    if !images::is_written_anew() {
+        return;
+    }
+    ONCE.call_once(|| {
+        for (name, image) in images::make() {
+            image.write(name);
+        }
+        for golden in &GOLDEN {
+            let (base, target) = (Image::read(golden.base), Image::read(golden.target));
+            let options = Options { level: golden.level, pull_bytes: Some(4096), ..Options::default() };
+            let mut delta = Vec::new();
+            diff(&base.release(), &target.release(), &options, &mut delta).unwrap();
+            let file = images::folder().join("valid").join(format!("{}.skiff", golden.name));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, delta).unwrap();
+        }
+    });
+}
+
+#[test]
+fn golden_deltas_lead_to_their_targets() {
+    write_anew();
+    for golden in &GOLDEN {
+        let name = golden.name;
+        let (base, target) = (Image::read(golden.base), Image::read(golden.target));
+        let (outcome, sink) = follow(&golden.read(), base.base());
+        let replayed = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(replayed.release.to_string(), golden.release, "{name}");
+        assert_eq!(replayed.tree, target.tree, "{name}");
+        assert_eq!(replayed.config, target.config, "{name}");
+        assert_eq!(replayed.manifest, target.manifest, "{name}");
+        let skeleton = sink.prelude.unwrap().skeleton;
+        assert_eq!(skeleton.new_contents().len(), sink.finished.len(), "{name}");
+        for (number, new) in (0..).zip(skeleton.new_contents()) {
+            let path = &skeleton.entries()[new.entry as usize].path;
+            assert_eq!(sink.contents[&number], target.content(path), "{name}: {path}");
+        }
+    }
+}
+
+#[test]
+fn each_golden_delta_is_expected() {
+    write_anew();
+    let found: BTreeSet<String> = fs::read_dir(images::folder().join("valid"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "skiff"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name.starts_with("delta-"))
+        .collect();
+    assert_eq!(found, GOLDEN.iter().map(|golden| golden.name.to_owned()).collect());
+}
