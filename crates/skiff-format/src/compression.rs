@@ -2,7 +2,7 @@
 
 #[cfg(feature = "encode")]
 use crate::{Digest, Section};
-use crate::{FormatError, FrameInfo, Limits};
+use crate::{FormatError, FrameInfo};
 
 /// A compressor with what its decoder has to know beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,21 +84,16 @@ impl Compressor {
 pub(crate) const WORKING_MEMORY: u64 = 1 << 20;
 
 /// Decodes the bytes of a frame, whose digest held. The sizes were checked against the limits.
-pub(crate) fn decompress(
-    frame: &FrameInfo,
-    encoded: Vec<u8>,
-    limits: &Limits,
-) -> Result<Vec<u8>, FormatError> {
-    limits.check("bytes of dictionary", frame.compressor.dictionary_bytes(), limits.dictionary_bytes)?;
+pub(crate) fn decompress(frame: &FrameInfo, encoded: &[u8]) -> Result<Vec<u8>, FormatError> {
     #[cfg(any(feature = "xz", feature = "zstd"))]
     let size = usize::try_from(frame.decoded_size)
         .map_err(|_| FormatError::corrupt(frame.offset, "a frame larger than the address space"))?;
     let payload = match frame.compressor {
-        Compressor::Stored => Ok(encoded),
+        Compressor::Stored => Ok(encoded.to_vec()),
         #[cfg(feature = "xz")]
-        Compressor::Xz { properties, .. } => xz_decode(properties, frame.compressor, &encoded, size),
+        Compressor::Xz { properties, .. } => xz_decode(properties, frame.compressor, encoded, size),
         #[cfg(feature = "zstd")]
-        Compressor::Zstd { window_log } => zstd_decode(window_log, &encoded, size),
+        Compressor::Zstd { window_log } => zstd_decode(window_log, encoded, size),
         #[cfg(not(all(feature = "xz", feature = "zstd")))]
         other => {
             let what = format!("{other:?} was left out when this was built");

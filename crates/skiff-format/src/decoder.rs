@@ -1,4 +1,4 @@
-use crate::compression::decompress;
+use crate::compression::{Compressor, decompress};
 use crate::header::{PREAMBLE_LEN, Preamble};
 use crate::{Digest, FormatError, FrameInfo, Header, Section};
 
@@ -216,14 +216,20 @@ impl Decoder {
     }
 
     fn frame(&mut self, frame: &FrameInfo, index: usize) -> Result<Event, FormatError> {
-        let encoded = std::mem::take(&mut self.buffer);
-        if Digest::of(&encoded) != frame.digest {
+        if Digest::of(&self.buffer) != frame.digest {
             return Err(FormatError::corrupt(frame.offset, "a frame does not have its digest"));
         }
         if matches!(frame.section, Section::Unknown(_)) {
+            self.buffer.clear();
             return Ok(Event::Skipped { index });
         }
-        let payload = decompress(frame, encoded, &self.limits)?;
+        let payload = if frame.compressor == Compressor::Stored {
+            std::mem::take(&mut self.buffer)
+        } else {
+            decompress(frame, &self.buffer)?
+        };
+        // Its room is the next frame's.
+        self.buffer.clear();
         Ok(Event::Frame(Frame { index, offset: frame.offset, section: frame.section, payload }))
     }
 }

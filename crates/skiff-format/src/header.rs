@@ -138,8 +138,7 @@ impl Header {
     /// Reads a header from exactly its bytes: what [`bytes`](Self::bytes) gave.
     ///
     /// # Errors
-    /// [`FormatError::Corrupt`], [`FormatError::Unsupported`], or [`FormatError::LimitExceeded`] where it counts more bases
-    /// or codecs than the format has.
+    /// [`FormatError::Corrupt`] or [`FormatError::Unsupported`].
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         Self::parse_vec(bytes.to_vec())
     }
@@ -303,7 +302,7 @@ impl<'a> Body<'a> {
 
     fn codecs(&mut self) -> Result<Vec<CodecInfo>, FormatError> {
         let mut codecs: Vec<CodecInfo> = Vec::new();
-        for _ in 0..self.count(MAX_CODECS, "codecs")? {
+        for _ in 0..self.count(MAX_CODECS, "it names more codecs than there are")? {
             let codec = CodecInfo { id: self.varint16()?, version: self.varint16()? };
             if codecs.last().is_some_and(|last| last.id >= codec.id) {
                 return Err(self.corrupt("codecs out of order"));
@@ -315,7 +314,7 @@ impl<'a> Body<'a> {
 
     fn bases(&mut self) -> Result<Vec<BaseInfo>, FormatError> {
         let mut bases: Vec<BaseInfo> = Vec::new();
-        for _ in 0..self.count(MAX_BASES, "bases")? {
+        for _ in 0..self.count(MAX_BASES, "it names more bases than a delta has")? {
             let base = BaseInfo { release: self.digest()?, tree: self.digest()? };
             if bases.iter().any(|known| known.release == base.release) {
                 return Err(self.corrupt("a base is named twice"));
@@ -389,9 +388,9 @@ impl<'a> Body<'a> {
         if has(Section::Tree) { Ok(()) } else { Err(self.corrupt("it has no tree section")) }
     }
 
-    fn count(&mut self, limit: u64, what: &'static str) -> Result<u64, FormatError> {
-        let wanted = self.varint()?;
-        if wanted > limit { Err(FormatError::LimitExceeded { what, wanted, limit }) } else { Ok(wanted) }
+    fn count(&mut self, limit: u64, what: &str) -> Result<u64, FormatError> {
+        let count = self.varint()?;
+        if count > limit { Err(self.corrupt(what)) } else { Ok(count) }
     }
 
     fn varint(&mut self) -> Result<u64, FormatError> {
