@@ -10,11 +10,20 @@ pub enum Codec {
     Data,
     /// Ranges of the source, corrected byte by byte, and new bytes: see [`bsdiff`](crate::bsdiff).
     Bsdiff,
+    /// The plain text of a gzip file, encoded by one of the above, and the compressor that made the file of it: see
+    /// [`gzip`](crate::gzip).
+    #[cfg(feature = "gzip")]
+    Gzip,
 }
 
 impl Codec {
     /// Every codec of this build, in the order of their ids.
-    pub const ALL: &[Self] = &[Self::Data, Self::Bsdiff];
+    pub const ALL: &[Self] = &[
+        Self::Data,
+        Self::Bsdiff,
+        #[cfg(feature = "gzip")]
+        Self::Gzip,
+    ];
 
     /// The number that names the codec in a delta. Never given to another codec.
     #[must_use]
@@ -22,6 +31,8 @@ impl Codec {
         match self {
             Self::Data => 1,
             Self::Bsdiff => 2,
+            #[cfg(feature = "gzip")]
+            Self::Gzip => 3,
         }
     }
 
@@ -30,6 +41,8 @@ impl Codec {
     pub const fn version(self) -> u16 {
         match self {
             Self::Data | Self::Bsdiff => 0,
+            #[cfg(feature = "gzip")]
+            Self::Gzip => 0,
         }
     }
 
@@ -48,6 +61,8 @@ impl Codec {
         match self {
             Self::Data => "data",
             Self::Bsdiff => "bsdiff",
+            #[cfg(feature = "gzip")]
+            Self::Gzip => "gzip",
         }
     }
 }

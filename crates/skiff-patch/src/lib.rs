@@ -31,6 +31,8 @@ mod codec;
 mod data;
 mod decode;
 mod error;
+#[cfg(feature = "gzip")]
+pub mod gzip;
 mod source;
 
 pub use codec::Codec;

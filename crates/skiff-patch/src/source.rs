@@ -53,6 +53,13 @@ impl<S: Read + Seek> Source<S> {
         self.reader
     }
 
+    /// All of the source, past the cache.
+    #[cfg(feature = "gzip")]
+    pub(crate) fn whole(&mut self) -> io::Result<impl Read> {
+        self.reader.seek(SeekFrom::Start(0))?;
+        Ok((&mut self.reader).take(self.length))
+    }
+
     /// Adds the source's bytes from `offset` on to `bytes`, each modulo 256. The caller has checked the range against
     /// the length.
     pub(crate) fn add_to(&mut self, mut offset: u64, mut bytes: &mut [u8]) -> Result<(), PatchError> {

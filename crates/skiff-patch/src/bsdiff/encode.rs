@@ -60,6 +60,13 @@ pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
     segments
 }
 
+/// The one payload for all of `new`, or none where `old` has nothing like it.
+#[cfg(feature = "gzip")]
+pub(crate) fn encode_whole(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    let matches = matches::find(old, new, Options::default().window_bytes);
+    (!matches.is_empty()).then(|| write(old, new, 0..new.len(), &matches))
+}
+
 /// How much memory [`encode`] holds for files of these lengths, in bytes, without the files themselves: an estimate from
 /// above, by which a scheduler decides how many files to encode at a time.
 #[must_use]

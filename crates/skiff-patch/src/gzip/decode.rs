@@ -1,0 +1,183 @@
+//! The decoder: the plain text by the inner codec, then compressed as it was.
+
+use std::io::{self, Cursor, Read, Seek, Write};
+
+use flate2::read::GzDecoder;
+use skiff_wire::Input;
+
+use super::deflate::{self, COMPRESSOR_MEMORY, Compressor};
+use crate::{Codec, Job, Limits, PatchError, Source, bsdiff, data};
+
+/// CRC-32 and length of the plain text, four bytes each.
+pub(super) const TRAILER_BYTES: u64 = 8;
+
+/// What opening a source takes beside the plain text: the decompressor's window and state, and a buffer of the file.
+const INFLATE_MEMORY: u64 = 256 << 10;
+
+pub(crate) fn decode<S: Read + Seek, W: Write>(
+    job: &Job<'_>,
+    source: &mut Source<S>,
+    output: &mut W,
+    limits: &Limits,
+) -> Result<(), PatchError> {
+    let head = Head::read(job)?;
+    let wanted = head.inner.output_len.max(head.opened.unwrap_or(0));
+    if wanted > limits.plain_bytes {
+        return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: limits.plain_bytes });
+    }
+    let plain = head.plain(source)?;
+
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&plain);
+    // The format keeps the length modulo 2^32.
+    let trailer = [checksum.finalize().to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
+    let mut capped = Capped { output, left: job.output_len, is_over: false };
+    let result = write(&head, plain, &trailer, &mut capped);
+    if capped.is_over {
+        return Err(PatchError::corrupt(0, "the compressed file is longer than the output"));
+    }
+    result?;
+    if capped.left > 0 {
+        return Err(PatchError::corrupt(0, "the compressed file is shorter than the output"));
+    }
+    Ok(())
+}
+
+fn write<W: Write>(
+    head: &Head<'_>,
+    plain: Vec<u8>,
+    trailer: &[u8],
+    output: &mut W,
+) -> Result<(), PatchError> {
+    output.write_all(head.header).map_err(PatchError::output)?;
+    deflate::compress(plain, head.compressor, &mut *output)?;
+    output.write_all(trailer).map_err(PatchError::output)
+}
+
+pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
+    let head = Head::read(job)?;
+    let plain = head
+        .inner
+        .output_len
+        .saturating_add(head.opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY)));
+    Ok(plain.saturating_add(COMPRESSOR_MEMORY + bsdiff::DECODER_MEMORY))
+}
+
+/// A payload, taken apart.
+struct Head<'a> {
+    header: &'a [u8],
+    compressor: Compressor,
+    /// The length of the opened source, if it is to be opened.
+    opened: Option<u64>,
+    inner: Job<'a>,
+    inner_offset: u64,
+}
+
+impl<'a> Head<'a> {
+    fn read(job: &Job<'a>) -> Result<Self, PatchError> {
+        let mut input = Input::new(job.payload);
+        let header_length = input.varint()?;
+        let header = input.slice(header_length)?;
+        if header_length.checked_add(TRAILER_BYTES).is_none_or(|least| least > job.output_len) {
+            return Err(PatchError::corrupt(0, "the gzip header and trailer are longer than the output"));
+        }
+        let offset = input.offset();
+        let compressor = Compressor::from_id(input.varint()?);
+        let compressor =
+            compressor.ok_or(PatchError::corrupt(offset, "there is no compressor of this number"))?;
+        let plain_length = input.varint()?;
+        let opened = input.varint()?.checked_sub(1);
+        let offset = input.offset();
+        let codec = match input.varint()? {
+            1 => Codec::Data,
+            2 => Codec::Bsdiff,
+            _ => return Err(PatchError::corrupt(offset, "this codec cannot be the inner one")),
+        };
+        if codec == Codec::Data && opened.is_some() {
+            return Err(PatchError::corrupt(offset, "the source is opened and not read"));
+        }
+        let inner = Job { codec, payload: input.rest(), output_len: plain_length };
+        Ok(Self { header, compressor, opened, inner, inner_offset: input.offset() })
+    }
+
+    fn plain<S: Read + Seek>(&self, source: &mut Source<S>) -> Result<Vec<u8>, PatchError> {
+        // Neither inner codec makes more than its payload is long.
+        let expected =
+            self.inner.payload.len().min(usize::try_from(self.inner.output_len).unwrap_or(usize::MAX));
+        let mut plain = Vec::with_capacity(expected + deflate::PADDING);
+        let result = match (self.inner.codec, self.opened) {
+            (Codec::Data, _) => data::decode(&self.inner, &mut plain),
+            (_, None) => bsdiff::decode(&self.inner, source, &mut plain),
+            (_, Some(length)) => {
+                let opened = open(source, length)?;
+                bsdiff::decode(&self.inner, &mut Source::new(Cursor::new(opened), length), &mut plain)
+            }
+        };
+        match result {
+            Err(PatchError::Corrupt { offset, what }) => {
+                Err(PatchError::corrupt(self.inner_offset + offset, what))
+            }
+            result => result.map(|()| plain),
+        }
+    }
+}
+
+/// The plain text of a source that is a gzip file (of its first member), which must be of this length.
+fn open<S: Read + Seek>(source: &mut Source<S>, length: u64) -> Result<Vec<u8>, PatchError> {
+    let mut failed = None;
+    let file = Watched { reader: source.whole().map_err(PatchError::source)?, failed: &mut failed };
+    let mut decoder = GzDecoder::new(file);
+    let mut plain = Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX));
+    let result = decoder.by_ref().take(length).read_to_end(&mut plain);
+    // Reading on shows whether it ends here, and makes the decoder check the trailer.
+    let result = result.and_then(|_| decoder.read(&mut [0]));
+    drop(decoder);
+    if let Some(error) = failed {
+        return Err(PatchError::source(error));
+    }
+    match result {
+        Ok(0) if plain.len() as u64 == length => Ok(plain),
+        _ => Err(PatchError::corrupt(0, "the source is not the gzip file it was said to be")),
+    }
+}
+
+/// Tells errors of the source from those of the decompressor.
+struct Watched<'a, R> {
+    reader: R,
+    failed: &'a mut Option<io::Error>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                *self.failed = Some(error);
+            }
+            kind.into()
+        })
+    }
+}
+
+/// Lets no more through than was promised.
+struct Capped<'a, W> {
+    output: &'a mut W,
+    left: u64,
+    is_over: bool,
+}
+
+impl<W: Write> Write for Capped<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            self.is_over = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let count = self.output.write(bytes)?;
+        self.left -= count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}

@@ -1,0 +1,153 @@
+//! The encoder: opens a gzip file, and finds out who made it.
+
+use std::io::{self, Cursor, Read, Write};
+
+use flate2::bufread::GzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
+use skiff_wire::{put_bytes, put_varint};
+
+use super::decode::TRAILER_BYTES;
+use super::deflate::{self, Compressor};
+use crate::{Codec, Job, Limits, Source, bsdiff};
+
+/// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
+pub const PLAIN_BYTES: u64 = 4 << 20;
+
+/// A gzip file, opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The encoded bytes, of the whole file.
+    pub payload: Vec<u8>,
+    /// Whether decoding reads the source.
+    pub reads_source: bool,
+}
+
+/// Says how to make the gzip file `new`, from the file `old` if there is one, which need not be a gzip file itself.
+///
+/// None where `new` is not one gzip member and nothing else, where its plain text is longer than [`PLAIN_BYTES`], or where
+/// neither GNU gzip nor zlib, at any level, makes it of its plain text: what is returned was decoded, and was the same.
+/// Depends on the arguments alone.
+#[must_use]
+pub fn encode(old: Option<&[u8]>, new: &[u8]) -> Option<Encoded> {
+    let member = Member::read(new)?;
+    let compressor = Compressor::all().find(|&compressor| makes(compressor, &member))?;
+    let inner = Inner::new(old, &member.plain);
+
+    let mut payload = Vec::with_capacity(member.header.len() + inner.payload.len() + 16);
+    put_bytes(&mut payload, member.header);
+    put_varint(&mut payload, compressor.id());
+    put_varint(&mut payload, member.plain.len() as u64);
+    put_varint(&mut payload, inner.opened.map_or(0, |length| length + 1));
+    put_varint(&mut payload, inner.codec.id().into());
+    payload.extend(&inner.payload);
+    let encoded = Encoded { payload, reads_source: inner.codec != Codec::Data };
+    decodes(&encoded.payload, old.unwrap_or_default(), new).then_some(encoded)
+}
+
+/// A file that is one gzip member.
+struct Member<'a> {
+    header: &'a [u8],
+    deflated: &'a [u8],
+    plain: Vec<u8>,
+}
+
+impl<'a> Member<'a> {
+    fn read(file: &'a [u8]) -> Option<Self> {
+        let (header, rest) = file.split_at_checked(header_length(file)?)?;
+        let (deflated, trailer) = rest.split_at_checked(rest.len().checked_sub(TRAILER_BYTES as usize)?)?;
+        let plain = inflate(deflated)?;
+        let expected = [crc32fast::hash(&plain).to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
+        (trailer == expected).then_some(Self { header, deflated, plain })
+    }
+}
+
+/// RFC 1952, 2.3.
+fn header_length(file: &[u8]) -> Option<usize> {
+    let (fixed, rest) = file.split_first_chunk::<10>()?;
+    let &[0x1f, 0x8b, 8, flags @ 0..32, ..] = fixed else { return None };
+    let mut input = skiff_wire::Input::new(rest);
+    if flags & 4 != 0 {
+        let length = u16::from_le_bytes(input.array().ok()?);
+        input.slice(length.into()).ok()?;
+    }
+    for text in [8, 16] {
+        while flags & text != 0 && input.byte().ok()? != 0 {}
+    }
+    if flags & 2 != 0 {
+        input.array::<2>().ok()?;
+    }
+    Some(fixed.len() + rest.len() - input.rest().len())
+}
+
+/// The plain text of a deflate stream that takes up all of `deflated`.
+fn inflate(deflated: &[u8]) -> Option<Vec<u8>> {
+    let mut decompress = Decompress::new(false);
+    let mut plain = Vec::new();
+    loop {
+        let (read, written) = (decompress.total_in(), decompress.total_out());
+        plain.reserve(deflated.len().max(32 << 10));
+        let input = deflated.get(usize::try_from(read).ok()?..)?;
+        let status = decompress.decompress_vec(input, &mut plain, FlushDecompress::None).ok()?;
+        if plain.len() as u64 > PLAIN_BYTES {
+            return None;
+        }
+        match status {
+            Status::StreamEnd => return (decompress.total_in() == deflated.len() as u64).then_some(plain),
+            _ if (read, written) == (decompress.total_in(), decompress.total_out()) => return None,
+            _ => {}
+        }
+    }
+}
+
+fn makes(compressor: Compressor, member: &Member<'_>) -> bool {
+    let mut rest = Expected(member.deflated);
+    deflate::compress(member.plain.clone(), compressor, &mut rest).is_ok() && rest.0.is_empty()
+}
+
+/// Takes these bytes and no others.
+struct Expected<'a>(&'a [u8]);
+
+impl Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The plain text, encoded.
+struct Inner {
+    codec: Codec,
+    payload: Vec<u8>,
+    opened: Option<u64>,
+}
+
+impl Inner {
+    fn new(old: Option<&[u8]>, plain: &[u8]) -> Self {
+        let opened = old.and_then(open);
+        let source = opened.as_deref().or(old).unwrap_or_default();
+        match bsdiff::encode_whole(source, plain) {
+            Some(payload) => {
+                Self { codec: Codec::Bsdiff, payload, opened: opened.map(|opened| opened.len() as u64) }
+            }
+            None => Self { codec: Codec::Data, payload: plain.to_vec(), opened: None },
+        }
+    }
+}
+
+/// What the decoder would see in `old` if told to open it.
+fn open(old: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(old).take(PLAIN_BYTES + 1).read_to_end(&mut plain).ok()?;
+    (plain.len() as u64 <= PLAIN_BYTES).then_some(plain)
+}
+
+fn decodes(payload: &[u8], old: &[u8], new: &[u8]) -> bool {
+    let job = Job { codec: Codec::Gzip, payload, output_len: new.len() as u64 };
+    let mut rest = Expected(new);
+    let mut source = Source::new(Cursor::new(old), old.len() as u64);
+    crate::decode(&job, &mut source, &mut rest, &Limits::default()).is_ok() && rest.0.is_empty()
+}
