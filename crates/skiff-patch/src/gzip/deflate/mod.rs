@@ -4,6 +4,11 @@
 //! the work of one of them. So a compressed file is its plain text and the compressor's settings, and not a bit more. The
 //! models are written after the published algorithm (RFC 1951; Deutsch and Gailly's hash chains with lazy evaluation;
 //! Huffman codes of limited length) and agree with the programs in every tie, every limit and every lapse.
+//!
+//! The crate preflate-rs rebuilds more compressors' streams, from corrections that it keeps. It is not used here, for two
+//! reasons. On the 349 gzip files that differ between two Debian images it keeps 55 KB of corrections; this keeps one byte
+//! a file. And it trusts its corrections: those of a hostile delta make it allocate gigabytes, or write empty blocks
+//! without end, which no caller can stop. A model has no corrections, and its work is bounded by the plain text's length.
 
 mod block;
 mod huffman;
