@@ -106,7 +106,7 @@ impl Decoder {
     /// [`FormatError::LimitExceeded`] where the header asks for more than the limits, [`FormatError::Corrupt`] where
     /// there is no such frame. The number of frames stands for the end.
     pub fn resume(header: Header, next_frame: usize, limits: Limits) -> Result<Self, FormatError> {
-        check_limits(&header, &limits)?;
+        check(&header, &limits)?;
         if next_frame > header.frames().len() {
             return Err(FormatError::corrupt(0, format!("it has no frame {next_frame} to go on with")));
         }
@@ -202,7 +202,7 @@ impl Decoder {
             }
             State::Body(_) => {
                 let header = Header::parse_vec(std::mem::take(&mut self.buffer))?;
-                check_limits(&header, &self.limits)?;
+                check(&header, &self.limits)?;
                 self.state = State::Frame(Box::new(header.clone()), 0);
                 Ok(Some(Event::Header(Box::new(header))))
             }
@@ -238,8 +238,8 @@ fn size_in_memory(frame: &FrameInfo) -> usize {
     usize::try_from(frame.encoded_size).unwrap_or(usize::MAX)
 }
 
-/// Everything a header declares, before anything of it is allocated.
-fn check_limits(header: &Header, limits: &Limits) -> Result<(), FormatError> {
+/// Everything a header declares, before anything of it is allocated, and what this build lacks, before anything is written.
+fn check(header: &Header, limits: &Limits) -> Result<(), FormatError> {
     limits.check("bytes of memory", header.facts().decoder_memory, limits.decoder_memory)?;
     limits.check("bytes of delta", header.delta_size(), limits.delta_bytes)?;
     let mut payload = 0_u64;
@@ -248,6 +248,9 @@ fn check_limits(header: &Header, limits: &Limits) -> Result<(), FormatError> {
         limits.check("bytes of payload", payload, limits.payload_bytes)?;
         limits.check("bytes in one frame", frame.decoded_size, limits.frame_bytes)?;
         limits.check("bytes of dictionary", frame.compressor.dictionary_bytes(), limits.dictionary_bytes)?;
+        if !matches!(frame.section, Section::Unknown(_)) {
+            frame.compressor.check_built_in()?;
+        }
     }
     Ok(())
 }

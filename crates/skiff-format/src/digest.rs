@@ -60,3 +60,21 @@ impl FromStr for Digest {
         Ok(Self(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_shown_and_read_as_sha256sum_does() {
+        let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let digest = Digest::of(b"abc");
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(text.parse(), Ok(digest));
+        for bad in
+            ["", &text[1..], &format!("{text}0"), &text.replace('b', "g"), &text.replace("ba", "\u{e9}")]
+        {
+            assert_eq!(bad.parse::<Digest>(), Err(DigestParseError), "{bad}");
+        }
+    }
+}
