@@ -1,8 +1,8 @@
 //! Deltas that break one rule each, and limits at their edges.
 
-use std::fmt;
+use std::{fmt, io};
 
-use skiff_format::{Compression, Digest, Event, FormatError, Header, Limits, Section, compress};
+use skiff_format::{Compression, Digest, Encoder, Event, FormatError, Header, Limits, Section, compress};
 
 use crate::raw::{Raw, Row, varint};
 use crate::{decode, error_of, samples};
@@ -179,6 +179,8 @@ fn frames() -> Vec<Case> {
     };
     // Says that it looks back 2 MiB: no content size, window exponent 11; then a last block of 99 times the same byte.
     let far = [0x28, 0xb5, 0x2f, 0xfd, 0, 11 << 3, 0x1b, 0x03, 0, b'x'];
+    // A single segment of 1200 bytes, which it states as 944, 256 less.
+    let segment = [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xb0, 0x03, 0x83, 0x25, 0, b'x'];
     vec![
         case("corrupt-frame-digest", At(FRAME), |raw| raw.rows[0].bytes[2] ^= 4),
         case("corrupt-cut", At(FRAME), |raw| raw.rows[0].bytes.truncate(3)),
@@ -193,6 +195,7 @@ fn frames() -> Vec<Case> {
         framed("corrupt-zstd-two-frames", window, &[&zstd[..], &zstd].concat(), 2 * size),
         framed("corrupt-zstd-skippable", window, &[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0], 99),
         framed("corrupt-zstd-window-larger", (2, 20), &far, 99),
+        framed("corrupt-zstd-segment-larger", window, &segment, 1200),
         framed("corrupt-zstd-empty", window, &zstd[..3], 99),
     ]
 }
@@ -200,15 +203,16 @@ fn frames() -> Vec<Case> {
 #[test]
 fn what_breaks_no_rule_decodes() {
     decode(&Raw::small().bytes(), Limits::default()).1.unwrap();
-    // The frame of `corrupt-zstd-window-larger`, with the window it asks for.
-    let Some(last) = frames().into_iter().find(|case| case.name == "corrupt-zstd-window-larger") else {
-        panic!()
-    };
-    let mut raw = last.raw;
-    raw.rows[0].parameter = 21;
-    let (events, end) = decode(&raw.bytes(), Limits::default());
-    end.unwrap();
-    assert!(matches!(&events[1], Event::Frame(frame) if frame.payload == [b'x'; 99]));
+    // The frames that look back too far, with the window they ask for.
+    for (name, window, size) in
+        [("corrupt-zstd-window-larger", 21, 99), ("corrupt-zstd-segment-larger", 11, 1200)]
+    {
+        let mut raw = frames().into_iter().find(|case| case.name == name).unwrap().raw;
+        raw.rows[0].parameter = window;
+        let (events, end) = decode(&raw.bytes(), Limits::default());
+        end.unwrap();
+        assert!(matches!(&events[1], Event::Frame(frame) if frame.payload == vec![b'x'; size]));
+    }
 }
 
 #[test]
@@ -262,7 +266,7 @@ fn the_encoder_refuses_what_the_decoder_would() {
     assert!(matches!(compress(Section::Tree, b"tree", &wrong), Err(FormatError::Io { .. })));
     let mut fields = samples::fields(&[]);
     let finish = |fields: &_, sections: &[Section]| {
-        let mut encoder = skiff_format::Encoder::new(std::io::Cursor::new(Vec::new()));
+        let mut encoder = Encoder::new(io::Cursor::new(Vec::new()));
         for &section in sections {
             encoder.add(compress(section, b"payload", &Compression::Stored).unwrap()).unwrap();
         }
@@ -276,4 +280,37 @@ fn the_encoder_refuses_what_the_decoder_would() {
     assert!(finish(&fields, &[Section::Tree]).is_err());
     fields.bases.clear();
     assert!(finish(&fields, &[Section::Tree]).is_err());
+}
+
+/// Takes what is written, and has nothing when it is read.
+struct Forgetful;
+
+impl io::Write for Forgetful {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl io::Read for Forgetful {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+}
+
+impl io::Seek for Forgetful {
+    fn seek(&mut self, _: io::SeekFrom) -> io::Result<u64> {
+        Ok(0)
+    }
+}
+
+#[test]
+fn the_encoder_notices_a_spool_that_loses_bytes() {
+    let mut encoder = Encoder::new(Forgetful);
+    encoder.add(compress(Section::Tree, b"tree", &Compression::Stored).unwrap()).unwrap();
+    let end = encoder.finish(&samples::fields(&[]), Vec::new());
+    assert!(matches!(&end, Err(FormatError::Io { .. })), "{end:?}");
 }

@@ -128,7 +128,10 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_gives_the_same_and_reads_no_further(frames in frames(), sizes in vec(0..300_usize, 1..9)) {
+    fn a_reader_gives_the_same_and_reads_no_further(
+        frames in frames(),
+        sizes in vec(prop_oneof![1 => Just(0), 3 => 1..300_usize], 1..9),
+    ) {
         prop_assume!(sizes.iter().any(|&size| size > 0));
         let delta = write(&frames);
         let (events, _) = decode(&delta, Limits::default());
