@@ -1,11 +1,8 @@
-use skiff_format::{Decoder, Digest, Event, FormatError, Header, Limits};
+use skiff_format::{Decoder, Event, FormatError, Header, Limits};
 
 use super::Reached;
 use super::input::Input;
-
-/// Where the header's digest stands, and where its body begins.
-const DIGEST: std::ops::Range<usize> = 16..48;
-const BODY: usize = 52;
+use super::mend::mend;
 
 /// The container's decoder: the first byte tells whether digests are mended first, the second in how large pieces the
 /// rest, a delta, arrives.
@@ -76,40 +73,4 @@ fn check(events: &[Event], delta: &[u8], whole: bool) {
         assert_eq!(header.delta_size(), delta.len() as u64);
         assert_eq!(header.frames().len(), frames.len());
     }
-}
-
-/// Makes all digests right, the header's and the frames': no fuzzer finds those, and behind them lies most of the code.
-fn mend(delta: &mut [u8]) {
-    let Some(length) =
-        delta.get(12..16).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    else {
-        return;
-    };
-    let Some(end) = usize::try_from(length).ok().and_then(|length| length.checked_add(BODY)) else { return };
-    if end > delta.len() {
-        return;
-    }
-    mend_header(delta, end);
-    let Ok(header) = Header::parse(&delta[..end]) else { return };
-    let mut row = BODY;
-    for frame in header.frames() {
-        let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
-        let size = usize::try_from(frame.encoded_size).unwrap_or(usize::MAX);
-        let Some(bytes) = delta.get(start..start.saturating_add(size)) else { break };
-        let digest = Digest::of(bytes);
-        // The table ends the header, and a row of it ends with the digest.
-        let Some(at) = find(&delta[row..end], frame.digest.as_bytes()) else { break };
-        delta[row + at..row + at + 32].copy_from_slice(digest.as_bytes());
-        row += at + 32;
-    }
-    mend_header(delta, end);
-}
-
-fn mend_header(delta: &mut [u8], end: usize) {
-    let covered = [&delta[..DIGEST.start], &delta[BODY..end]].concat();
-    delta[DIGEST].copy_from_slice(Digest::of(&covered).as_bytes());
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }

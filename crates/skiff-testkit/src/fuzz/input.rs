@@ -26,6 +26,18 @@ impl<'a> Input<'a> {
         part
     }
 
+    /// A part of up to 63 bytes that says its own length, in one byte.
+    pub(crate) fn few(&mut self) -> &'a [u8] {
+        let length = usize::from(self.byte() % 64);
+        let (part, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        part
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn rest(self) -> &'a [u8] {
         self.0
     }

@@ -3,15 +3,21 @@
 //! They are here, and not in `fuzz/`, so that a plain `cargo test` replays the committed seeds with them. A body panics
 //! where a property does not hold. Its limits are small: what goes beyond them is found by the fuzzer's own memory limit.
 
+mod apply_delta;
 mod format_decode;
 mod input;
+mod mend;
 mod patch_codecs;
 mod release;
+mod roundtrip;
 mod seeds;
+mod sink;
 mod tree_decode;
 
+pub use apply_delta::apply_delta;
 pub use format_decode::format_decode;
 pub use patch_codecs::patch_codecs;
+pub use roundtrip::roundtrip;
 pub use seeds::{Seed, seeds};
 pub use tree_decode::tree_decode;
 
@@ -28,5 +34,10 @@ pub enum Reached {
 pub type Body = fn(&[u8]) -> Reached;
 
 /// The targets by name. Each has a file under `fuzz/fuzz_targets` and a directory of seeds under `fuzz/seeds`.
-pub const TARGETS: &[(&str, Body)] =
-    &[("format_decode", format_decode), ("patch_codecs", patch_codecs), ("tree_decode", tree_decode)];
+pub const TARGETS: &[(&str, Body)] = &[
+    ("format_decode", format_decode),
+    ("apply_delta", apply_delta),
+    ("patch_codecs", patch_codecs),
+    ("tree_decode", tree_decode),
+    ("roundtrip", roundtrip),
+];

@@ -1,15 +1,18 @@
 //! What the fuzzer starts from: inputs that reach deep, made by the encoders, and such inputs damaged.
 
 use std::io::Cursor;
+use std::num::NonZeroUsize;
 
+use skiff_diff::{Level, Options, diff};
 use skiff_format::{
-    BaseInfo, Compression, Digest, Encoder, Facts, HeaderFields, Section, TargetInfo, compress,
+    BaseInfo, Compression, Digest, Encoder, Event, Facts, HeaderFields, Limits, Reader, Section, TargetInfo,
+    compress,
 };
 use skiff_patch::{Codec, bsdiff};
 use skiff_tree::{Tree, section};
 
 use super::input::join;
-use super::release;
+use super::release::{self, Release};
 
 /// An input to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Seed {
 /// All seeds, made anew from the formats as they are.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    let mut seeds = [format_decode(), patch_codecs(), tree_decode()].concat();
+    let mut seeds = [format_decode(), apply_delta(), patch_codecs(), tree_decode(), roundtrip()].concat();
     let broken: Vec<Seed> = seeds.iter().map(damaged).collect();
     seeds.extend(broken);
     seeds
@@ -83,6 +86,53 @@ fn container(frames: &[Compression], payload: &[u8]) -> Vec<u8> {
     let mut delta = Vec::new();
     encoder.finish(&fields, &mut delta).expect("because a vector takes everything");
     delta
+}
+
+fn apply_delta() -> Vec<Seed> {
+    let (base, target) = (release::base(), release::target());
+    let delta = |target: &Release, level: Level| {
+        let options = Options { level, threads: NonZeroUsize::new(1), ..Options::default() };
+        let mut delta = Vec::new();
+        diff(&base.as_side(), &target.as_side(), &options, &mut delta)
+            .expect("because both sides are in memory");
+        delta
+    };
+    // The payloads of a delta's sections, as its own decoder gives them.
+    let sections = |delta: &[u8]| {
+        let mut reader = Reader::new(delta, Limits::default());
+        let mut payloads = Vec::new();
+        while let Some(event) = reader.next_event().expect("because the encoder wrote it") {
+            if let Event::Frame(frame) = event {
+                payloads.push(frame.payload);
+            }
+        }
+        // Another frame with the same records would make the same contents again; so the last part is empty.
+        join(&[1], &[&payloads[0], payloads.get(1).map_or(&[][..], |payload| payload), &[]])
+    };
+    let (xz, zstd, same) =
+        (delta(&target, Level::Default), delta(&target, Level::Fast), delta(&base, Level::Fast));
+    vec![
+        seed("apply_delta", "sections", sections(&xz)),
+        seed("apply_delta", "xz", [&[0][..], &xz].concat()),
+        seed("apply_delta", "zstd", [&[0][..], &zstd].concat()),
+        seed("apply_delta", "nothing-new", [&[0][..], &same].concat()),
+    ]
+}
+
+fn roundtrip() -> Vec<Seed> {
+    // What to do, where, and what it takes: see `Builder::edit`.
+    let first =
+        [&[7, 0, 20][..], b"ahoy, sailor! ahoy! ", &[200, 7, 4, 9], b"some text", &[3, 4, 5, 3, 9, 2, 10, 5]]
+            .concat();
+    let edits =
+        [&[5, 1, 0, 100, 1, 3, 4][..], b"land", &[5, 2, 1, 7, 0, 0, 2], b"!!", &[0, 3, 1, 4, 7]].concat();
+    let whole = |flags: u8, edits: &[u8]| join(&[flags], &[&first, edits]);
+    vec![
+        seed("roundtrip", "edits", whole(0, &edits)),
+        seed("roundtrip", "edits-zstd-threads", whole(3, &edits)),
+        seed("roundtrip", "same", whole(1, &[])),
+        seed("roundtrip", "from-nothing", join(&[1], &[&[], &first])),
+    ]
 }
 
 fn patch_codecs() -> Vec<Seed> {
