@@ -8,6 +8,8 @@ mod document;
 mod images;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{fs, io};
 
 use skiff_diff::{Level, Options, diff};
@@ -51,8 +53,12 @@ const GOLDEN: [Golden; 3] = [
 ];
 
 impl Golden {
+    fn file(&self) -> PathBuf {
+        images::folder().join("valid").join(format!("{}.skiff", self.name))
+    }
+
     fn read(&self) -> Vec<u8> {
-        fs::read(images::folder().join("valid").join(format!("{}.skiff", self.name))).unwrap()
+        fs::read(self.file()).unwrap()
     }
 }
 
@@ -108,9 +114,8 @@ fn write_anew() {
             let options = Options { level: golden.level, pull_bytes: Some(4096), ..Options::default() };
             let mut delta = Vec::new();
             diff(&base.release(), &target.release(), &options, &mut delta).unwrap();
-            let file = images::folder().join("valid").join(format!("{}.skiff", golden.name));
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(file, delta).unwrap();
+            fs::create_dir_all(images::folder().join("valid")).unwrap();
+            fs::write(golden.file(), delta).unwrap();
         }
     });
 }
@@ -147,4 +152,25 @@ fn each_golden_delta_is_expected() {
         .filter(|name| name.starts_with("delta-"))
         .collect();
     assert_eq!(found, GOLDEN.iter().map(|golden| golden.name.to_owned()).collect());
+}
+
+/// A decoder written from `doc/format.md` alone, in another language, on other libraries and the real gzip.
+#[test]
+#[ignore = "needs python3, zstd and gzip"]
+fn a_stranger_reaches_the_same_targets() {
+    write_anew();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/stranger.py");
+    let run = |delta: PathBuf, base: &str| {
+        let base = images::folder().join("images").join(base);
+        Command::new("python3").arg(&script).arg(delta).arg(base).output().unwrap()
+    };
+    for golden in &GOLDEN {
+        let output = run(golden.file(), golden.base);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {complaint}", golden.name);
+        let tree = Image::read(golden.target).tree.digest();
+        let expected = format!("{}\n{tree}\n", golden.release);
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{}", golden.name);
+        assert_eq!(run(golden.file(), golden.target).status.code(), Some(1), "{}: a wrong base", golden.name);
+    }
 }

@@ -1,0 +1,488 @@
+"""Follows a delta as doc/format.md defines it, sharing no code with the crates: stranger.py DELTA BASE.
+
+BASE is a folder with the files `tree` and `contents/DIGEST`, and `config.json` where the base has one. Prints the release
+id and the tree digest of the result, once they are what the header names. Exits with 1, and says why, where the delta is
+to be refused, and with 3 where it needs a codec that is not here. Checks that concern the container alone are left to the
+script of the crate skiff-format.
+"""
+
+import hashlib
+import lzma
+import pathlib
+import subprocess
+import sys
+import zlib
+
+DIRECTORY, FILE, SYMLINK, CHAR_DEVICE, BLOCK_DEVICE, FIFO, HARD_LINK = range(1, 8)
+
+
+class Refused(Exception):
+    pass
+
+
+def must(holds, why):
+    if not holds:
+        raise Refused(why)
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+class Input:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        must(self.at + count <= len(self.data), "it ends early")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def byte(self):
+        return self.take(1)[0]
+
+    def integer(self, below=1 << 64):
+        value = 0
+        for index in range(10):
+            byte = self.byte()
+            value |= (byte & 127) << (7 * index)
+            if byte < 128:
+                must((byte or not index) and value < below, "an integer out of its form or range")
+                return value
+        raise Refused("an integer of more than ten bytes")
+
+    def signed(self):
+        value = self.integer()
+        return value >> 1 if value % 2 == 0 else -((value + 1) >> 1)
+
+    def text(self, least, most):
+        length = self.integer()
+        must(least <= length <= most, "a length out of its range")
+        return self.take(length)
+
+    def ends(self):
+        return self.at == len(self.data)
+
+
+def put_integer(value):
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def put_signed(value):
+    return put_integer(2 * value if value >= 0 else -2 * value - 1)
+
+
+def put_text(data):
+    return put_integer(len(data)) + data
+
+
+# Trees. An entry is a dictionary: path and type, then what the type has.
+
+
+def read_attributes(data):
+    attributes = []
+    for _ in range(data.integer()):
+        name, value = data.text(1, 255), data.text(0, 65536)
+        must(0 not in name and (not attributes or attributes[-1][0] < name), "attributes out of order")
+        attributes.append((name, value))
+    return attributes
+
+
+def read_mode(data):
+    return data.integer(0o10000)
+
+
+def read_pair(data):
+    return data.integer(1 << 32), data.integer(1 << 32)
+
+
+def decode_tree(encoding):
+    data, entries = Input(encoding), []
+    must(data.take(13) == b"skiff-tree 0\n", "not a tree")
+    while kind := data.byte():
+        entry = {"type": kind, "path": data.text(0, 4095)}
+        entries.append(entry)
+        if kind == HARD_LINK:
+            entry["owner_path"] = data.text(0, 4095)
+            continue
+        entry |= {"mode": read_mode(data), "owner": read_pair(data)}
+        entry |= {"mtime": (data.signed(), data.integer(10**9)), "attributes": read_attributes(data)}
+        if kind == FILE:
+            entry |= {"size": data.integer(), "digest": data.take(32)}
+        elif kind == SYMLINK:
+            entry["target"] = data.text(1, 4095)
+        elif kind in (CHAR_DEVICE, BLOCK_DEVICE):
+            entry["device"] = read_pair(data)
+        else:
+            must(kind in (DIRECTORY, FIFO), "unknown type")
+    must(data.ends(), "bytes follow the tree")
+    check_tree(entries)
+    return entries
+
+
+def check_tree(entries):
+    must(entries and entries[0]["path"] == b"" and entries[0]["type"] == DIRECTORY, "no root")
+    before = {}
+    keys = []
+    for entry in entries:
+        path = entry["path"]
+        keys.append(path.split(b"/") if path else [])
+        for name in keys[-1]:
+            must(name not in (b"", b".", b"..") and len(name) <= 255 and 0 not in name, "a bad path")
+        if path:
+            parent = before.get(b"/".join(keys[-1][:-1]))
+            must(parent and parent["type"] == DIRECTORY, "an entry outside of any directory")
+        if entry["type"] == HARD_LINK:
+            owner = before.get(entry["owner_path"])
+            must(owner and owner["type"] not in (DIRECTORY, HARD_LINK), "a link to nothing")
+        if entry["type"] == SYMLINK:
+            must(0 not in entry["target"] and 1 <= len(entry["target"]) <= 4095, "a bad target")
+        before[path] = entry
+    must(all(one < two for one, two in zip(keys, keys[1:])), "entries out of order")
+
+
+def encode_tree(entries):
+    out = [b"skiff-tree 0\n"]
+    for entry in entries:
+        out += [bytes([entry["type"]]), put_text(entry["path"])]
+        if entry["type"] == HARD_LINK:
+            out.append(put_text(entry["owner_path"]))
+            continue
+        seconds, nanoseconds = entry["mtime"]
+        out += [put_integer(entry["mode"]), *map(put_integer, entry["owner"])]
+        out += [put_signed(seconds), put_integer(nanoseconds), put_integer(len(entry["attributes"]))]
+        out += [put_text(part) for attribute in entry["attributes"] for part in attribute]
+        if entry["type"] == FILE:
+            out += [put_integer(entry["size"]), entry["digest"]]
+        elif entry["type"] == SYMLINK:
+            out.append(put_text(entry["target"]))
+        elif entry["type"] in (CHAR_DEVICE, BLOCK_DEVICE):
+            out += map(put_integer, entry["device"])
+    return b"".join(out) + b"\0"
+
+
+def release_id(tree_digest, config):
+    told = b"\0" if config is None else b"\1" + sha256(config)
+    return sha256(b"skiff-release-0\n" + tree_digest + told)
+
+
+# The tree section.
+
+
+class TreeSection:
+    def __init__(self, base, payload):
+        self.base, self.entries, self.sizes = base, [], []
+        self.follows = 0
+        data = Input(payload)
+        lengths = [data.integer() for _ in range(15)]
+        self.columns = [Input(data.take(length)) for length in lengths]
+        must(data.ends(), "bytes follow the columns")
+        self.times, self.used = [], set()
+        seconds, column = 0, self.columns[7]
+        while not column.ends():
+            seconds = (seconds + column.signed() + 2**63) % 2**64 - 2**63
+            time = (seconds, column.integer(10**9))
+            must(not self.times or self.times[-1] < time, "times out of order")
+            self.times.append(time)
+        self.operations()
+        must(all(column.ends() for column in self.columns), "columns are not used up")
+        must(self.used == set(range(len(self.times))), "a time that is not used")
+        check_tree(self.entries)
+
+    def operations(self):
+        place, last = 0, None
+        while not self.columns[0].ends():
+            run, operation = divmod(self.columns[0].integer(), 4)
+            must(run and operation != last, "runs")
+            last = operation
+            for _ in range(run):
+                if operation == 3:
+                    self.insert()
+                    continue
+                must(place < len(self.base), "a run beyond the base")
+                entry = self.base[place]
+                if operation == 0:
+                    self.entries.append(dict(entry))
+                elif operation == 1:
+                    self.entries.append(self.change(entry))
+                place += 1
+        must(place == len(self.base), "entries of the base that are not told")
+
+    def insert(self):
+        before = self.entries[-1]["path"] if self.entries else b""
+        shared = self.columns[2].integer()
+        must(shared <= len(before), "a prefix that is too long")
+        self.entries.append(self.whole(before[:shared] + self.columns[3].text(0, 4095)))
+
+    def whole(self, path):
+        entry = {"path": path, "type": self.columns[4].byte()}
+        if entry["type"] == HARD_LINK:
+            return entry | {"owner_path": self.link()}
+        self.metadata(entry, 2 | 4 | 8 | 16)
+        same = [old for old in self.base if old["path"] == path and old["type"] == FILE]
+        return self.holds(entry, same[0]["size"] if same else 0)
+
+    def change(self, old):
+        flags = self.columns[1].byte()
+        must(flags and flags < 64 and (flags == 1 or not flags & 1), "flags")
+        if flags == 1:
+            return self.whole(old["path"])
+        entry = dict(old)
+        if entry["type"] == HARD_LINK:
+            must(flags == 32, "flags of a hard link")
+            return entry | {"owner_path": self.link()}
+        self.metadata(entry, flags)
+        return self.holds(entry, entry.get("size", 0)) if flags & 32 else entry
+
+    def metadata(self, entry, flags):
+        if flags & 2:
+            entry["mode"] = read_mode(self.columns[5])
+        if flags & 4:
+            entry["owner"] = read_pair(self.columns[6])
+        if flags & 8:
+            index = self.columns[8].integer()
+            must(index < len(self.times), "no such time")
+            self.used.add(index)
+            entry["mtime"] = self.times[index]
+        if flags & 16:
+            entry["attributes"] = read_attributes(self.columns[9])
+
+    def link(self):
+        back = self.columns[14].integer()
+        must(1 <= back <= len(self.entries), "no such entry before")
+        return self.entries[-back]["path"]
+
+    def holds(self, entry, size):
+        kind = entry["type"]
+        must(DIRECTORY <= kind <= FIFO, "unknown type")
+        if kind == FILE:
+            self.content(entry, size)
+        elif kind == SYMLINK:
+            entry["target"] = self.columns[12].text(1, 4095)
+        elif kind in (CHAR_DEVICE, BLOCK_DEVICE):
+            entry["device"] = read_pair(self.columns[13])
+        return entry
+
+    def content(self, entry, size):
+        value = self.columns[10].integer()
+        if value == 0:
+            entry["new"] = len(self.sizes)
+            self.sizes.append((size + self.columns[11].signed()) % 2**64)
+        elif value % 2:
+            back = (value - 1) // 2
+            must(1 <= back <= len(self.sizes), "no such content before")
+            entry["new"] = len(self.sizes) - back
+        else:
+            step = (value - 2) // 2
+            place = self.follows + (step >> 1 if step % 2 == 0 else -((step + 1) >> 1))
+            must(0 <= place < len(self.base) and self.base[place]["type"] == FILE, "not a file of the base")
+            self.follows = place + 1
+            file = self.base[place]
+            entry |= {"size": file["size"], "digest": file["digest"]}
+            entry.pop("new", None)
+
+    def complete(self, contents):
+        for entry in self.entries:
+            if "new" in entry:
+                content = contents[entry.pop("new")]
+                entry |= {"size": len(content), "digest": sha256(content)}
+        return encode_tree(self.entries)
+
+
+# The contents section and its codecs.
+
+
+class Contents:
+    def __init__(self, base, folder, sizes, codecs):
+        self.base, self.folder, self.sizes, self.codecs = base, folder, sizes, codecs
+        self.made = {number: b"" for number, size in enumerate(sizes) if size == 0}
+        self.open = None
+
+    def frame(self, payload):
+        data, heads = Input(payload), []
+        content, self.place = 0, 0
+        count = data.integer()
+        must(count, "a frame without records")
+        for _ in range(count):
+            codec = data.integer(1 << 16)
+            content += data.signed()
+            must(0 <= content < len(self.sizes), "no such content")
+            output = data.integer()
+            must(output, "a record of nothing")
+            parts = data.integer(17)
+            heads.append((codec, content, output, [self.part(data) for _ in range(parts)], data.integer()))
+        for codec, content, output, parts, length in heads:
+            self.record(codec, content, output, (parts, data.take(length)))
+        must(data.ends(), "bytes follow the records")
+
+    def part(self, data):
+        value = data.integer()
+        origin = ("new", value // 2)
+        if value % 2 == 0:
+            step = value // 2
+            self.place += step >> 1 if step % 2 == 0 else -((step + 1) >> 1)
+            origin = ("base", self.place)
+        length = data.integer()
+        return (*origin, length and (data.integer(), length))
+
+    def source(self, parts):
+        source = b""
+        for origin, number, piece in parts:
+            if origin == "new":
+                must(number in self.made, "a content that is not finished")
+                content = self.made[number]
+            else:
+                must(0 <= number < len(self.base) and self.base[number]["type"] == FILE, "not a file")
+                digest = self.base[number]["digest"]
+                content = (self.folder / "contents" / digest.hex()).read_bytes()
+                must(sha256(content) == digest, "a file of the base was changed")
+            if piece:
+                must(piece[0] + piece[1] <= len(content), "a range outside of its content")
+                content = content[piece[0] : piece[0] + piece[1]]
+            source += content
+        return source
+
+    def record(self, codec, content, output, rest):
+        parts, payload = rest
+        must(codec in self.codecs, "a codec that the header does not name")
+        must(content not in self.made, "a content twice")
+        if self.open is None:
+            self.open = (content, b"")
+        must(self.open[0] == content, "a content begins before another ends")
+        made = {1: data, 2: bsdiff, 3: gzip}[codec](payload, self.source(parts))
+        must(len(made) == output, "a record makes less or more than it says")
+        whole = self.open[1] + made
+        must(len(whole) <= self.sizes[content], "a content that is too long")
+        self.open = (content, whole)
+        if len(whole) == self.sizes[content]:
+            self.made[content] = whole
+            self.open = None
+
+
+def data(payload, _source):
+    return payload
+
+
+def bsdiff(payload, source):
+    told = Input(payload)
+    position, count = told.integer(), told.integer()
+    controls = []
+    for index in range(count):
+        add, copy = told.integer(), told.integer()
+        must(add or (copy and index == 0), "a control adds nothing")
+        must(position + add <= len(source), "a control reads beyond the source")
+        controls.append((position, add, copy))
+        position += add
+        if index + 1 < count:
+            position += told.signed()
+            must(0 <= position <= len(source), "a control leaves the source")
+    out = b""
+    for position, add, copy in controls:
+        old = source[position : position + add]
+        out += bytes((one + two) % 256 for one, two in zip(told.take(add), old, strict=True))
+        out += told.take(copy)
+    must(told.ends(), "bytes follow the data")
+    return out
+
+
+def gzip(payload, source):
+    told = Input(payload)
+    head = told.text(0, len(payload))
+    program, level = divmod(told.integer(), 16)
+    length, opened, inner = told.integer(), told.integer(), told.integer()
+    must(program < 3 and 1 <= level <= 9, "no such compressor")
+    must(inner in (1, 2) and not (opened and inner == 1), "no such inner codec")
+    if opened:
+        source = zlib.decompress(source, 31)
+        must(len(source) == opened - 1, "the source's plain text is of another length")
+    plain = {1: data, 2: bsdiff}[inner](payload[told.at :], source)
+    must(len(plain) == length, "a plain text of another length")
+    if program == 0:
+        made = subprocess.run(["gzip", f"-{level}n"], input=plain, capture_output=True, check=True)
+        deflated = made.stdout[10:-8]
+    else:
+        compressor = zlib.compressobj(level, zlib.DEFLATED, -15, 7 + program)
+        deflated = compressor.compress(plain) + compressor.flush()
+    return head + deflated + zlib.crc32(plain).to_bytes(4, "little") + (length % 2**32).to_bytes(4, "little")
+
+
+CODECS = {(1, 0), (2, 0), (3, 0)}
+
+
+# The container.
+
+
+def decompress(frame, data):
+    if frame["compressor"] == 0:
+        return data
+    if frame["compressor"] == 1:
+        number, properties = divmod(frame["parameter"], 256)
+        size = (2 + number % 2) << (number // 2 + 11)
+        front = bytes([properties]) + size.to_bytes(4, "little") + b"\xff" * 8
+        return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(front + data, frame["decoded"])
+    return subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
+
+
+def read_container(delta):
+    must(delta[:12] == bytes.fromhex("89534b460d0a1a0a") + bytes(4), "preamble")
+    length = int.from_bytes(delta[12:16], "little")
+    must(sha256(delta[:16] + delta[52 : 52 + length]) == delta[16:48], "header digest")
+    body = Input(delta[52 : 52 + length])
+    header = {"codecs": [(body.integer(), body.integer()) for _ in range(body.integer())]}
+    header["bases"] = [(body.take(32), body.take(32)) for _ in range(body.integer())]
+    header |= {"release": body.take(32), "tree": body.take(32)}
+    header |= {"config": body.take(32) if body.byte() else None}
+    header |= {"manifest": body.take(32) if body.byte() else None}
+    header["facts"] = [body.integer() for _ in range(8)]
+    frames, at = [], 52 + length
+    for _ in range(body.integer()):
+        names = ("kind", "flags", "compressor", "parameter", "encoded", "decoded")
+        frame = {name: body.integer() for name in names}
+        data = delta[at : at + frame["encoded"]]
+        must(sha256(data) == body.take(32), "digest of a frame")
+        at += frame["encoded"]
+        if not frame["flags"]:
+            payload = decompress(frame, data)
+            must(len(payload) == frame["decoded"], "size of a payload")
+            frames.append((frame["kind"], payload))
+    must(at == len(delta) and body.ends(), "bytes are left")
+    return header, frames
+
+
+def main(delta, folder):
+    header, frames = read_container(pathlib.Path(delta).read_bytes())
+    folder = pathlib.Path(folder)
+    encoding = (folder / "tree").read_bytes()
+    config = folder / "config.json"
+    config = config.read_bytes() if config.exists() else None
+    here = (release_id(sha256(encoding), config), sha256(encoding))
+    must(here in header["bases"], "it is for another base")
+    if not set(header["codecs"]) <= CODECS:
+        print(f"needs codecs {header['codecs']}", file=sys.stderr)
+        return 3
+    section = lambda number: b"".join(payload for kind, payload in frames if kind == number)
+    for number, name in ((1, "config"), (2, "manifest")):
+        must(header[name] is None or sha256(section(number)) == header[name], name)
+    base = decode_tree(encoding)
+    told = TreeSection(base, section(3))
+    must(sum(told.sizes) == header["facts"][1], "bytes of new contents")
+    contents = Contents(base, folder, told.sizes, {number for number, _ in header["codecs"]})
+    for kind, payload in frames:
+        if kind == 4:
+            contents.frame(payload)
+    must(len(contents.made) == len(told.sizes), "contents are missing")
+    tree = sha256(told.complete(contents.made))
+    release = release_id(tree, section(1) if header["config"] else None)
+    must((release, tree) == (header["release"], header["tree"]), "the result is not what the header names")
+    print(f"{release.hex()}\n{tree.hex()}")
+    return 0
+
+
+try:
+    sys.exit(main(*sys.argv[1:]))
+except Refused as refused:
+    sys.exit(f"refused: {refused}")
