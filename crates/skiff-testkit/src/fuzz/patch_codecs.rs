@@ -1,7 +1,9 @@
 use std::io::{self, Cursor, Write};
 use std::num::NonZeroU32;
 
-use skiff_patch::{Codec, Job, Limits, PatchError, Source, bsdiff, decode, decoder_memory};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use skiff_patch::{Codec, Job, Limits, PatchError, Source, bsdiff, decode, decoder_memory, gzip};
 
 use super::Reached;
 use super::input::Input;
@@ -9,17 +11,22 @@ use super::input::Input;
 /// More than a decoder may hold here.
 const MEMORY: u64 = 4 << 20;
 
-/// The codecs: the first byte chooses between encoding the parts that follow as the old and the new file, and decoding a
-/// payload of the codec that the second byte names.
+/// The codecs: the first byte chooses between decoding a payload of the codec that the second byte names, and encoding the
+/// parts that follow as the old and the new file, as they are or gzipped.
 ///
-/// What an encoder makes decodes to what it was given. Whatever a payload holds, no byte more than promised is written, all
-/// promised bytes are there where the decoder says that it is done, and it asked for no more memory than allowed.
+/// What an encoder makes decodes to what it was given. Whatever a payload holds: no byte more than promised is written, and
+/// none where the payload is at fault; all promised bytes are there where the decoder says that it is done; and it asked for
+/// no more memory than allowed.
 ///
 /// # Panics
 /// Where one of these does not hold.
 pub fn patch_codecs(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
-    if input.byte() % 2 == 1 { round_trip(input) } else { hostile(input) }
+    match input.byte() % 3 {
+        0 => hostile(input),
+        1 => bsdiff_round_trip(input),
+        _ => gzip_round_trip(input),
+    }
 }
 
 fn hostile(mut input: Input<'_>) -> Reached {
@@ -27,7 +34,7 @@ fn hostile(mut input: Input<'_>) -> Reached {
     let output_len = u64::from(input.short());
     let source = input.part();
     let job = Job::new(codec, input.rest(), output_len);
-    let limits = Limits { memory_bytes: MEMORY };
+    let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
     let mut output = Capped { left: output_len };
     match decode(&job, &mut over(source), &mut output, &limits) {
         Ok(()) => {
@@ -38,11 +45,14 @@ fn hostile(mut input: Input<'_>) -> Reached {
         Err(PatchError::Io { stream, source, .. }) => {
             panic!("nothing fails here, and {stream:?} did: {source}")
         }
-        Err(_) => Reached::Refused,
+        Err(_) => {
+            assert_eq!(output.left, output_len, "something of a bad payload was written");
+            Reached::Refused
+        }
     }
 }
 
-fn round_trip(mut input: Input<'_>) -> Reached {
+fn bsdiff_round_trip(mut input: Input<'_>) -> Reached {
     let segment_bytes =
         NonZeroU32::from(std::num::NonZeroU16::new(input.short()).unwrap_or(std::num::NonZeroU16::MIN));
     let window_bytes = NonZeroU32::MIN.saturating_add(u32::from(input.short()));
@@ -63,6 +73,26 @@ fn round_trip(mut input: Input<'_>) -> Reached {
         assert_eq!(output.len() as u64 - before, segment.output_len);
     }
     assert!(output == new, "the segments together are not the new file");
+    Reached::Accepted
+}
+
+fn gzip_round_trip(mut input: Input<'_>) -> Reached {
+    let level = Compression::new(u32::from(input.byte() % 10));
+    let as_they_are = input.byte() % 2 == 1;
+    let compress = |plain: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), level);
+        let done = encoder.write_all(plain).and_then(|()| encoder.finish());
+        done.expect("because a vector takes everything")
+    };
+    let (old, new) = (input.part(), input.rest());
+    let [old, new] = if as_they_are { [old.to_vec(), new.to_vec()] } else { [compress(old), compress(new)] };
+    let Some(encoded) = gzip::encode(Some(&old), &new) else { return Reached::Refused };
+
+    let mut output = Vec::new();
+    let job = Job::new(Codec::Gzip, &encoded.payload, new.len() as u64);
+    let mut source = over(if encoded.reads_source { &old } else { &[] });
+    decode(&job, &mut source, &mut output, &Limits::default()).expect("because the encoder wrote it");
+    assert!(output == new, "the file was not rebuilt bit for bit");
     Reached::Accepted
 }
 

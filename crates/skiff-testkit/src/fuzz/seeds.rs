@@ -1,6 +1,6 @@
 //! What the fuzzer starts from: inputs that reach deep, made by the encoders, and such inputs damaged.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write as _};
 use std::num::NonZeroUsize;
 
 use skiff_diff::{Level, Options, diff};
@@ -8,7 +8,7 @@ use skiff_format::{
     BaseInfo, Compression, Digest, Encoder, Event, Facts, HeaderFields, Limits, Reader, Section, TargetInfo,
     compress,
 };
-use skiff_patch::{Codec, bsdiff};
+use skiff_patch::{Codec, bsdiff, gzip};
 use skiff_tree::{Tree, section};
 
 use super::input::join;
@@ -150,6 +150,12 @@ fn patch_codecs() -> Vec<Seed> {
         join(&[[0, codec(name)], output_len].concat(), &[&old, payload])
     };
     let segments = bsdiff::encode(&old, &new, &bsdiff::Options::default());
+    let text = b"Mary had a little lamb, its fleece was white as snow. ".repeat(9);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
+    let compressed =
+        encoder.write_all(&text).and_then(|()| encoder.finish()).expect("because a vector takes everything");
+    let gz = gzip::encode(None, &compressed).expect("because zlib made it");
+    let gz_len = compressed.len() as u64;
     let round_trip = |segment: u16, window: u16| {
         let head = [&[1][..], &segment.to_le_bytes(), &window.to_le_bytes()].concat();
         join(&head, &[&old, &new])
@@ -159,6 +165,9 @@ fn patch_codecs() -> Vec<Seed> {
         seed("patch_codecs", "bsdiff", hostile(Codec::Bsdiff, segments[0].output_len, &segments[0].payload)),
         seed("patch_codecs", "round-trip-whole", round_trip(u16::MAX, u16::MAX)),
         seed("patch_codecs", "round-trip-windows", round_trip(300, 700)),
+        seed("patch_codecs", "round-trip-gzip", join(&[2, 9, 0], &[&old, &new])),
+        seed("patch_codecs", "round-trip-gzip-of-text", join(&[2, 9, 0], &[&text, &text[7..]])),
+        seed("patch_codecs", "gzip", hostile(Codec::Gzip, gz_len, &gz.payload)),
         seed("patch_codecs", "round-trip-empty", join(&[1, 0, 0, 0, 0], &[&[], &[]])),
     ]
 }
