@@ -29,11 +29,14 @@ pub struct Limits {
     /// The most memory a decoder may hold, in bytes, beside the payload: stops a small payload that makes a device swap.
     /// The need of a payload is [`decoder_memory`].
     pub memory_bytes: u64,
+    /// The longest plain text that a compressed file is opened to, in bytes, be it the source or the output: stops a file
+    /// that is small when compressed from costing the device's time.
+    pub plain_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 64 << 20 }
+        Self { memory_bytes: 64 << 20, plain_bytes: 8 << 20 }
     }
 }
 
@@ -60,7 +63,7 @@ pub fn decode<S: Read + Seek, W: Write>(
         Codec::Data => data::decode(job, output),
         Codec::Bsdiff => bsdiff::decode(job, source, output),
         #[cfg(feature = "gzip")]
-        Codec::Gzip => crate::gzip::decode(job, source, output),
+        Codec::Gzip => crate::gzip::decode(job, source, output, limits),
     }
 }
 

@@ -5,9 +5,8 @@ use std::io::{self, Cursor, Read, Seek, Write};
 use flate2::read::GzDecoder;
 use skiff_wire::Input;
 
-use super::PLAIN_BYTES;
 use super::deflate::{self, COMPRESSOR_MEMORY, Compressor};
-use crate::{Codec, Job, PatchError, Source, bsdiff, data};
+use crate::{Codec, Job, Limits, PatchError, Source, bsdiff, data};
 
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
@@ -19,11 +18,12 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     job: &Job<'_>,
     source: &mut Source<S>,
     output: &mut W,
+    limits: &Limits,
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
     let wanted = head.inner.output_len.max(head.opened.unwrap_or(0));
-    if wanted > PLAIN_BYTES {
-        return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: PLAIN_BYTES });
+    if wanted > limits.plain_bytes {
+        return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: limits.plain_bytes });
     }
     let plain = head.plain(source)?;
 

@@ -11,7 +11,7 @@ use super::deflate::{self, Compressor};
 use crate::{Codec, Job, Limits, Source, bsdiff};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
-pub const ENCODED_PLAIN_BYTES: u64 = 4 << 20;
+pub const PLAIN_BYTES: u64 = 4 << 20;
 
 /// A gzip file, opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Encoded {
 
 /// Says how to make the gzip file `new`, from the file `old` if there is one, which need not be a gzip file itself.
 ///
-/// None where `new` is not one gzip member and nothing else, where its plain text is longer than [`ENCODED_PLAIN_BYTES`], or where
+/// None where `new` is not one gzip member and nothing else, where its plain text is longer than [`PLAIN_BYTES`], or where
 /// neither GNU gzip nor zlib, at any level, makes it of its plain text: what is returned was decoded, and was the same.
 /// Depends on the arguments alone.
 #[must_use]
@@ -88,7 +88,7 @@ fn inflate(deflated: &[u8]) -> Option<Vec<u8>> {
         plain.reserve(deflated.len().max(32 << 10));
         let input = deflated.get(usize::try_from(read).ok()?..)?;
         let status = decompress.decompress_vec(input, &mut plain, FlushDecompress::None).ok()?;
-        if plain.len() as u64 > ENCODED_PLAIN_BYTES {
+        if plain.len() as u64 > PLAIN_BYTES {
             return None;
         }
         match status {
@@ -141,8 +141,8 @@ impl Inner {
 /// What the decoder would see in `old` if told to open it.
 fn open(old: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
-    GzDecoder::new(old).take(ENCODED_PLAIN_BYTES + 1).read_to_end(&mut plain).ok()?;
-    (plain.len() as u64 <= ENCODED_PLAIN_BYTES).then_some(plain)
+    GzDecoder::new(old).take(PLAIN_BYTES + 1).read_to_end(&mut plain).ok()?;
+    (plain.len() as u64 <= PLAIN_BYTES).then_some(plain)
 }
 
 fn decodes(payload: &[u8], old: &[u8], new: &[u8]) -> bool {

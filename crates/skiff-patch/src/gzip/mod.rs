@@ -12,10 +12,6 @@ mod deflate;
 #[cfg(feature = "encode")]
 mod encode;
 
-/// The longest plain text that a file is opened to, in bytes, be it the source or the output; part of the codec's version.
-/// Stops a file that is small when compressed from costing a device's time.
-pub const PLAIN_BYTES: u64 = 8 << 20;
-
 pub(crate) use decode::{decode, decoder_memory};
 #[cfg(feature = "encode")]
-pub use encode::{ENCODED_PLAIN_BYTES, Encoded, encode};
+pub use encode::{Encoded, PLAIN_BYTES, encode};
