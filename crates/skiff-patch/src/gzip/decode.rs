@@ -31,36 +31,28 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     checksum.update(&plain);
     // The format keeps the length modulo 2^32.
     let trailer = [checksum.finalize().to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
-    let mut capped = Capped { output, left: job.output_len, is_over: false };
-    let result = write(&head, plain, &trailer, &mut capped);
-    if capped.is_over {
+    // Held until it is known to have the promised length: of a bad payload nothing is written.
+    let longest = usize::try_from(head.longest_file(job.output_len)).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(longest);
+    bytes.extend(head.header);
+    let mut file = Capped { left: job.output_len.saturating_sub(bytes.len() as u64), bytes, is_over: false };
+    let result = deflate::compress(plain, head.compressor, &mut file);
+    if file.is_over || file.left < TRAILER_BYTES {
         return Err(PatchError::corrupt(0, "the compressed file is longer than the output"));
     }
     result?;
-    if capped.left > 0 {
+    if file.left > TRAILER_BYTES {
         return Err(PatchError::corrupt(0, "the compressed file is shorter than the output"));
     }
-    Ok(())
-}
-
-fn write<W: Write>(
-    head: &Head<'_>,
-    plain: Vec<u8>,
-    trailer: &[u8],
-    output: &mut W,
-) -> Result<(), PatchError> {
-    output.write_all(head.header).map_err(PatchError::output)?;
-    deflate::compress(plain, head.compressor, &mut *output)?;
-    output.write_all(trailer).map_err(PatchError::output)
+    file.bytes.extend(trailer);
+    output.write_all(&file.bytes).map_err(PatchError::output)
 }
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
-    let plain = head
-        .inner
-        .output_len
-        .saturating_add(head.opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY)));
-    Ok(plain.saturating_add(COMPRESSOR_MEMORY + bsdiff::DECODER_MEMORY))
+    let opened = head.opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY));
+    let files = [head.inner.output_len, opened, head.longest_file(job.output_len)];
+    Ok(files.into_iter().fold(COMPRESSOR_MEMORY + bsdiff::DECODER_MEMORY, u64::saturating_add))
 }
 
 /// A payload, taken apart.
@@ -98,6 +90,13 @@ impl<'a> Head<'a> {
         }
         let inner = Job { codec, payload: input.rest(), output_len: plain_length };
         Ok(Self { header, compressor, opened, inner, inner_offset: input.offset() })
+    }
+
+    /// What the compressed file's length cannot exceed: a literal takes 9 bits at most, and a match of three bytes 31.
+    fn longest_file(&self, output_len: u64) -> u64 {
+        let plain = self.inner.output_len;
+        let deflated = plain.saturating_add(plain / 2).saturating_add(1 << 10);
+        deflated.saturating_add(self.header.len() as u64).min(output_len)
     }
 
     fn plain<S: Read + Seek>(&self, source: &mut Source<S>) -> Result<Vec<u8>, PatchError> {
@@ -159,25 +158,25 @@ impl<R: Read> Read for Watched<'_, R> {
     }
 }
 
-/// Lets no more through than was promised.
-struct Capped<'a, W> {
-    output: &'a mut W,
+/// Takes no more than was promised.
+struct Capped {
+    bytes: Vec<u8>,
     left: u64,
     is_over: bool,
 }
 
-impl<W: Write> Write for Capped<'_, W> {
+impl Write for Capped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() as u64 > self.left {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
             self.is_over = true;
             return Err(io::ErrorKind::InvalidData.into());
-        }
-        let count = self.output.write(bytes)?;
-        self.left -= count as u64;
-        Ok(count)
+        };
+        self.left = left;
+        self.bytes.extend(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
+        Ok(())
     }
 }
