@@ -1,7 +1,7 @@
 //! The records that make one new content, by whatever codec comes out smallest.
 
 use skiff_format::{Compression, Section, compress};
-use skiff_patch::{Codec, bsdiff};
+use skiff_patch::{Codec, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 
 use crate::encoder::{FRAME_BYTES, RECORD_OVERHEAD};
@@ -36,8 +36,11 @@ pub(crate) fn records(job: &Job) -> Vec<Record> {
             (best, best_size) = (candidate, size);
         }
     };
-    if let Some(old) = old {
-        let make = |segment: bsdiff::Segment| record(job, Codec::Bsdiff, segment.output_len, segment.payload);
+    if let Some(opened) = gzip::encode(old, &job.new) {
+        offer(vec![record(job, Codec::Gzip, job.new.len() as u64, opened.payload, opened.reads_source)]);
+    } else if let Some(old) = old {
+        let make =
+            |segment: bsdiff::Segment| record(job, Codec::Bsdiff, segment.output_len, segment.payload, true);
         offer(bsdiff::encode(old, &job.new, &bsdiff::Options::default()).into_iter().map(make).collect());
     }
     best
@@ -45,13 +48,12 @@ pub(crate) fn records(job: &Job) -> Vec<Record> {
 
 /// A content's bytes as they are.
 fn plain(job: &Job) -> Vec<Record> {
-    let make = |part: &[u8]| record(job, Codec::Data, part.len() as u64, part.to_vec());
+    let make = |part: &[u8]| record(job, Codec::Data, part.len() as u64, part.to_vec(), false);
     job.new.chunks(SEGMENT_BYTES).map(make).collect()
 }
 
-fn record(job: &Job, codec: Codec, output_len: u64, payload: Vec<u8>) -> Record {
+fn record(job: &Job, codec: Codec, output_len: u64, payload: Vec<u8>, reads_source: bool) -> Record {
     let part = |(entry, _): &(u32, Vec<u8>)| Part { origin: Origin::Base(*entry), range: None };
-    let reads_source = codec != Codec::Data;
     let source = job.base.iter().filter(|_| reads_source).map(part).collect();
     Record { codec: codec.id(), content: job.number, output_len, source, payload }
 }
