@@ -9,7 +9,8 @@ use crate::{Job, PatchError, Source, source};
 /// How much output is gathered before it is written.
 const OUTPUT_BYTES: usize = 64 << 10;
 
-pub(crate) const DECODER_MEMORY: u64 = OUTPUT_BYTES as u64 + source::BUFFER_BYTES;
+/// The gathered output, the source's blocks, and the list of those.
+pub(crate) const DECODER_MEMORY: u64 = OUTPUT_BYTES as u64 + source::BUFFER_BYTES + (2 << 10);
 
 pub(crate) fn decode<S: Read + Seek, W: Write>(
     job: &Job<'_>,
