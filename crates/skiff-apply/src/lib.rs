@@ -1,1 +1,30 @@
 //! A device's store of releases: stage, verify, swap, roll back, recover.
+mod apply;
+mod collect;
+mod complete;
+mod error;
+mod install;
+mod layout;
+mod options;
+mod plan;
+mod publish;
+mod record;
+mod recover;
+mod sink;
+mod source;
+mod stage;
+mod store;
+mod trial;
+
+pub use apply::{Applied, Outcome};
+pub use collect::{Collected, Lease};
+pub use complete::Sharing;
+pub use error::{ApplyError, ErrorClass, Resource};
+pub use install::{InstallInput, InstallOutcome, Installed};
+pub use options::{Expectation, KeepPolicy, LinkPolicy, Options, Phase, Verification};
+pub use record::{Origin, Trial};
+pub use recover::Recovered;
+pub use skiff_fs::{Control, Ownership};
+pub use source::{DeltaSource, OnePassDelta, SeekableDelta};
+pub use store::{ReleaseInfo, Staged, Status, Store, StoreOptions, VerifyReport};
+pub use trial::RolledBack;

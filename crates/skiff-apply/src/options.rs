@@ -1,0 +1,137 @@
+use std::fmt;
+
+use skiff_fs::{Control, Ownership};
+use skiff_replay::Limits;
+use skiff_tree::ReleaseId;
+
+use crate::ApplyError;
+
+/// How a store is changed. The defaults are for a device where skiff runs as root.
+#[derive(Clone)]
+pub struct Options<'a> {
+    /// Watches and stops it. Progress counts the bytes of files, in each [`Phase`] from zero to its total.
+    pub control: Control<'a>,
+    /// Is told when a phase begins, and of how many bytes progress will tell in it.
+    pub on_phase: Option<&'a (dyn Fn(Phase, u64) + Send + Sync)>,
+    /// Whether owners and devices are applied, which takes root, or only recorded.
+    pub ownership: Ownership,
+    /// How the new release comes by files that the current one has.
+    pub links: LinkPolicy,
+    /// What is read back from the disk before a release becomes the current one.
+    pub verification: Verification,
+    /// After how many bytes written a checkpoint is recorded: about as much is lost to a cut. 4 MiB unless set.
+    pub checkpoint_bytes: u64,
+    /// What a delta may cost.
+    pub limits: Limits,
+    /// Which releases are kept afterwards.
+    pub keep: KeepPolicy,
+    /// How many starts (calls of [`Store::recover`](crate::Store::recover)) a new release may take without being
+    /// [confirmed](crate::Store::confirm) before it is rolled back. None, unless set: it is on trial, but never rolled
+    /// back by itself. 0 rolls it back at the next start.
+    pub trial_starts: Option<u32>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            control: Control::default(),
+            on_phase: None,
+            ownership: Ownership::Apply,
+            links: LinkPolicy::default(),
+            verification: Verification::default(),
+            checkpoint_bytes: 4 << 20,
+            limits: Limits::default(),
+            keep: KeepPolicy::default(),
+            trial_starts: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("control", &self.control)
+            .field("on_phase", &self.on_phase.map(|_| ".."))
+            .field("ownership", &self.ownership)
+            .field("links", &self.links)
+            .field("verification", &self.verification)
+            .field("checkpoint_bytes", &self.checkpoint_bytes)
+            .field("limits", &self.limits)
+            .field("keep", &self.keep)
+            .field("trial_starts", &self.trial_starts)
+            .finish()
+    }
+}
+
+impl Options<'_> {
+    pub(crate) fn begin(&self, phase: Phase, total: u64) {
+        if let Some(on_phase) = self.on_phase {
+            on_phase(phase, total);
+        }
+    }
+
+    /// Refuses early what an ordinary user would be refused for later, file by file.
+    pub(crate) fn check_rights(&self) -> Result<(), ApplyError> {
+        if self.ownership == Ownership::Apply && !skiff_fs::can_apply_ownership() {
+            return Err(ApplyError::NeedsRoot);
+        }
+        Ok(())
+    }
+}
+
+/// What is being done to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// New contents are written.
+    Writing,
+    /// What the current release has is shared or copied, and metadata are set.
+    Completing,
+    /// What was written is brought to the disk.
+    Syncing,
+    /// What is on the disk is read back and compared.
+    Verifying,
+}
+
+/// How a new release comes by files that the current one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LinkPolicy {
+    /// Their blocks are shared where the file system can do that, else copied.
+    #[default]
+    ReflinkOrCopy,
+    /// As before, but where blocks cannot be shared and content and metadata are equal, the inode is. Only for a store
+    /// whose releases are mounted read-only: what writes into one release would write into the other.
+    HardLinkUnchanged,
+}
+
+/// What is read back from the disk before a release becomes the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verification {
+    /// Every file's content, unchanged ones too.
+    #[default]
+    Everything,
+    /// The contents of files that were written, copies included. Of those whose blocks or inodes are shared with the
+    /// current release, as of every other entry, everything else is compared.
+    WrittenOnly,
+}
+
+/// Which releases are kept when garbage is collected. Those that somebody holds a [`Lease`](crate::Lease) on always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeepPolicy {
+    /// The current one and the one before it.
+    #[default]
+    CurrentAndPrevious,
+    /// The current one, once it is confirmed, for devices without room: there is no rolling back.
+    CurrentOnly,
+    /// All.
+    Everything,
+}
+
+/// Which release a delta has to lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expectation {
+    /// This one, named by a source that the caller trusts. Whatever the delta contains, nothing else becomes current.
+    Release(ReleaseId),
+    /// Whichever the delta itself names. For deltas that come over a trusted way.
+    TrustDelta,
+}

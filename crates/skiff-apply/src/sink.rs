@@ -1,0 +1,246 @@
+//! What a replay writes into: a stage.
+
+use skiff_fs::{OpenFile, Root, SyncStrategy, WritableFile};
+use skiff_replay::{Checkpoint, Prelude, Sink};
+use skiff_tree::{ContentDigest, ReleaseId, Skeleton};
+
+use crate::plan::{FileOrigin, Need, Plan, Shareable, index, metadata_tree};
+use crate::stage::{Saved, Stage, write};
+use crate::store::StoredRelease;
+use crate::{ApplyError, Options, Phase, layout};
+
+/// Writes new contents to where they will stay, and notes how far it is.
+pub(crate) struct StageSink<'a> {
+    site: Site<'a>,
+    /// None until everything before the contents was read and there is room.
+    stage: Option<Stage>,
+    plan: Plan,
+    open: Option<OpenContent>,
+    /// Bytes written since the last checkpoint that was recorded.
+    unrecorded: u64,
+    /// Files that were finished since, where each has to be synced by itself.
+    unsynced: Vec<u32>,
+    /// The newest checkpoint, where it is not recorded yet.
+    newest: Option<Checkpoint>,
+}
+
+/// What a stage is made in and from.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) store: &'a Root,
+    pub(crate) id: ReleaseId,
+    pub(crate) base: &'a StoredRelease,
+    pub(crate) options: &'a Options<'a>,
+}
+
+impl<'a> Site<'a> {
+    pub(crate) fn shareable(&self) -> Shareable<'a> {
+        let ownerships = (self.base.record.ownership(), self.options.ownership);
+        Shareable::new(&self.base.tree, ownerships, self.options.links)
+    }
+}
+
+struct OpenContent {
+    number: u32,
+    file: WritableFile,
+    written: u64,
+}
+
+impl<'a> StageSink<'a> {
+    /// A sink that makes its stage when the replay begins.
+    pub(crate) fn new(site: Site<'a>) -> Self {
+        Self {
+            site,
+            stage: None,
+            plan: Plan::default(),
+            open: None,
+            unrecorded: 0,
+            unsynced: Vec::new(),
+            newest: None,
+        }
+    }
+
+    /// A sink that goes on with the stage that is there, from which everything is removed that came after its checkpoint.
+    pub(crate) fn resume(site: Site<'a>, saved: &Saved) -> Result<Self, ApplyError> {
+        let limits = &site.options.limits.tree;
+        let skeleton = Skeleton::decode(&site.base.tree, &saved.prelude.tree_section, limits)
+            .map_err(|error| ApplyError::Corrupt { offset: 0, what: error.to_string() })?;
+        let mut sink = Self::new(site);
+        sink.plan = Plan::new(&skeleton);
+        let written = written_by(&saved.checkpoint, &sink.plan);
+        let need = Need::of(&sink.plan, skeleton.entries(), &site.shareable());
+        sink.check_room(need.less(written.iter().copied()))?;
+        sink.stage = Some(Stage::open(site.store, site.id)?);
+        sink.remove_later(&skeleton, &saved.checkpoint)?;
+        site.options.begin(Phase::Writing, sink.plan.new_bytes());
+        site.options.control.advance(written.iter().sum());
+        Ok(sink)
+    }
+
+    /// The stage with every content in it, and where each came from.
+    pub(crate) fn into_stage(self) -> (Stage, Plan) {
+        (self.stage.expect("because a replay that ended well has begun"), self.plan)
+    }
+
+    /// Notes the newest point to go on from, where an update ends early. Whether it succeeds makes no difference to
+    /// anything but how much is read again.
+    pub(crate) fn record_newest(&mut self) -> Result<(), ApplyError> {
+        let Some(newest) = self.newest.take() else { return Ok(()) };
+        self.sync()?;
+        self.stage().record(&newest)?;
+        self.unrecorded = 0;
+        Ok(())
+    }
+
+    fn stage(&self) -> &Stage {
+        self.stage.as_ref().expect("because a replay begins before it does anything else")
+    }
+
+    fn check_room(&self, need: Need) -> Result<(), ApplyError> {
+        let store = self.site.store;
+        need.check(store.free_space()?, || shares_blocks(store))
+    }
+
+    fn make_directories(&self, skeleton: &Skeleton) -> Result<(), ApplyError> {
+        let rootfs = &self.stage().rootfs;
+        for entry in skeleton.entries().iter().filter(|entry| entry.is_directory() && !entry.path.is_root()) {
+            self.site.options.control.check()?;
+            rootfs.make_directory(&entry.path)?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, number: u32) -> Result<WritableFile, ApplyError> {
+        Ok(self.stage().rootfs.create_file(&self.plan.new[index(number)].path)?)
+    }
+
+    /// Brings what was written to the disk.
+    fn sync(&mut self) -> Result<(), ApplyError> {
+        let stage = self.stage.as_ref().expect("because a replay begins before it does anything else");
+        if SyncStrategy::for_this_kernel() == SyncStrategy::EachFile {
+            for number in &self.unsynced {
+                let path = &self.plan.new[index(*number)].path;
+                stage.rootfs.sync_file(path).map_err(ApplyError::from_sync)?;
+            }
+            if let Some(open) = &self.open {
+                open.file.sync().map_err(ApplyError::from_sync)?;
+            }
+        }
+        self.unsynced.clear();
+        stage.directory.sync_file_system().map_err(ApplyError::from_sync)
+    }
+
+    /// Removes what was made after a checkpoint: contents that are not finished by then, and everything that is made
+    /// after all contents.
+    fn remove_later(&mut self, skeleton: &Skeleton, checkpoint: &Checkpoint) -> Result<(), ApplyError> {
+        let finished = |number: u32| checkpoint.finished.get(index(number)) == Some(&true);
+        let rootfs = &self.stage().rootfs;
+        let mut open = None;
+        for (entry, origin) in skeleton.entries().iter().zip(&self.plan.origins) {
+            self.site.options.control.check()?;
+            match *origin {
+                _ if entry.is_directory() => continue,
+                Some(FileOrigin::First(number)) if finished(number) => {
+                    // Of a content without bytes nothing is read again: it must not be missed only later.
+                    if self.plan.new[index(number)].size == 0 {
+                        rootfs.remove(&entry.path)?;
+                        rootfs.create_file(&entry.path)?;
+                    }
+                    continue;
+                }
+                Some(FileOrigin::First(number)) => {
+                    if let Some((_, written)) = checkpoint.open.filter(|open| open.0 == number && open.1 > 0) {
+                        let mut file = rootfs.reopen_file(&entry.path)?;
+                        file.set_length(written)?;
+                        file.seek_to(written);
+                        open = Some(OpenContent { number, file, written });
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            rootfs.remove(&entry.path)?;
+        }
+        self.open = open;
+        Ok(())
+    }
+}
+
+impl Sink for StageSink<'_> {
+    type Error = ApplyError;
+    type Content = OpenFile;
+
+    fn begin(&mut self, prelude: &Prelude) -> Result<(), ApplyError> {
+        let Site { store, id, options, .. } = self.site;
+        let skeleton = &prelude.skeleton;
+        self.plan = Plan::new(skeleton);
+        self.check_room(Need::of(&self.plan, skeleton.entries(), &self.site.shareable()))?;
+        let metadata = metadata_tree(skeleton).map_err(skiff_fs::FsError::from)?;
+        let stage = Stage::create(store, id)?;
+        stage.directory.probe(&layout::path("probe"), &metadata, options.ownership)?;
+        drop(metadata);
+        stage.save(prelude)?;
+        self.stage = Some(stage);
+        self.make_directories(skeleton)?;
+        options.begin(Phase::Writing, self.plan.new_bytes());
+        Ok(())
+    }
+
+    fn write(&mut self, number: u32, bytes: &[u8]) -> Result<(), ApplyError> {
+        self.site.options.control.check()?;
+        if self.open.as_ref().is_none_or(|open| open.number != number) {
+            self.open = Some(OpenContent { number, file: self.create(number)?, written: 0 });
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.file.write_all_at(bytes, open.written)?;
+        let count = bytes.len() as u64;
+        open.written = open.written.saturating_add(count);
+        self.unrecorded = self.unrecorded.saturating_add(count);
+        self.site.options.control.advance(count);
+        Ok(())
+    }
+
+    fn finish(&mut self, number: u32, _digest: ContentDigest) -> Result<(), ApplyError> {
+        // A content without bytes was never written to.
+        if self.open.take().is_none_or(|open| open.number != number) {
+            self.create(number)?;
+        }
+        if SyncStrategy::for_this_kernel() == SyncStrategy::EachFile {
+            self.unsynced.push(number);
+        }
+        Ok(())
+    }
+
+    fn open(&self, number: u32) -> Result<OpenFile, ApplyError> {
+        let new = self.plan.new.get(index(number));
+        let path = &new.expect("because a replay opens what the skeleton has").path;
+        Ok(self.stage().rootfs.open_file(path)?)
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), ApplyError> {
+        self.newest = Some(checkpoint.clone());
+        if self.unrecorded >= self.site.options.checkpoint_bytes {
+            self.record_newest()?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a checkpoint says are written, file by file.
+fn written_by(checkpoint: &Checkpoint, plan: &Plan) -> Vec<u64> {
+    let sizes = plan.new.iter().zip(&checkpoint.finished);
+    let finished = sizes.filter(|(_, finished)| **finished).map(|(new, _)| new.size);
+    finished.chain(checkpoint.open.map(|(_, written)| written)).collect()
+}
+
+/// Whether the store's file system shares blocks between files, found out on a file of its own.
+fn shares_blocks(store: &Root) -> Result<bool, ApplyError> {
+    let [from, to] = ["probe", "probe.copy"].map(|name| format!("{}/{name}", layout::STAGING));
+    write(store, &from, &[0x5a; 4096])?;
+    let (from, to) = (layout::path(&from), layout::path(&to));
+    store.remove(&to)?;
+    let shared = store.share_file((store, &from), &to, skiff_fs::ShareMode::Reflink);
+    store.remove(&to)?;
+    store.remove(&from)?;
+    Ok(shared? == skiff_fs::Shared::Reflinked)
+}
