@@ -101,7 +101,8 @@ impl Store {
         let contents = DirectoryContents::new(base.rootfs()?);
         let replay_base = Base { release: base.id, tree: &base.tree, contents: &contents };
 
-        let resumed = resume(&site, replay_base, &header).inspect_err(|error| self.drop_staging_after(error))?;
+        let resumed =
+            resume(&site, replay_base, &header).inspect_err(|error| self.drop_staging_after(error))?;
         let staged = match resumed {
             Some((offset, sink, replay)) => {
                 drop(reader);

@@ -32,11 +32,19 @@ pub(crate) struct Completed {
 }
 
 /// Completes a stage that has all new contents.
-pub(crate) fn complete(site: &Site<'_>, stage: &Stage, plan: &Plan, tree: &Tree) -> Result<Completed, ApplyError> {
+pub(crate) fn complete(
+    site: &Site<'_>,
+    stage: &Stage,
+    plan: &Plan,
+    tree: &Tree,
+) -> Result<Completed, ApplyError> {
     let options = site.options;
     let shared_bytes = tree.files().zip(plan.origins.iter().flatten());
     let shared_bytes = shared_bytes.filter(|(_, origin)| !matches!(origin, FileOrigin::First(_)));
-    options.begin(Phase::Completing, shared_bytes.fold(0, |sum, ((_, _, file), _)| file.size.saturating_add(sum)));
+    options.begin(
+        Phase::Completing,
+        shared_bytes.fold(0, |sum, ((_, _, file), _)| file.size.saturating_add(sum)),
+    );
     let mut work = Work {
         site,
         rootfs: &stage.rootfs,

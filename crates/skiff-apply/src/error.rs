@@ -100,7 +100,9 @@ pub enum ApplyError {
     )]
     NeedsRoot,
     /// A file of the current release was changed since it was written: no delta can be applied to it.
-    #[error("{path} of the current release was changed: it should be {expected} and is {found}; pull the whole image")]
+    #[error(
+        "{path} of the current release was changed: it should be {expected} and is {found}; pull the whole image"
+    )]
     BaseDamaged {
         /// The file.
         path: EntryPath,
@@ -291,11 +293,7 @@ impl From<FsError> for ApplyError {
             FsError::Locked { path } => Self::Busy { path },
             FsError::Interrupted(interrupted) => Self::Interrupted(interrupted),
             FsError::Tree(error) => Self::StoreDamaged { path: PathBuf::new(), what: error.to_string() },
-            other => Self::Io {
-                op: "working on",
-                path: PathBuf::new(),
-                source: io::Error::other(other),
-            },
+            other => Self::Io { op: "working on", path: PathBuf::new(), source: io::Error::other(other) },
         }
     }
 }

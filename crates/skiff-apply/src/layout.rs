@@ -70,7 +70,8 @@ mod tests {
         let id = ReleaseId::of(b"x");
         assert_eq!(parse_link(link_target(id).as_bytes()), Some(id));
         assert_eq!(parse_name(id.to_string().as_bytes()), Some(id));
-        for bad in [format!("sha256:{id}"), id.to_string().to_uppercase(), format!("{id}/.."), String::new()] {
+        for bad in [format!("sha256:{id}"), id.to_string().to_uppercase(), format!("{id}/.."), String::new()]
+        {
             assert_eq!(parse_name(bad.as_bytes()), None, "{bad}");
             assert_eq!(parse_link(format!("releases/{bad}").as_bytes()), None, "{bad}");
         }

@@ -55,7 +55,9 @@ impl Plan {
         let new = skeleton.new_contents().iter();
         Self {
             origins: entries.iter().enumerate().map(|(at, entry)| origin(at, entry)).collect(),
-            new: new.map(|new| NewFile { path: entries[index(new.entry)].path.clone(), size: new.size }).collect(),
+            new: new
+                .map(|new| NewFile { path: entries[index(new.entry)].path.clone(), size: new.size })
+                .collect(),
         }
     }
 
@@ -116,17 +118,15 @@ pub(crate) struct Need {
 
 impl Need {
     /// What staging a target after this plan takes.
-    pub(crate) fn of(
-        plan: &Plan,
-        entries: &[Entry<SkeletonContent>],
-        base: &Shareable<'_>,
-    ) -> Self {
+    pub(crate) fn of(plan: &Plan, entries: &[Entry<SkeletonContent>], base: &Shareable<'_>) -> Self {
         let mut need = Self::fixed(entries.len());
         let mut linked = HashSet::new();
         for (entry, origin) in entries.iter().zip(&plan.origins) {
             need.inodes = need.inodes.saturating_add(u64::from(entry.as_inode().is_some()));
             match origin {
-                Some(FileOrigin::First(number)) => need.write(plan.new.get(index(*number)).map_or(0, |new| new.size)),
+                Some(FileOrigin::First(number)) => {
+                    need.write(plan.new.get(index(*number)).map_or(0, |new| new.size))
+                }
                 Some(FileOrigin::Repeated(number)) => {
                     need.share(plan.new.get(index(*number)).map_or(0, |new| new.size));
                 }

@@ -110,12 +110,13 @@ impl Record {
     /// Reads the record of the release in a directory.
     pub(crate) fn read(directory: &Root) -> Result<Self, ApplyError> {
         let name = layout::path(layout::RECORD);
-        let damaged =
-            |what: String| ApplyError::StoreDamaged { path: directory.display(&name), what };
-        let bytes = read_small(directory, &name, MAX_BYTES)?.ok_or_else(|| damaged("it is missing".into()))?;
+        let damaged = |what: String| ApplyError::StoreDamaged { path: directory.display(&name), what };
+        let bytes =
+            read_small(directory, &name, MAX_BYTES)?.ok_or_else(|| damaged("it is missing".into()))?;
         let record: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if record.version > VERSION {
-            let what = format!("it is of version {}, and this skiff knows {VERSION}; update skiff", record.version);
+            let what =
+                format!("it is of version {}, and this skiff knows {VERSION}; update skiff", record.version);
             return Err(damaged(what));
         }
         Ok(record)
@@ -135,7 +136,11 @@ impl Record {
 }
 
 /// Reads a file that is not longer than `limit`; none where there is none.
-pub(crate) fn read_small(directory: &Root, name: &EntryPath, limit: u64) -> Result<Option<Vec<u8>>, ApplyError> {
+pub(crate) fn read_small(
+    directory: &Root,
+    name: &EntryPath,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, ApplyError> {
     let file = match directory.open_file(name) {
         Ok(file) => file,
         Err(error) if error.is_not_found() => return Ok(None),

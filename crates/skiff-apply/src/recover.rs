@@ -41,10 +41,13 @@ impl Store {
         recovered.staged = stage::find_resumable(&self.root)?;
         // An update from a release that is not the current one any more leads nowhere.
         let leads_on = match (&recovered.staged, self.current_id()) {
-            (Some(staged), Ok(Some(current))) => Saved::load(&self.root, staged.release).is_some_and(|saved| {
-                let bases = saved.prelude.header.bases();
-                staged.release != current && bases.iter().any(|base| base.release.as_bytes() == current.as_bytes())
-            }),
+            (Some(staged), Ok(Some(current))) => {
+                Saved::load(&self.root, staged.release).is_some_and(|saved| {
+                    let bases = saved.prelude.header.bases();
+                    staged.release != current
+                        && bases.iter().any(|base| base.release.as_bytes() == current.as_bytes())
+                })
+            }
             _ => false,
         };
         recovered.staged = recovered.staged.filter(|_| leads_on);

@@ -149,7 +149,8 @@ impl<'a> StageSink<'a> {
                     continue;
                 }
                 Some(FileOrigin::First(number)) => {
-                    if let Some((_, written)) = checkpoint.open.filter(|open| open.0 == number && open.1 > 0) {
+                    if let Some((_, written)) = checkpoint.open.filter(|open| open.0 == number && open.1 > 0)
+                    {
                         let mut file = rootfs.reopen_file(&entry.path)?;
                         file.set_length(written)?;
                         file.seek_to(written);

@@ -63,7 +63,11 @@ impl Stage {
     }
 
     /// Writes the image's own descriptions.
-    pub(crate) fn write_image(&self, config: Option<&[u8]>, manifest: Option<&[u8]>) -> Result<(), ApplyError> {
+    pub(crate) fn write_image(
+        &self,
+        config: Option<&[u8]>,
+        manifest: Option<&[u8]>,
+    ) -> Result<(), ApplyError> {
         for (name, bytes) in [(layout::CONFIG, config), (layout::MANIFEST, manifest)] {
             if let Some(bytes) = bytes {
                 write(&self.release, name, bytes)?;
@@ -77,7 +81,8 @@ impl Stage {
         self.release.remove(&name)?;
         let file = self.release.create_file(&name)?;
         let mut out = BufWriter::with_capacity(TREE_BUFFER, file);
-        let failed = |source| skiff_fs::FsError::Io { op: "writing", path: self.release.display(&name), source };
+        let failed =
+            |source| skiff_fs::FsError::Io { op: "writing", path: self.release.display(&name), source };
         match tree.encode(&mut out) {
             Ok(()) => Ok(out.flush().map_err(failed)?),
             Err(skiff_tree::TreeError::Io { source, .. }) => Err(failed(source).into()),
@@ -164,7 +169,9 @@ pub(crate) fn clear(store: &Root, keep: Option<ReleaseId>) -> Result<Vec<EntryPa
 
 /// Makes sure that nobody holds a lease on what lies in a directory of the staging.
 fn lock_replaced(store: &Root, staged: &EntryPath) -> Result<Option<Lock>, ApplyError> {
-    let below = [layout::RELEASE, layout::LEASE].iter().try_fold(staged.clone(), |path, name| path.join(name.as_bytes()));
+    let below = [layout::RELEASE, layout::LEASE]
+        .iter()
+        .try_fold(staged.clone(), |path, name| path.join(name.as_bytes()));
     let lease = below.map_err(skiff_fs::FsError::from)?;
     match store.entry_type(&lease) {
         Ok(Some(_)) => Ok(Some(store.lock(&lease, LockKind::Exclusive)?)),

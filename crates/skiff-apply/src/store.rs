@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use skiff_fs::{
-    Control, EntryType, FsError, Lock, LockKind, Mismatch, Ownership, Reread, Root, RootOptions, VerifyOptions,
-    verify_tree,
+    Control, EntryType, FsError, Lock, LockKind, Mismatch, Ownership, Reread, Root, RootOptions,
+    VerifyOptions, verify_tree,
 };
 use skiff_tree::{ConfigDigest, ContentReader, EntryPath, Limits, ReleaseId, Tree};
 
@@ -143,8 +143,11 @@ impl Store {
     /// [`ApplyError::NotAStore`] for a directory with something else in it; [`ApplyError::Io`].
     pub fn create(path: impl Into<PathBuf>, options: &StoreOptions) -> Result<Self, ApplyError> {
         let path = path.into();
-        fs::create_dir_all(&path)
-            .map_err(|source| ApplyError::Io { op: "making directory", path: path.clone(), source })?;
+        fs::create_dir_all(&path).map_err(|source| ApplyError::Io {
+            op: "making directory",
+            path: path.clone(),
+            source,
+        })?;
         let root = Root::open_with(&path, options.root.clone())?;
         let releases = layout::path(layout::RELEASES);
         if root.entry_type(&releases)?.is_some() {
@@ -152,7 +155,11 @@ impl Store {
         }
         // A store may be the whole of a file system, and one whose making was cut off is made to the end.
         let known = [layout::LOCK, layout::STAGING, "lost+found"];
-        if root.list(&EntryPath::root())?.iter().any(|name| !known.iter().any(|known| known.as_bytes() == &**name)) {
+        if root
+            .list(&EntryPath::root())?
+            .iter()
+            .any(|name| !known.iter().any(|known| known.as_bytes() == &**name))
+        {
             return Err(ApplyError::NotAStore { path, what: "it is a directory with other things in it" });
         }
         let store = Self { root };
