@@ -1,7 +1,7 @@
 use std::io::Read;
 
 use skiff_format::{Event, Header, Reader};
-use skiff_fs::{DirectoryContents, Reread};
+use skiff_fs::{Control, DirectoryContents, Reread};
 use skiff_replay::{Base, Replay, Replayed};
 use skiff_tree::ReleaseId;
 
@@ -133,7 +133,7 @@ impl Store {
     fn drop_staging_after(&self, error: &ApplyError) {
         if !error.keeps_staging() {
             // The first error is the one to tell. What stays behind is removed by `recover`.
-            let _ = stage::clear(&self.root, None);
+            let _ = stage::clear(&self.root, None, &Control::default());
         }
     }
 
@@ -178,7 +178,7 @@ impl Store {
         record.trial = Trial::OnTrial { starts: options.trial_starts };
         (record.entries, record.content_bytes) = (release.record.entries, release.record.content_bytes);
         record.replace(&release.directory)?;
-        release.directory.remove(&layout::path(layout::ATTEMPTS))?;
+        release.directory.remove(&layout::path(layout::ATTEMPTS), &options.control)?;
         self.swap(id)?;
         Ok(true)
     }

@@ -1,9 +1,9 @@
 //! Which releases stay, and who holds one.
 
-use skiff_fs::{Lock, LockKind, Rename};
+use skiff_fs::{Control, Lock, LockKind, Rename};
 use skiff_tree::ReleaseId;
 
-use crate::{ApplyError, KeepPolicy, Store, Trial, layout};
+use crate::{ApplyError, KeepPolicy, Options, Store, Trial, layout};
 
 /// Keeps a release from being removed, until it is dropped or the process ends in whatever way.
 #[derive(Debug)]
@@ -49,17 +49,18 @@ impl Store {
         if self.has(release)? { Ok(Lease { release, _lock: lock }) } else { Err(missing()) }
     }
 
-    /// Removes the releases that the policy does not keep and nobody holds a lease on.
+    /// Removes the releases that [`Options::keep`] does not keep and nobody holds a lease on.
     ///
     /// # Errors
     /// [`ApplyError::Busy`]; [`ApplyError::StoreDamaged`] where it cannot be told which release is the previous one, and
-    /// nothing is removed; [`ApplyError::Io`].
-    pub fn collect(&self, policy: KeepPolicy) -> Result<Collected, ApplyError> {
+    /// nothing is removed; [`ApplyError::Interrupted`]; [`ApplyError::Io`].
+    pub fn collect(&self, options: &Options<'_>) -> Result<Collected, ApplyError> {
         let _lock = self.lock()?;
-        self.collect_locked(policy)
+        self.collect_locked(options)
     }
 
-    pub(crate) fn collect_locked(&self, policy: KeepPolicy) -> Result<Collected, ApplyError> {
+    pub(crate) fn collect_locked(&self, options: &Options<'_>) -> Result<Collected, ApplyError> {
+        let policy = options.keep;
         let mut collected = Collected::default();
         // Without a current release there is nothing to say which of the others is worth keeping.
         let Some(current) = self.current_id()? else { return Ok(collected) };
@@ -74,13 +75,17 @@ impl Store {
             if id == current || Some(id) == previous {
                 continue;
             }
-            if self.remove_release(id)? { collected.removed.push(id) } else { collected.leased.push(id) }
+            if self.remove_release(id, &options.control)? {
+                collected.removed.push(id)
+            } else {
+                collected.leased.push(id)
+            }
         }
         Ok(collected)
     }
 
     /// Whether it was removed: not where somebody holds a lease.
-    fn remove_release(&self, id: ReleaseId) -> Result<bool, ApplyError> {
+    fn remove_release(&self, id: ReleaseId, control: &Control<'_>) -> Result<bool, ApplyError> {
         let path = layout::path(&format!("{}/{id}/{}", layout::RELEASES, layout::LEASE));
         // Held until the release has lost its name, so that no lease is given meanwhile.
         let lock = match self.root.lock(&path, LockKind::Exclusive).map_err(ApplyError::from) {
@@ -88,10 +93,10 @@ impl Store {
             other => other?,
         };
         let trash = layout::trash(id);
-        self.root.remove(&trash)?;
+        self.root.remove(&trash, control)?;
         self.root.rename(&layout::release(id), &trash, Rename::Replace)?;
         drop(lock);
-        self.root.remove(&trash)?;
+        self.root.remove(&trash, control)?;
         Ok(true)
     }
 }

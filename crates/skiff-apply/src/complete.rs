@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use skiff_fs::{FsError, Root, ShareMode, Shared};
+use skiff_fs::{FsError, Root, ShareMode, ShareOptions, Shared};
 use skiff_tree::{Entry, EntryPath, Inode, Kind, Node, Tree};
 
 use crate::plan::{FileOrigin, Plan, Shareable, index};
@@ -93,7 +93,11 @@ impl Work<'_> {
             Some(FileOrigin::First(_)) => None,
             Some(FileOrigin::Repeated(number)) => {
                 let from = &self.plan.new[index(number)].path;
-                Some(self.rootfs.share_file((self.rootfs, from), &entry.path, ShareMode::Reflink)?)
+                Some(self.rootfs.share_file(
+                    (self.rootfs, from),
+                    &entry.path,
+                    &self.sharing(ShareMode::Reflink),
+                )?)
             }
             Some(FileOrigin::Base(named)) => Some(self.share_from_base(entry, inode, named)?),
             None if !ownership.makes(&inode.kind) => return Ok(()),
@@ -111,6 +115,10 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn sharing(&self, mode: ShareMode) -> ShareOptions<'_> {
+        ShareOptions::new(mode).with_control(self.site.options.control)
+    }
+
     fn share_from_base(&mut self, entry: &Entry, inode: &Inode, named: u32) -> Result<Shared, ApplyError> {
         let (at, source) = self.shareable.source(entry, named).ok_or_else(|| ApplyError::Corrupt {
             offset: 0,
@@ -118,7 +126,7 @@ impl Work<'_> {
         })?;
         let may_link = self.shareable.may_link(source, inode) && self.linked.insert(at);
         let mode = if may_link { ShareMode::ReflinkOrHardLink } else { ShareMode::Reflink };
-        let shared = self.rootfs.share_file((&self.base, &source.path), &entry.path, mode);
+        let shared = self.rootfs.share_file((&self.base, &source.path), &entry.path, &self.sharing(mode));
         let shared = shared.map_err(|error| match error {
             // Whatever took it away, the base is not what its tree says.
             FsError::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -144,7 +152,8 @@ impl Work<'_> {
         *sum = sum.saturating_add(bytes);
         if !matches!(shared, Shared::Copied(_)) {
             self.done.unwritten.insert(entry.path.clone());
+            // Copying has told of its bytes already.
+            self.site.options.control.advance(size);
         }
-        self.site.options.control.advance(size);
     }
 }

@@ -290,6 +290,10 @@ impl From<FsError> for ApplyError {
             FsError::Refused { path, what } => Self::StoreDamaged { path, what: what.into() },
             FsError::Unsupported { path, what } => Self::CannotHold { path, what },
             FsError::WrongContent { path, expected, found } => Self::WrongContent { path, expected, found },
+            FsError::LimitExceeded { path, wanted, limit } => {
+                let what = format!("it has {wanted} bytes, and no such file has more than {limit}");
+                Self::StoreDamaged { path, what }
+            }
             FsError::Locked { path } => Self::Busy { path },
             FsError::Interrupted(interrupted) => Self::Interrupted(interrupted),
             FsError::Tree(error) => Self::StoreDamaged { path: PathBuf::new(), what: error.to_string() },

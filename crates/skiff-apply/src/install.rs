@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use skiff_fs::{Reread, WriteOptions, write_tree};
+use skiff_fs::{Control, Reread, WriteOptions, write_tree};
 use skiff_tree::{ConfigDigest, ContentSource, ReleaseId, Tree};
 
 use crate::plan::Need;
@@ -106,7 +106,7 @@ impl Store {
         let staged = self.stage_image(image, (release, previous), options);
         if let Err(error) = staged.and_then(|draft| self.publish(draft, options)) {
             // What is installed cannot be gone on with. Whatever keeps it from being removed is met again by `recover`.
-            let _ = stage::clear(&self.root, None);
+            let _ = stage::clear(&self.root, None, &Control::default());
             return Err(error);
         }
         let outcome = if repairing { InstallOutcome::Repaired } else { InstallOutcome::Installed };
@@ -136,7 +136,7 @@ impl Store {
         options: &Options<'_>,
     ) -> Result<Draft<'a>, ApplyError> {
         Need::of_tree(image.tree).check(self.root.free_space()?, || Ok(false))?;
-        let stage = Stage::create(&self.root, id)?;
+        let stage = Stage::create(&self.root, id, &options.control)?;
         stage.directory.probe(&layout::path("probe"), image.tree, options.ownership)?;
         stage.write_image(image.config, image.manifest)?;
         options.begin(Phase::Writing, image.tree.totals().content_bytes);

@@ -75,7 +75,7 @@ mod tests {
             assert_eq!(parse_name(bad.as_bytes()), None, "{bad}");
             assert_eq!(parse_link(format!("releases/{bad}").as_bytes()), None, "{bad}");
         }
-        for bad in ["../releases", "/releases", "releases"] {
+        for bad in ["../releases", "/releases", "release"] {
             assert_eq!(parse_link(format!("{bad}/{id}").as_bytes()), None, "{bad}");
         }
     }

@@ -60,7 +60,7 @@ impl Store {
 
     /// What is done once the new release is the current one, and may be done later instead.
     pub(crate) fn tidy(&self, options: &Options<'_>) -> Result<Collected, ApplyError> {
-        stage::clear(&self.root, None)?;
-        self.collect_locked(options.keep)
+        stage::clear(&self.root, None, &options.control)?;
+        self.collect_locked(options)
     }
 }

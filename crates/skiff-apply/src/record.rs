@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use skiff_fs::{Ownership, Root};
-use skiff_tree::{EntryPath, ReleaseId, read_all};
+use skiff_tree::{EntryPath, ReleaseId};
 
 use crate::{ApplyError, layout};
 
@@ -141,18 +141,11 @@ pub(crate) fn read_small(
     name: &EntryPath,
     limit: u64,
 ) -> Result<Option<Vec<u8>>, ApplyError> {
-    let file = match directory.open_file(name) {
-        Ok(file) => file,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let size = skiff_tree::ReadAt::size(&file);
-    if size > limit {
-        let what = format!("it has {size} bytes, and no such file has more than {limit}");
-        return Err(ApplyError::StoreDamaged { path: file.path().into(), what });
+    match directory.read_file(name, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    let failed = |source| ApplyError::Io { op: "reading", path: file.path().into(), source };
-    read_all(&file).map(Some).map_err(failed)
 }
 
 fn seconds_since_1970() -> u64 {

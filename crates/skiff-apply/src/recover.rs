@@ -35,7 +35,7 @@ impl Store {
         let _lock = self.lock()?;
         let mut recovered = Recovered::default();
         let next = layout::path(layout::CURRENT_NEXT);
-        if self.root.remove(&next)? == skiff_fs::Removed::Removed {
+        if self.root.remove(&next, &options.control)? == skiff_fs::Removed::Removed {
             recovered.removed.push(next);
         }
         recovered.staged = stage::find_resumable(&self.root)?;
@@ -51,7 +51,7 @@ impl Store {
             _ => false,
         };
         recovered.staged = recovered.staged.filter(|_| leads_on);
-        match stage::clear(&self.root, recovered.staged.map(|staged| staged.release)) {
+        match stage::clear(&self.root, recovered.staged.map(|staged| staged.release), &options.control) {
             Ok(removed) => recovered.removed.extend(removed),
             // Somebody runs what was to be removed.
             Err(ApplyError::Busy { .. }) => {}

@@ -1,6 +1,6 @@
 //! What a replay writes into: a stage.
 
-use skiff_fs::{OpenFile, Root, SyncStrategy, WritableFile};
+use skiff_fs::{Control, OpenFile, Root, ShareMode, ShareOptions, Shared, SyncStrategy, WritableFile};
 use skiff_replay::{Checkpoint, Prelude, Sink};
 use skiff_tree::{ContentDigest, ReleaseId, Skeleton};
 
@@ -135,15 +135,16 @@ impl<'a> StageSink<'a> {
     fn remove_later(&mut self, skeleton: &Skeleton, checkpoint: &Checkpoint) -> Result<(), ApplyError> {
         let finished = |number: u32| checkpoint.finished.get(index(number)) == Some(&true);
         let rootfs = &self.stage().rootfs;
+        let control = &self.site.options.control;
         let mut open = None;
         for (entry, origin) in skeleton.entries().iter().zip(&self.plan.origins) {
-            self.site.options.control.check()?;
+            control.check()?;
             match *origin {
                 _ if entry.is_directory() => continue,
                 Some(FileOrigin::First(number)) if finished(number) => {
                     // Of a content without bytes nothing is read again: it must not be missed only later.
                     if self.plan.new[index(number)].size == 0 {
-                        rootfs.remove(&entry.path)?;
+                        rootfs.remove(&entry.path, control)?;
                         rootfs.create_file(&entry.path)?;
                     }
                     continue;
@@ -160,7 +161,7 @@ impl<'a> StageSink<'a> {
                 }
                 _ => {}
             }
-            rootfs.remove(&entry.path)?;
+            rootfs.remove(&entry.path, control)?;
         }
         self.open = open;
         Ok(())
@@ -177,7 +178,7 @@ impl Sink for StageSink<'_> {
         self.plan = Plan::new(skeleton);
         self.check_room(Need::of(&self.plan, skeleton.entries(), &self.site.shareable()))?;
         let metadata = metadata_tree(skeleton).map_err(skiff_fs::FsError::from)?;
-        let stage = Stage::create(store, id)?;
+        let stage = Stage::create(store, id, &options.control)?;
         stage.directory.probe(&layout::path("probe"), &metadata, options.ownership)?;
         drop(metadata);
         stage.save(prelude)?;
@@ -239,9 +240,9 @@ fn shares_blocks(store: &Root) -> Result<bool, ApplyError> {
     let [from, to] = ["probe", "probe.copy"].map(|name| format!("{}/{name}", layout::STAGING));
     write(store, &from, &[0x5a; 4096])?;
     let (from, to) = (layout::path(&from), layout::path(&to));
-    store.remove(&to)?;
-    let shared = store.share_file((store, &from), &to, skiff_fs::ShareMode::Reflink);
-    store.remove(&to)?;
-    store.remove(&from)?;
-    Ok(shared? == skiff_fs::Shared::Reflinked)
+    store.remove(&to, &Control::default())?;
+    let shared = store.share_file((store, &from), &to, &ShareOptions::new(ShareMode::Reflink));
+    store.remove(&to, &Control::default())?;
+    store.remove(&from, &Control::default())?;
+    Ok(shared? == Shared::Reflinked)
 }

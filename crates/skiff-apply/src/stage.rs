@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write as _};
 
 use skiff_format::Header;
-use skiff_fs::{Lock, LockKind, Root};
+use skiff_fs::{Control, Lock, LockKind, Root};
 use skiff_replay::{Checkpoint, Prelude, SavedPrelude};
 use skiff_tree::{EntryPath, ReleaseId, Tree};
 
@@ -34,8 +34,8 @@ pub(crate) struct Saved {
 
 impl Stage {
     /// An empty stage, in the place of anything that was staged before.
-    pub(crate) fn create(store: &Root, id: ReleaseId) -> Result<Self, ApplyError> {
-        clear(store, None)?;
+    pub(crate) fn create(store: &Root, id: ReleaseId, control: &Control<'_>) -> Result<Self, ApplyError> {
+        clear(store, None, control)?;
         let path = layout::staging(id);
         let release = path.join(layout::RELEASE.as_bytes());
         let release = release.expect("because the store's own names are short and plain");
@@ -78,7 +78,7 @@ impl Stage {
 
     pub(crate) fn write_tree(&self, tree: &Tree) -> Result<(), ApplyError> {
         let name = layout::path(layout::TREE);
-        self.release.remove(&name)?;
+        self.release.remove(&name, &Control::default())?;
         let file = self.release.create_file(&name)?;
         let mut out = BufWriter::with_capacity(TREE_BUFFER, file);
         let failed =
@@ -99,7 +99,7 @@ impl Stage {
 /// Writes a file in the place of one that a cut may have left.
 pub(crate) fn write(directory: &Root, name: &str, bytes: &[u8]) -> Result<(), ApplyError> {
     let name = layout::path(name);
-    directory.remove(&name)?;
+    directory.remove(&name, &Control::default())?;
     Ok(directory.create_file(&name)?.write_all_at(bytes, 0)?)
 }
 
@@ -152,7 +152,11 @@ pub(crate) fn find_resumable(store: &Root) -> Result<Option<Staged>, ApplyError>
 ///
 /// A damaged release that a whole one took the place of lies there too: while somebody runs it, it is left alone, and the
 /// answer is [`ApplyError::Busy`].
-pub(crate) fn clear(store: &Root, keep: Option<ReleaseId>) -> Result<Vec<EntryPath>, ApplyError> {
+pub(crate) fn clear(
+    store: &Root,
+    keep: Option<ReleaseId>,
+    control: &Control<'_>,
+) -> Result<Vec<EntryPath>, ApplyError> {
     let staging = layout::path(layout::STAGING);
     let mut removed = Vec::new();
     for name in names(store)? {
@@ -161,7 +165,7 @@ pub(crate) fn clear(store: &Root, keep: Option<ReleaseId>) -> Result<Vec<EntryPa
         }
         let path = staging.join(&name).map_err(skiff_fs::FsError::from)?;
         let _lock = lock_replaced(store, &path)?;
-        store.remove(&path)?;
+        store.remove(&path, control)?;
         removed.push(path);
     }
     Ok(removed)

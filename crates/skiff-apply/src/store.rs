@@ -165,10 +165,7 @@ impl Store {
         let store = Self { root };
         let _lock = store.lock()?;
         for directory in [layout::path(layout::STAGING), releases] {
-            match store.root.make_directory(&directory) {
-                Err(error) if error.is_already_there() => {}
-                other => other?,
-            }
+            store.root.ensure_directory(&directory)?;
         }
         store.root.sync_directory(&EntryPath::root())?;
         Ok(store)

@@ -1,6 +1,6 @@
 //! Trials: confirming, counting starts, rolling back.
 
-use skiff_fs::{Reread, Root};
+use skiff_fs::{Control, Reread, Root};
 use skiff_tree::ReleaseId;
 
 use crate::record::read_small;
@@ -30,7 +30,7 @@ impl Store {
             record.trial = Trial::Confirmed;
             record.replace(&directory)?;
         }
-        directory.remove(&layout::path(layout::ATTEMPTS))?;
+        directory.remove(&layout::path(layout::ATTEMPTS), &Control::default())?;
         Ok(id)
     }
 
@@ -64,8 +64,8 @@ impl Store {
         };
         let release = self.load(to)?;
         release.prove(reread, options)?;
-        // It ran before. A count it had from then would end the trial it is not on.
-        release.directory.remove(&layout::path(layout::ATTEMPTS))?;
+        // Where it is on trial itself, that begins again.
+        release.directory.remove(&layout::path(layout::ATTEMPTS), &Control::default())?;
         self.swap(to)?;
         Ok(RolledBack { from, to })
     }

@@ -184,6 +184,10 @@ fn one_at_a_time() {
     fixture.assert_current(&new);
 }
 
+fn collect(fixture: &Fixture, keep: KeepPolicy) -> Result<Collected, ApplyError> {
+    fixture.store.collect(&Options { keep, ..rootless() })
+}
+
 #[test]
 fn leased_releases_stay() {
     let images: Vec<Image> = (0..4).map(|n| Builder::new().file("n", &[n]).build(None)).collect();
@@ -195,19 +199,19 @@ fn leased_releases_stay() {
     assert_eq!(installed.collected.leased, [images[0].id()]);
     assert_eq!(fixture.store.status().unwrap().others, [images[0].id()]);
     drop(lease);
-    assert_eq!(fixture.store.collect(KeepPolicy::CurrentAndPrevious).unwrap().leased, [images[0].id()]);
+    assert_eq!(collect(&fixture, KeepPolicy::CurrentAndPrevious).unwrap().leased, [images[0].id()]);
     drop(second);
-    assert_eq!(fixture.store.collect(KeepPolicy::CurrentAndPrevious).unwrap().removed, [images[0].id()]);
+    assert_eq!(collect(&fixture, KeepPolicy::CurrentAndPrevious).unwrap().removed, [images[0].id()]);
     assert!(matches!(fixture.store.lease(images[0].id()), Err(ApplyError::NoSuchRelease { .. })));
 
     let keep_all = Options { keep: KeepPolicy::Everything, ..rootless() };
     fixture.store.install(&images[3].input(), &keep_all).unwrap();
     assert_eq!(fixture.names("releases").len(), 3);
     // On trial there has to be a way back.
-    let collected = fixture.store.collect(KeepPolicy::CurrentOnly).unwrap();
+    let collected = collect(&fixture, KeepPolicy::CurrentOnly).unwrap();
     assert_eq!(collected.removed, [images[1].id()]);
     fixture.store.confirm().unwrap();
-    assert_eq!(fixture.store.collect(KeepPolicy::CurrentOnly).unwrap().removed, [images[2].id()]);
+    assert_eq!(collect(&fixture, KeepPolicy::CurrentOnly).unwrap().removed, [images[2].id()]);
     assert!(matches!(fixture.store.rollback(&rootless()), Err(ApplyError::NoPrevious)));
 }
 

@@ -1,6 +1,7 @@
 //! Two small releases with entries of every kind, and deltas between them.
 
-#![allow(dead_code, unreachable_pub)] // every test binary uses its own part
+// Every test binary uses its own part, and a helper that fails is a test that fails.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{self, Cursor, Read};
 use std::path::Path;
