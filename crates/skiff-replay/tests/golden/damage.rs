@@ -69,7 +69,8 @@ fn put_together(fields: &HeaderFields, frames: &[(Section, Vec<u8>)]) -> Vec<u8>
 #[test]
 fn a_payload_damaged_before_it_was_hashed_never_leads_elsewhere() {
     write_anew();
-    for golden in &GOLDEN {
+    // The last has the payloads of the one before, compressed otherwise.
+    for golden in &GOLDEN[..2] {
         let base = Image::read(golden.base);
         let (fields, mut frames) = take_apart(&golden.read());
         let expected = ReleaseId::from_bytes(*fields.target.release.as_bytes());

@@ -13,6 +13,8 @@ use std::process::Command;
 use std::{fs, io};
 
 use skiff_diff::{Level, Options, diff};
+use skiff_format::Compressor;
+use skiff_patch::Codec;
 use skiff_replay::{Base, Limits, Prelude, ReplayError, Replayed, Sink, replay};
 use skiff_tree::ContentDigest;
 
@@ -152,6 +154,26 @@ fn each_golden_delta_is_expected() {
         .filter(|name| name.starts_with("delta-"))
         .collect();
     assert_eq!(found, GOLDEN.iter().map(|golden| golden.name.to_owned()).collect());
+}
+
+#[test]
+fn golden_deltas_use_every_codec_and_compressor() {
+    write_anew();
+    let mut codecs = BTreeSet::new();
+    let mut compressors = BTreeSet::new();
+    for golden in &GOLDEN {
+        let (outcome, sink) = follow(&golden.read(), Image::read(golden.base).base());
+        outcome.unwrap();
+        let header = sink.prelude.unwrap().header;
+        codecs.extend(header.codecs().iter().map(|codec| (codec.id, codec.version)));
+        compressors.extend(header.frames().iter().map(|frame| match frame.compressor {
+            Compressor::Stored => 0,
+            Compressor::Xz { .. } => 1,
+            Compressor::Zstd { .. } => 2,
+        }));
+    }
+    assert_eq!(codecs, Codec::ALL.iter().map(|codec| (codec.id(), codec.version())).collect());
+    assert_eq!(compressors, BTreeSet::from([0, 1, 2]));
 }
 
 /// A decoder written from `doc/format.md` alone, in another language, on other libraries and the real gzip.
