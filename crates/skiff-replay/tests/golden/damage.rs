@@ -35,7 +35,7 @@ fn a_delta_with_any_bit_flipped_is_an_error() {
 }
 
 /// The header's fields and the frames, decompressed.
-fn take_apart(delta: &[u8]) -> (HeaderFields, Vec<(Section, Vec<u8>)>) {
+pub(crate) fn take_apart(delta: &[u8]) -> (HeaderFields, Vec<(Section, Vec<u8>)>) {
     let mut decoder = Decoder::new(skiff_format::Limits::default());
     let mut input = delta;
     let Some(Event::Header(header)) = decoder.push(&mut input).unwrap() else { panic!("no header") };
@@ -54,7 +54,7 @@ fn take_apart(delta: &[u8]) -> (HeaderFields, Vec<(Section, Vec<u8>)>) {
     (fields, frames)
 }
 
-fn put_together(fields: &HeaderFields, frames: &[(Section, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn put_together(fields: &HeaderFields, frames: &[(Section, Vec<u8>)]) -> Vec<u8> {
     let mut encoder = Encoder::new(Cursor::new(Vec::new()));
     for (section, payload) in frames {
         encoder.add(compress(*section, payload, &Compression::Stored).unwrap()).unwrap();
