@@ -1,1 +1,56 @@
 //! Container images in, a tree and its contents out.
+//!
+//! An [`ImageRef`] says where an image is, [`Image::open`] reads what describes it, and [`Image::flatten`] lays its layers over each
+//! other, every digest checked: each layer is read once, decompressed on one thread and taken apart on another.
+//!
+//! ```
+//! use skiff_image::*;
+//! use skiff_tree::{ContentSource, EntryPath, read_all};
+//! # let directory = tempfile::tempdir()?;
+//! # let layout = directory.path().join("layout");
+//! # use skiff_testkit::Layer;
+//! # let lower = Layer::new().file("etc/motd", b"ahoy\n").file("etc/issue", b"skiff\n");
+//! # let image = skiff_testkit::Image::new().layer(lower).layer(Layer::new().whiteout("etc/issue"));
+//! # skiff_testkit::OciLayout::new().image("latest", image).write_directory(&layout);
+//!
+//! let reference: ImageRef = format!("oci:{}:latest", layout.display()).parse()?;
+//! let image = Image::open(&reference, &OpenOptions::default())?;
+//! assert_eq!(image.layers().len(), 2);
+//!
+//! let flat = image.flatten(&FlattenOptions::default())?;
+//! let motd = EntryPath::new("etc/motd")?;
+//! assert_eq!(read_all(&flat.contents.open(&motd)?)?, b"ahoy\n");
+//! // The upper layer hides it.
+//! assert!(flat.tree.find(&EntryPath::new("etc/issue")?).is_none());
+//! println!("{}", flat.release_id());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod archive;
+mod contents;
+mod digest;
+mod docker;
+mod documents;
+mod error;
+mod files;
+mod flatten;
+mod image;
+mod input;
+mod layer;
+mod limits;
+mod merge;
+mod oci;
+mod pull;
+mod reference;
+mod stream;
+mod write;
+
+pub use contents::ImageContents;
+pub use digest::{BlobDigest, DiffId};
+pub use error::{ImageError, Location, Part};
+pub use flatten::{FlatImage, FlattenOptions};
+pub use image::{Compression, Image, LayerInfo, OpenOptions, Platform};
+pub use limits::Limits;
+pub use pull::pull_size;
+pub use reference::{ImageRef, Selection};
+pub use write::write_tar;

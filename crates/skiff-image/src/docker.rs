@@ -1,0 +1,94 @@
+//! Archives as `docker save` writes them.
+
+use crate::documents::{DockerImage, parse};
+use crate::error::escape;
+use crate::files::Files;
+use crate::image::{Image, Layer, LayerInfo, OpenOptions, Source};
+use crate::oci::diff_ids;
+use crate::{Compression, ImageError, Part, Selection};
+
+/// Opens the selected image.
+pub(crate) fn open(
+    files: &Files,
+    selection: Option<&Selection>,
+    options: &OpenOptions<'_>,
+) -> Result<Image, ImageError> {
+    let limits = &options.limits;
+    let images: Vec<DockerImage> =
+        parse(&files.read("manifest.json", Part::Manifest, limits)?, Part::Manifest)?;
+    let image = select(images, selection, files)?;
+    let config = files.read(&image.config, Part::Config, limits)?;
+    let names = image.layers.unwrap_or_default();
+    let diff_ids = diff_ids(&config, names.len(), limits)?;
+    let mut layers = Vec::new();
+    for (index, (name, diff_id)) in names.iter().zip(diff_ids).enumerate() {
+        let part = Part::Layer(index);
+        let shown = escape(name.as_bytes());
+        let what = format!("{shown} ({part}) in {}", files.path().display());
+        let blob = files.open(name)?.ok_or(ImageError::NotFound { what, known: Vec::new() })?;
+        let path = files.path().join(&shown);
+        let compression = Compression::of(&blob, part, &path)?;
+        let info = LayerInfo { diff_id, digest: None, size: blob.size, media_type: None, compression };
+        layers.push(Layer { info, blob, path });
+    }
+    Ok(Image { config: Some(config), manifest: None, source: Source::Layers(layers) })
+}
+
+fn select(
+    images: Vec<DockerImage>,
+    selection: Option<&Selection>,
+    files: &Files,
+) -> Result<DockerImage, ImageError> {
+    let names = |image: &DockerImage| image.names.clone().unwrap_or_default();
+    let place = files.path().display();
+    let what = match selection {
+        None if images.is_empty() => format!("image in {place}"),
+        None => format!("single image in {place}; say which"),
+        Some(Selection::Name(name)) => format!("image named {name:?} in {place}"),
+        Some(Selection::Index(index)) => format!("image at position {index} in {place}"),
+    };
+    let known = images.iter().enumerate().flat_map(|(index, image)| match &names(image)[..] {
+        [] => vec![format!("@{index}")],
+        names => names.iter().map(|name| escape(name.as_bytes())).collect(),
+    });
+    let (known, count) = (known.collect(), images.len());
+    let wanted = images.into_iter().enumerate().find(|(index, image)| match selection {
+        None => count == 1,
+        Some(Selection::Name(name)) => names(image).iter().any(|own| full_name(own) == full_name(name)),
+        Some(Selection::Index(wanted)) => index == wanted,
+    });
+    wanted.map(|(_, image)| image).ok_or(ImageError::NotFound { what, known })
+}
+
+/// A name with what Docker takes for granted: `alpine` is `docker.io/library/alpine:latest`.
+fn full_name(name: &str) -> String {
+    let (domain, path) = match name.split_once('/') {
+        Some(("index.docker.io", path)) => ("docker.io", path),
+        Some((domain, path)) if domain.contains(['.', ':']) || domain == "localhost" => (domain, path),
+        _ => ("docker.io", name),
+    };
+    let library = if domain == "docker.io" && !path.contains('/') { "library/" } else { "" };
+    let tag = if path.contains([':', '@']) { "" } else { ":latest" };
+    format!("{domain}/{library}{path}{tag}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_docker_reads_them() {
+        for (short, full) in [
+            ("alpine", "docker.io/library/alpine:latest"),
+            ("alpine:3.22", "docker.io/library/alpine:3.22"),
+            ("docker.io/alpine", "docker.io/library/alpine:latest"),
+            ("index.docker.io/library/alpine", "docker.io/library/alpine:latest"),
+            ("balena/app:1", "docker.io/balena/app:1"),
+            ("localhost/app", "localhost/app:latest"),
+            ("registry:5000/app", "registry:5000/app:latest"),
+            ("ghcr.io/a/b:c", "ghcr.io/a/b:c"),
+        ] {
+            assert_eq!(full_name(short), full);
+        }
+    }
+}

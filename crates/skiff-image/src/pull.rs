@@ -1,0 +1,94 @@
+//! What a device would fetch without a delta.
+
+use std::collections::HashSet;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+use flate2::write::GzEncoder;
+use skiff_fs::Control;
+
+use crate::image::Source;
+use crate::input::Blob;
+use crate::{Compression, DiffId, FlattenOptions, Image, ImageError, LayerInfo, write_tar};
+
+/// Bytes that a device with `base` fetches to get `target`: the stored sizes of the layers whose DiffID the base lacks, each
+/// once.
+///
+/// That is what registries send where layers are stored compressed. For those that are not, as in a docker archive, and for
+/// images without layers, see [`Image::pull_size`].
+#[must_use]
+pub fn pull_size(target: &[LayerInfo], base: &[LayerInfo]) -> u64 {
+    let mut known: HashSet<DiffId> = base.iter().map(|layer| layer.diff_id).collect();
+    let missing = target.iter().filter(|layer| known.insert(layer.diff_id));
+    missing.fold(0, |sum, layer| sum.saturating_add(layer.size))
+}
+
+impl Image {
+    /// Bytes that a device with `base` fetches to get this image: the compressed sizes of the layers whose DiffID the base
+    /// lacks, each once. Layers that are stored uncompressed are compressed with gzip to find out, and so is the whole of a
+    /// `tar:` or `rootfs:`, which has no layers to share: that takes as long as `gzip` does. A `tar:` that is compressed counts
+    /// as it is.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`, those of [`flatten`](Self::flatten).
+    pub fn pull_size(&self, base: &Self, control: Control<'_>) -> Result<u64, ImageError> {
+        match &self.source {
+            Source::Tar { compression: Compression::None, blob, path } => gzip_size(blob, path, control),
+            Source::Tar { blob, .. } => Ok(blob.size),
+            Source::Rootfs(_) => {
+                let flat = self.flatten(&FlattenOptions::default().with_control(control))?;
+                let mut encoder = encoder();
+                write_tar(&flat.tree, &flat.contents, &mut encoder, control)?;
+                Ok(encoder.finish().expect("because counting bytes does not fail").0)
+            }
+            Source::Layers(layers) => {
+                let mut known: HashSet<DiffId> = base.layers().iter().map(|layer| layer.diff_id).collect();
+                let mut sum = 0_u64;
+                for layer in layers.iter().filter(|layer| known.insert(layer.info.diff_id)) {
+                    let size = match layer.info.compression {
+                        Compression::None => gzip_size(&layer.blob, &layer.path, control)?,
+                        _ => layer.info.size,
+                    };
+                    sum = sum.saturating_add(size);
+                }
+                Ok(sum)
+            }
+        }
+    }
+}
+
+/// What `gzip -6` would make of it, or nearly: encoders differ by a percent.
+fn gzip_size(blob: &Blob, path: &Path, control: Control<'_>) -> Result<u64, ImageError> {
+    let failed = |source| ImageError::Io { op: "reading", path: path.into(), source };
+    let (mut reader, mut encoder) = (blob.reader(), encoder());
+    loop {
+        control.check()?;
+        let piece = reader.fill_buf().map_err(failed)?;
+        if piece.is_empty() {
+            return Ok(encoder.finish().map_err(failed)?.0);
+        }
+        encoder.write_all(piece).map_err(failed)?;
+        let count = piece.len();
+        reader.consume(count);
+        control.advance(count as u64);
+    }
+}
+
+fn encoder() -> GzEncoder<Count> {
+    GzEncoder::new(Count(0), flate2::Compression::default())
+}
+
+/// Counts what is written.
+#[derive(Debug)]
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
