@@ -203,3 +203,19 @@ fn files_of_the_system_gzip_come_back() {
     }
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+/// The compressors as doc/format.md defines them, written in another language from that alone, against zlib and gzip.
+#[test]
+#[ignore = "needs python3 and gzip"]
+fn the_document_is_enough_to_do_it_again() {
+    let path = std::env::temp_dir().join(format!("skiff-patch-stranger-{}", std::process::id()));
+    let noise: Vec<u8> = NEW.iter().zip(OLD.iter().cycle()).map(|(left, right)| left ^ right).collect();
+    std::fs::write(&path, [&plain(NEW).repeat(9)[..], &noise, &plain(OLD)].concat()).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stranger.py");
+    let status = std::process::Command::new("python3")
+        .args([script, "1,3,4,6,9,17,20,22,25,33,41"])
+        .arg(&path)
+        .status();
+    assert!(status.unwrap().success());
+    std::fs::remove_file(&path).unwrap();
+}

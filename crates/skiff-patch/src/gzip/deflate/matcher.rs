@@ -255,8 +255,18 @@ impl<'a, W: Write> Matcher<'a, W> {
     }
 }
 
+/// How many bytes two slices of the longest match's length have in common, eight at a time.
 fn common(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+    let (left_words, left_rest) = left.as_chunks::<8>();
+    let (right_words, right_rest) = right.as_chunks::<8>();
+    for (index, (left, right)) in left_words.iter().zip(right_words).enumerate() {
+        let difference = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
+        if difference != 0 {
+            return 8 * index + difference.trailing_zeros() as usize / 8;
+        }
+    }
+    let rest = left_rest.iter().zip(right_rest).take_while(|(left, right)| left == right).count();
+    8 * left_words.len() + rest
 }
 
 /// For each hash where it was last, and for each place where its hash was before.
