@@ -1,2 +1,69 @@
-//! The skiff command.
-fn main() {}
+//! The skiff command: arguments in, one call of the library, a report out.
+
+mod args;
+mod device;
+mod failure;
+mod inspect;
+mod print;
+mod progress;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command, Output};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = output(&cli.command);
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if output.is_some_and(|output| output.json) {
+                println!("{}", failure.as_json());
+            }
+            eprintln!("skiff: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Diff(args) => server::diff(args),
+        Command::Flatten(args) => server::flatten(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Install(args) => device::install(args),
+        Command::Apply(args) => device::apply(args),
+        Command::Verify(args) => device::verify(args),
+        Command::Rollback(args) => device::rollback(args),
+        Command::Recover(args) => device::recover(args),
+        Command::Confirm(args) => device::confirm(args),
+        Command::Status(args) => device::status(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "skiff", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man { directory } => clap_mangen::generate_to(Cli::command(), directory)
+            .map_err(|error| Failure::io("writing to", directory, error)),
+    }
+}
+
+/// How the command's result is to be told; none for those that have only one way.
+fn output(command: &Command) -> Option<Output> {
+    match command {
+        Command::Diff(args) => Some(args.print),
+        Command::Flatten(args) => Some(args.print),
+        Command::Inspect(args) => Some(args.print),
+        Command::Install(args) => Some(args.print),
+        Command::Apply(args) => Some(args.print),
+        Command::Verify(args)
+        | Command::Rollback(args)
+        | Command::Recover(args)
+        | Command::Confirm(args)
+        | Command::Status(args) => Some(args.print),
+        Command::Completions { .. } | Command::Man { .. } => None,
+    }
+}

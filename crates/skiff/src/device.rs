@@ -1,0 +1,47 @@
+//! What a device does.
+
+use std::path::Path;
+
+use skiff_apply::{Applied, DeltaSource, Expectation, Options, Store, StoreOptions};
+#[cfg(feature = "image")]
+use skiff_apply::{InstallInput, Installed};
+#[cfg(feature = "image")]
+use skiff_image::{FlattenOptions, Image, ImageRef, OpenOptions};
+
+use crate::Error;
+
+/// Applies a delta to the current release of a store and swaps the result in.
+///
+/// Whatever happens, the store's current release is the old one, whole, or the new one, whole and proved. Applying again
+/// after an interruption goes on from the last checkpoint; applying what is already there does nothing.
+///
+/// # Errors
+/// [`Error::Apply`]; its [`class`](skiff_apply::ApplyError::class) says what to do about it.
+pub fn apply(
+    store: impl AsRef<Path>,
+    delta: &mut dyn DeltaSource,
+    target: Expectation,
+    options: &Options<'_>,
+) -> Result<Applied, Error> {
+    let store = Store::open(store.as_ref(), &StoreOptions::default())?;
+    Ok(store.apply(delta, target, options)?)
+}
+
+/// Puts an image into a store, which is made where there is none, and makes it the current release: the first release, or
+/// what a device falls back to when it cannot have a delta.
+///
+/// # Errors
+/// [`Error::Image`] where the image cannot be read, [`Error::Apply`] where the store refuses it.
+#[cfg(feature = "image")]
+pub fn install(store: impl AsRef<Path>, image: &ImageRef, options: &Options<'_>) -> Result<Installed, Error> {
+    let open = OpenOptions::default().with_control(options.control);
+    let flat =
+        Image::open(image, &open)?.flatten(&FlattenOptions::default().with_control(options.control))?;
+    let input = InstallInput {
+        config: flat.config.as_deref(),
+        manifest: flat.manifest.as_deref(),
+        ..InstallInput::new(&flat.tree, &flat.contents)
+    };
+    let store = Store::create(store.as_ref(), &StoreOptions::default())?;
+    Ok(store.install(&input, options)?)
+}

@@ -1,0 +1,23 @@
+/// What can go wrong on the paved path: what went wrong in one of the crates beneath it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An image cannot be read.
+    #[cfg(feature = "image")]
+    #[error(transparent)]
+    Image(#[from] skiff_image::ImageError),
+    /// A delta cannot be made.
+    #[cfg(feature = "diff")]
+    #[error(transparent)]
+    Diff(#[from] skiff_diff::DiffError),
+    /// A store cannot be changed or read.
+    #[cfg(feature = "apply")]
+    #[error(transparent)]
+    Apply(#[from] skiff_apply::ApplyError),
+    /// A delta cannot be read.
+    #[error(transparent)]
+    Format(#[from] skiff_format::FormatError),
+    /// A tree cannot be read from a disk, or written to one.
+    #[error(transparent)]
+    Fs(#[from] skiff_fs::FsError),
+}

@@ -1,0 +1,81 @@
+//! What a server does.
+
+use std::io::Write;
+
+use skiff_diff::{Options, Release, Report};
+use skiff_fs::Control;
+use skiff_image::{FlatImage, FlattenOptions, Image, ImageError, ImageRef, OpenOptions};
+
+use crate::Error;
+
+/// Flattens two images and makes the delta that leads from the first to the second.
+///
+/// The delta was replayed and proved before the first byte is written to `out`. What a full pull would take is found out
+/// and told in the delta, unless the options say it.
+///
+/// # Errors
+/// [`Error::Image`] where an image cannot be read, [`Error::Diff`] where the delta cannot be made or written.
+pub fn diff(
+    base: &ImageRef,
+    target: &ImageRef,
+    options: &Options<'_>,
+    out: impl Write,
+) -> Result<Report, Error> {
+    // The options' progress tells of the delta, and knows nothing of images.
+    let control = Control { progress: None, ..options.control };
+    ImagePair::open(base, target, control)?.diff(options, out)
+}
+
+/// Two images, flattened: what the first step of [`diff()`] makes, for those who want to see its progress on its own.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ImagePair {
+    /// The image that devices have.
+    pub base: FlatImage,
+    /// The image that they shall have.
+    pub target: FlatImage,
+    /// What a device that has the base would pull to get the target, in bytes: the layers that it lacks, compressed, or
+    /// the whole, compressed with gzip, where there are no layers.
+    pub pull_bytes: u64,
+}
+
+impl ImagePair {
+    /// Reads two images, at the same time. Progress counts bytes of layers.
+    ///
+    /// # Errors
+    /// [`Error::Image`], the base's where both fail.
+    pub fn open(base: &ImageRef, target: &ImageRef, control: Control<'_>) -> Result<Self, Error> {
+        let options = OpenOptions::default().with_control(control);
+        let (base, target) = (Image::open(base, &options)?, Image::open(target, &options)?);
+        let flatten = |image: &Image| image.flatten(&FlattenOptions::default().with_control(control));
+        let uncounted = Control { progress: None, ..control };
+        let (flat_base, flat_target, pull_bytes) = std::thread::scope(|scope| {
+            let flat_base = scope.spawn(|| flatten(&base));
+            let pull_bytes = scope.spawn(|| target.pull_size(&base, uncounted));
+            let flat_target = flatten(&target);
+            (join(flat_base), flat_target, join(pull_bytes))
+        });
+        Ok(Self { base: flat_base?, target: flat_target?, pull_bytes: pull_bytes? })
+    }
+
+    /// Makes the delta that leads from the base to the target.
+    ///
+    /// # Errors
+    /// [`Error::Diff`].
+    pub fn diff(&self, options: &Options<'_>, out: impl Write) -> Result<Report, Error> {
+        let options = Options { pull_bytes: options.pull_bytes.or(Some(self.pull_bytes)), ..*options };
+        Ok(skiff_diff::diff(&release(&self.base), &release(&self.target), &options, out)?)
+    }
+}
+
+fn release(image: &FlatImage) -> Release<'_> {
+    Release {
+        config: image.config.as_deref(),
+        manifest: image.manifest.as_deref(),
+        ..Release::new(&image.tree, &image.contents)
+    }
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, ImageError>>) -> Result<T, ImageError> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,220 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+const IMAGES: &str = "IMAGE is one of:
+  oci:DIR[:TAG]               an OCI layout
+  oci-archive:FILE[:TAG]      an OCI layout in a tar archive
+  docker-archive:FILE[:NAME]  what `docker save` writes
+  tar:FILE                    a root filesystem in a tar archive
+  rootfs:DIR                  a root filesystem in a directory";
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  a defect of skiff itself
+  2  the command line is wrong, or an image or store is not there or not readable as one
+  3  the delta is for another base, or leads to another target than the one named
+  4  the delta or an image is corrupt, or of a kind this version does not know
+  5  no space
+  6  reading or writing failed
+  7  what is on the disk is not what it should be
+  8  somebody else is working on the store
+  9  cancelled";
+
+/// Binary delta updates of container images.
+#[derive(Debug, Parser)]
+#[command(name = "skiff", version, max_term_width = 110, after_help = format!("{IMAGES}\n\n{EXIT_CODES}"))]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How a command tells its result.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show no progress bar, even on a terminal
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a delta that leads from one image to another
+    #[command(after_help = format!("Examples:
+  skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff
+  skiff diff docker-archive:old.tar docker-archive:new.tar -o update.skiff --level best
+
+{IMAGES}"))]
+    Diff(Diff),
+    /// Show what a delta is for and what it holds
+    #[command(after_help = "Example:\n  skiff inspect update.skiff --json")]
+    Inspect(Inspect),
+    /// Put an image into a store as its first release, or as the next one without a delta
+    #[command(after_help = format!("Example:\n  skiff install oci:images:1.0 --store /var/lib/skiff\n\n{IMAGES}"))]
+    Install(Install),
+    /// Apply a delta to a store's current release and swap the result in
+    #[command(after_help = "Examples:
+  skiff apply update.skiff --store /var/lib/skiff --target 4f5c…
+  curl -s https://updates.example/4f5c | skiff apply - --store /var/lib/skiff --target 4f5c…
+
+Run again after an interruption, it goes on where it was, if the delta is a file.")]
+    Apply(Apply),
+    /// Read every entry of the current release from the disk again and compare
+    #[command(after_help = "Example:\n  skiff verify --store /var/lib/skiff")]
+    Verify(InStore),
+    /// Swap the previous release back in
+    #[command(after_help = "Example:\n  skiff rollback --store /var/lib/skiff")]
+    Rollback(InStore),
+    /// Bring a store into order after a power cut; run it at every start
+    #[command(after_help = "Example:\n  skiff recover --store /var/lib/skiff")]
+    Recover(InStore),
+    /// Confirm the current release, so that it is no longer on trial
+    #[command(after_help = "Example:\n  skiff confirm --store /var/lib/skiff")]
+    Confirm(InStore),
+    /// Show a store's releases
+    #[command(after_help = "Example:\n  skiff status --store /var/lib/skiff --json")]
+    Status(InStore),
+    /// Write an image's flattened root filesystem as a tar archive or a directory
+    #[command(after_help = format!("Examples:
+  skiff flatten oci:images:1.0 -o rootfs.tar
+  skiff flatten docker-archive:app.tar --rootfs /srv/app
+
+{IMAGES}"))]
+    Flatten(Flatten),
+    /// Print the completions for a shell
+    #[command(after_help = "Example:\n  skiff completions bash > /etc/bash_completion.d/skiff")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(after_help = "Example:\n  skiff man /usr/local/share/man/man1")]
+    Man {
+        /// The directory, which must exist
+        directory: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// zstd: made and applied fastest
+    Fast,
+    /// xz
+    Default,
+    /// xz with the parameters that come out smallest
+    Best,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The image that devices have
+    #[arg(value_name = "OLD")]
+    pub(crate) base: String,
+    /// The image that they shall have
+    #[arg(value_name = "NEW")]
+    pub(crate) target: String,
+    /// Where the delta goes; an existing file is replaced once the delta is whole
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// How hard to try
+    #[arg(long, value_enum, default_value_t = Level::Default)]
+    pub(crate) level: Level,
+    /// Threads, as many as there are cores unless set; the delta is the same on any number
+    #[arg(long)]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) print: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The delta; "-" reads standard input
+    #[arg(value_name = "DELTA")]
+    pub(crate) delta: PathBuf,
+    #[command(flatten)]
+    pub(crate) print: Output,
+}
+
+/// How releases are put into a store.
+#[derive(Debug, Args)]
+pub(crate) struct Staging {
+    /// Record ownership and devices without applying them, so that no root is needed
+    #[arg(long)]
+    pub(crate) rootless: bool,
+    /// Share unchanged files between releases by hard links; only for stores whose releases are mounted read-only
+    #[arg(long)]
+    pub(crate) hard_links: bool,
+    /// Leave the release on trial: until it is confirmed, `recover` rolls it back after this many starts
+    #[arg(long, value_name = "STARTS")]
+    pub(crate) trial: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// The image
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) store: StorePath,
+    #[command(flatten)]
+    pub(crate) staging: Staging,
+    #[command(flatten)]
+    pub(crate) print: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("trust").required(true).args(["target", "trust_delta"])))]
+pub(crate) struct Apply {
+    /// The delta; "-" reads standard input, in one pass
+    #[arg(value_name = "DELTA")]
+    pub(crate) delta: PathBuf,
+    /// The release that must come out, from a source you trust: `skiff diff` prints it
+    #[arg(long, value_name = "ID")]
+    pub(crate) target: Option<String>,
+    /// Take whatever release the delta leads to
+    #[arg(long)]
+    pub(crate) trust_delta: bool,
+    #[command(flatten)]
+    pub(crate) store: StorePath,
+    #[command(flatten)]
+    pub(crate) staging: Staging,
+    #[command(flatten)]
+    pub(crate) print: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StorePath {
+    /// The store's directory
+    #[arg(long = "store", value_name = "DIR")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InStore {
+    #[command(flatten)]
+    pub(crate) store: StorePath,
+    #[command(flatten)]
+    pub(crate) print: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("to").required(true).args(["output", "rootfs"])))]
+pub(crate) struct Flatten {
+    /// The image
+    pub(crate) image: String,
+    /// Write a tar archive; "-" writes to standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write into a directory, which must be empty or not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rootfs: Option<PathBuf>,
+    /// Record ownership and devices without applying them, so that no root is needed
+    #[arg(long, requires = "rootfs")]
+    pub(crate) rootless: bool,
+    #[command(flatten)]
+    pub(crate) print: Output,
+}

@@ -1,0 +1,140 @@
+//! Errors as a command tells them: a line on standard error, and an exit code.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use skiff::Error;
+use skiff::apply::ErrorClass;
+use skiff::diff::DiffError;
+use skiff::format::FormatError;
+use skiff::fs::FsError;
+use skiff::image::ImageError;
+
+/// Why a command failed. The codes are part of the command's interface: `skiff --help` lists them.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) const DEFECT: u8 = 1;
+    const USAGE: u8 = 2;
+    const WRONG_RELEASE: u8 = 3;
+    const CORRUPT: u8 = 4;
+    const NO_SPACE: u8 = 5;
+    const IO: u8 = 6;
+    pub(crate) const DAMAGED: u8 = 7;
+    const BUSY: u8 = 8;
+    const CANCELLED: u8 = 9;
+
+    pub(crate) fn new(code: u8, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Self::USAGE, message)
+    }
+
+    pub(crate) fn corrupt(message: impl fmt::Display) -> Self {
+        Self::new(Self::CORRUPT, message)
+    }
+
+    /// Something that failed with a file. One that is not there is a mistake on the command line.
+    pub(crate) fn io(op: &str, path: &Path, error: io::Error) -> Self {
+        Self::new(of_io(&error), format!("{op} {}: {error}", path.display()))
+    }
+
+    /// The code to end the process with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+
+    /// What tells the failure to programs.
+    pub(crate) fn as_json(&self) -> serde_json::Value {
+        serde_json::json!({ "error": self.message, "exit_code": self.code })
+    }
+}
+
+fn of_class(class: ErrorClass) -> u8 {
+    match class {
+        ErrorClass::Usage => Failure::USAGE,
+        ErrorClass::WrongRelease => Failure::WRONG_RELEASE,
+        ErrorClass::CorruptInput | ErrorClass::Unsupported => Failure::CORRUPT,
+        ErrorClass::NoSpace => Failure::NO_SPACE,
+        ErrorClass::Io => Failure::IO,
+        ErrorClass::Damaged => Failure::DAMAGED,
+        ErrorClass::Busy => Failure::BUSY,
+        ErrorClass::Interrupted => Failure::CANCELLED,
+        // A class that this command does not know yet.
+        _ => Failure::DEFECT,
+    }
+}
+
+fn of_io(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::USAGE,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::NO_SPACE,
+        _ => Failure::IO,
+    }
+}
+
+fn of_image(error: &ImageError) -> u8 {
+    match error {
+        ImageError::Reference { .. } | ImageError::NotFound { .. } => Failure::USAGE,
+        ImageError::Io { source, .. } => of_io(source),
+        ImageError::Fs(error) => of_fs(error),
+        ImageError::Interrupted(_) => Failure::CANCELLED,
+        _ => Failure::CORRUPT,
+    }
+}
+
+fn of_fs(error: &FsError) -> u8 {
+    match error {
+        FsError::Io { source, .. } => of_io(source),
+        FsError::Locked { .. } => Failure::BUSY,
+        FsError::Interrupted(_) => Failure::CANCELLED,
+        FsError::WrongContent { .. } => Failure::DAMAGED,
+        _ => Failure::CORRUPT,
+    }
+}
+
+fn of_format(error: &FormatError) -> u8 {
+    match error {
+        FormatError::Io { source, .. } => of_io(source),
+        _ => Failure::CORRUPT,
+    }
+}
+
+fn of_diff(error: &DiffError) -> u8 {
+    match error {
+        DiffError::Read { source, .. } | DiffError::Io { source, .. } => of_io(source),
+        DiffError::Format(error) => of_format(error),
+        DiffError::Changed { .. } => Failure::DAMAGED,
+        DiffError::Interrupted(_) => Failure::CANCELLED,
+        _ => Failure::DEFECT,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let code = match &error {
+            Error::Image(error) => of_image(error),
+            Error::Diff(error) => of_diff(error),
+            Error::Apply(error) => of_class(error.class()),
+            Error::Format(error) => of_format(error),
+            Error::Fs(error) => of_fs(error),
+            _ => Self::DEFECT,
+        };
+        Self::new(code, error)
+    }
+}

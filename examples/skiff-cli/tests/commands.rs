@@ -1,0 +1,209 @@
+//! The command as its users run it: arguments in, exit codes, text and JSON out.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use skiff_testkit::{Image, Layer, OciLayout, write_docker_archive};
+use tempfile::TempDir;
+
+/// A place with two images, `oci:images:1.0` and `:1.1`.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        OciLayout::new()
+            .image("1.0", image("ahoy "))
+            .image("1.1", image("land ahoy "))
+            .write_directory(&place.path("images"));
+        write_docker_archive(&place.path("saved.tar"), &[(&["app:1.0"], &image("ahoy "))]);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `skiff` here, with nothing on standard input.
+    fn skiff(&self, words: &[&str]) -> Output {
+        self.command(words).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
+        command.args(words).current_dir(self.0.path());
+        command
+    }
+
+    /// Runs it, expects it to succeed, and reads its JSON.
+    fn json(&self, words: &[&str]) -> Value {
+        let output = self.skiff(&[words, &["--json"]].concat());
+        assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs it, and expects this exit code and a message with these words.
+    fn fails(&self, words: &[&str], code: i32, message: &str) {
+        let output = self.skiff(words);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(message), "{words:?}: {said}");
+    }
+
+    /// Makes the delta and the store, and returns the target's name.
+    fn prepare(&self) -> String {
+        let report = self.json(&["diff", "oci:images:1.0", "oci:images:1.1", "-o", "update.skiff"]);
+        self.json(&["install", "oci:images:1.0", "--store", "store", "--rootless"]);
+        report["target"].as_str().unwrap().to_owned()
+    }
+
+    fn motd(&self) -> String {
+        fs::read_to_string(self.path("store/current/rootfs/etc/motd")).unwrap()[..9].to_owned()
+    }
+}
+
+fn image(word: &str) -> Image {
+    Image::new()
+        .layer(Layer::new().file("etc/motd", word.repeat(2000)).file("etc/kept", "kept"))
+        .command(&["/bin/true"])
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn an_update_from_end_to_end() {
+    let place = Place::new();
+    let target = place.prepare();
+    assert!(place.motd().starts_with("ahoy ahoy"));
+    let size = fs::metadata(place.path("update.skiff")).unwrap().len();
+    assert_eq!(place.json(&["inspect", "update.skiff"])["delta_bytes"], size);
+
+    let applied =
+        place.json(&["apply", "update.skiff", "--store", "store", "--target", &target, "--rootless"]);
+    assert_eq!((&applied["release"], &applied["outcome"]), (&target.as_str().into(), &"applied".into()));
+    assert_eq!(place.motd(), "land ahoy");
+    assert_eq!(place.json(&["verify", "--store", "store"])["sound"], true);
+    assert_eq!(place.json(&["status", "--store", "store"])["current"]["release"], target.as_str());
+
+    let again = place.json(&["apply", "update.skiff", "--store", "store", "--target", &target, "--rootless"]);
+    assert_eq!(again["outcome"], "already-current");
+    assert_eq!(place.json(&["rollback", "--store", "store"])["from"], target.as_str());
+    assert!(place.motd().starts_with("ahoy ahoy"));
+    assert_eq!(place.json(&["recover", "--store", "store"])["rolled_back_to"], Value::Null);
+    place.json(&["confirm", "--store", "store"]);
+    assert_eq!(place.json(&["status", "--store", "store"])["current"]["confirmed"], true);
+}
+
+#[test]
+fn a_delta_comes_through_standard_input() {
+    let place = Place::new();
+    let target = place.prepare();
+    let delta = fs::File::open(place.path("update.skiff")).unwrap();
+    let words = ["apply", "-", "--store", "store", "--target", &target, "--rootless"];
+    let output = place.command(&words).stdin(delta).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "", "nothing but errors where there is no terminal");
+    assert_eq!(place.motd(), "land ahoy");
+}
+
+#[test]
+fn every_way_to_name_an_image_leads_to_the_same_tree() {
+    let place = Place::new();
+    let flat = place.json(&["flatten", "oci:images:1.0", "-o", "rootfs.tar"]);
+    place.json(&["flatten", "oci:images:1.0", "--rootfs", "rootfs", "--rootless"]);
+    for image in ["docker-archive:saved.tar:app:1.0", "tar:rootfs.tar"] {
+        let other = place.json(&["flatten", image, "-o", "again.tar"]);
+        assert_eq!(other["tree"], flat["tree"], "{image}");
+        assert_eq!(
+            fs::read(place.path("again.tar")).unwrap(),
+            fs::read(place.path("rootfs.tar")).unwrap(),
+            "{image}"
+        );
+    }
+    assert_eq!(fs::read_to_string(place.path("rootfs/etc/kept")).unwrap(), "kept");
+    let output = place.skiff(&["flatten", "rootfs:rootfs", "-o", "-"]);
+    assert!(output.status.success() && output.stdout.len() > 1024, "{}", text(&output.stderr));
+}
+
+#[test]
+fn mistakes_have_exit_codes() {
+    let place = Place::new();
+    let target = place.prepare();
+    place.fails(&["apply", "update.skiff", "--store", "store"], 2, "--target");
+    place.fails(&["apply", "update.skiff", "--store", "store", "--target", "12"], 2, "64 hexadecimal digits");
+    place.fails(&["apply", "missing.skiff", "--store", "store", "--trust-delta"], 2, "missing.skiff");
+    place.fails(&["status", "--store", "nowhere"], 2, "is not a store");
+    place.fails(&["diff", "oci:images:1.0", "oci:images:9", "-o", "x"], 2, "1.1");
+    place.fails(&["diff", "oci:images:1.0", "docker:x", "-o", "x"], 2, "oci-archive");
+    place.fails(&["rollback", "--store", "store"], 2, "no previous release");
+
+    let wrong = ["apply", "update.skiff", "--store", "store", "--rootless", "--target", &"0".repeat(64)];
+    place.fails(&wrong, 3, "leads to release");
+    let mut bytes = fs::read(place.path("update.skiff")).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(place.path("damaged.skiff"), &bytes).unwrap();
+    place.fails(&["inspect", "damaged.skiff"], 4, "corrupt delta at byte");
+    let damaged = ["apply", "damaged.skiff", "--store", "store", "--rootless", "--target", &target];
+    place.fails(&damaged, 4, "corrupt delta at byte");
+    assert!(place.motd().starts_with("ahoy ahoy"), "the old release is untouched");
+
+    let reverse = place.json(&["diff", "oci:images:1.1", "oci:images:1.0", "-o", "back.skiff"]);
+    let back = reverse["target"].as_str().unwrap();
+    place.json(&["apply", "update.skiff", "--store", "store", "--target", &target, "--rootless"]);
+    place.fails(
+        &["apply", "update.skiff", "--store", "store", "--target", back, "--rootless"],
+        3,
+        "leads to release",
+    );
+    fs::write(place.path("store/current/rootfs/etc/kept"), "lost").unwrap();
+    place.fails(&["verify", "--store", "store"], 7, "not as it was written");
+}
+
+#[test]
+fn errors_are_json_where_that_was_asked_for() {
+    let place = Place::new();
+    let output = place.skiff(&["status", "--store", "nowhere", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["exit_code"], 2);
+    assert!(told["error"].as_str().unwrap().contains("nowhere"));
+}
+
+#[test]
+fn an_output_is_whole_or_not_there() {
+    let place = Place::new();
+    fs::write(place.path("update.skiff"), "older").unwrap();
+    place.fails(&["diff", "oci:images:1.0", "oci:images:9", "-o", "update.skiff"], 2, "9");
+    assert_eq!(fs::read_to_string(place.path("update.skiff")).unwrap(), "older");
+    assert!(!Path::new(&place.path("update.skiff.part")).exists());
+}
+
+#[test]
+fn completions_and_manual_pages_are_generated() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = place.skiff(&["completions", shell]);
+        assert!(output.status.success() && text(&output.stdout).contains("rollback"), "{shell}");
+    }
+    fs::create_dir(place.path("man")).unwrap();
+    assert!(place.skiff(&["man", "man"]).status.success());
+    for page in ["skiff.1", "skiff-diff.1", "skiff-apply.1"] {
+        assert!(fs::read_to_string(place.path("man").join(page)).unwrap().contains(".SH"), "{page}");
+    }
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    let place = Place::new();
+    assert!(text(&place.skiff(&["--help"]).stdout).contains("Exit codes"));
+    for command in
+        ["diff", "inspect", "install", "apply", "verify", "rollback", "recover", "status", "flatten"]
+    {
+        assert!(text(&place.skiff(&[command, "--help"]).stdout).contains("Example"), "{command}");
+    }
+}
