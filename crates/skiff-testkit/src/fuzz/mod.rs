@@ -12,6 +12,7 @@ mod release;
 mod roundtrip;
 mod seeds;
 mod sink;
+mod tar_flatten;
 mod tree_decode;
 
 pub use apply_delta::apply_delta;
@@ -19,6 +20,7 @@ pub use format_decode::format_decode;
 pub use patch_codecs::patch_codecs;
 pub use roundtrip::roundtrip;
 pub use seeds::{Seed, seeds};
+pub use tar_flatten::tar_flatten;
 pub use tree_decode::tree_decode;
 
 /// How far an input came.
@@ -39,5 +41,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("apply_delta", apply_delta),
     ("patch_codecs", patch_codecs),
     ("tree_decode", tree_decode),
+    ("tar_flatten", tar_flatten),
     ("roundtrip", roundtrip),
 ];

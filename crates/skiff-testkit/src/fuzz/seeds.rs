@@ -13,6 +13,7 @@ use skiff_tree::{Tree, section};
 
 use super::input::join;
 use super::release::{self, Release};
+use crate::Layer;
 
 /// An input to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub struct Seed {
 /// All seeds, made anew from the formats as they are.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    let mut seeds = [format_decode(), apply_delta(), patch_codecs(), tree_decode(), roundtrip()].concat();
+    let mut seeds =
+        [format_decode(), apply_delta(), patch_codecs(), tree_decode(), tar_flatten(), roundtrip()].concat();
     let broken: Vec<Seed> = seeds.iter().map(damaged).collect();
     seeds.extend(broken);
     seeds
@@ -116,6 +118,34 @@ fn apply_delta() -> Vec<Seed> {
         seed("apply_delta", "xz", [&[0][..], &xz].concat()),
         seed("apply_delta", "zstd", [&[0][..], &zstd].concat()),
         seed("apply_delta", "nothing-new", [&[0][..], &same].concat()),
+    ]
+}
+
+fn tar_flatten() -> Vec<Seed> {
+    let lower = Layer::new()
+        .directory("etc")
+        .file("etc/motd", "ahoy\n")
+        .mtime(1_700_000_000, 5)
+        .file("etc/issue", "skiff\n")
+        .owner(5_000_000, 7)
+        .symlink("lib", "usr/lib")
+        .hard_link("etc/sailors", "etc/motd")
+        .character_device("dev/null", 1, 3)
+        .fifo("run/pipe")
+        .file("bin/ping", "\x7fELF")
+        .mode(0o4755)
+        .xattr("security.capability", b"\x01\0\0\x02");
+    let long = format!("{}/{}", "directory".repeat(12), "name".repeat(40));
+    let upper = Layer::new().whiteout("etc/issue").opaque("run").file("lib/x.so", "code").file(&long, "deep");
+    let gnu = Layer::new().file(&long, "deep").gnu_names().symlink("link", &long).gnu_names();
+    let two = |head: u8, lower: &Layer, upper: &Layer| join(&[head], &[&lower.to_tar(), &upper.to_tar()]);
+    let mut wrong_checksums = two(128, &lower, &upper);
+    wrong_checksums[3 + 150] ^= 1;
+    vec![
+        seed("tar_flatten", "plain", two(0, &lower, &upper)),
+        seed("tar_flatten", "gzip", two(1, &lower, &Layer::new())),
+        seed("tar_flatten", "zstd-frames-gnu-names", two(4, &upper, &gnu)),
+        seed("tar_flatten", "mended", wrong_checksums),
     ]
 }
 
