@@ -32,9 +32,9 @@ pub enum ReplayError<E: std::error::Error + 'static> {
         found: ContentDigest,
     },
     /// What stands in a frame makes no sense, though its digest holds.
-    #[error("corrupt delta: frame at byte {offset}: {what}")]
+    #[error("corrupt delta at byte {offset}: {what}; fetch it again")]
     Corrupt {
-        /// Where the frame begins in the delta.
+        /// Where the frame at fault begins in the delta.
         offset: u64,
         /// What is wrong with it.
         what: String,

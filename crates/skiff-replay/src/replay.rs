@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 use std::io::Read;
 
-use skiff_format::{Event, Header, Reader, Section};
-use skiff_tree::{ConfigDigest, ContentDigest, ReleaseId, Skeleton, Tree, TreeDigest};
+use skiff_format::{Digest, Event, Header, Reader, Section};
+use skiff_tree::{ConfigDigest, ReleaseId, Skeleton, Tree, TreeDigest};
 
 use crate::base::Base;
 use crate::codecs::Codecs;
@@ -125,7 +125,7 @@ impl<'a> Replay<'a> {
             tree_section: saved.tree_section,
         };
         let mut replay = Self::new(base, limits);
-        check_base(&replay.base, &pending.header)?;
+        check_header(&replay.base, &pending.header)?;
         let mut contents = replay.prelude(pending)?;
         contents.restore(checkpoint, sink)?;
         replay.state = State::Contents(Box::new(contents));
@@ -139,7 +139,7 @@ impl<'a> Replay<'a> {
     pub fn event<S: Sink>(&mut self, event: Event, sink: &mut S) -> Result<(), ReplayError<S::Error>> {
         match event {
             Event::Header(header) => {
-                check_base(&self.base, &header)?;
+                check_header(&self.base, &header)?;
                 self.state = State::Prelude(Box::new(Pending {
                     codecs: Codecs::required(&header)?,
                     header: *header,
@@ -195,7 +195,8 @@ impl<'a> Replay<'a> {
         let tree_digest = tree.digest();
         let release = ReleaseId::new(tree_digest, prelude.config.as_deref().map(ConfigDigest::of));
         let expected = ReleaseId::from_bytes(*prelude.header.target().release.as_bytes());
-        if release != expected || tree_digest.as_bytes() != prelude.header.target().tree.as_bytes() {
+        // The tree's digest is proved with it: the header was seen to name the release after its tree and config.
+        if release != expected {
             return Err(ReplayError::WrongResult { expected, found: release });
         }
         Ok(Replayed { release, tree_digest, tree, config: prelude.config, manifest: prelude.manifest })
@@ -222,21 +223,22 @@ impl<'a> Replay<'a> {
     fn prelude<E: std::error::Error + 'static>(&self, pending: Pending) -> Result<Contents, ReplayError<E>> {
         let Pending { header, codecs, config, manifest, tree_section } = pending;
         let target = header.target();
-        let check = |found: Option<[u8; 32]>, bytes: Vec<u8>, what: &str| match found {
+        let check = |named: Option<Digest>, bytes: Vec<u8>, section: Section| match named {
             None => Ok(None),
-            Some(digest) if digest == *ContentDigest::of(&bytes).as_bytes() => Ok(Some(bytes)),
+            Some(digest) if digest == Digest::of(&bytes) => Ok(Some(bytes)),
             Some(_) => {
-                Err(ReplayError::Corrupt { offset: 0, what: format!("the {what} is not the one it names") })
+                let what = format!("the {section:?} is not the one that the header names").to_lowercase();
+                Err(ReplayError::Corrupt { offset: begin_of(&header, section), what })
             }
         };
-        let config = check(target.config.map(|digest| *digest.as_bytes()), config, "config")?;
-        let manifest = check(target.manifest.map(|digest| *digest.as_bytes()), manifest, "manifest")?;
+        let config = check(target.config, config, Section::Config)?;
+        let manifest = check(target.manifest, manifest, Section::Manifest)?;
         let skeleton =
             Skeleton::decode(self.base.tree, &tree_section, &self.limits.tree).map_err(ReplayError::Tree)?;
         let new_bytes = skeleton.new_contents().iter().try_fold(0_u64, |sum, new| sum.checked_add(new.size));
         if new_bytes != Some(header.facts().new_bytes) {
             let what = "the new contents are not as many bytes as the header says".into();
-            return Err(ReplayError::Corrupt { offset: 0, what });
+            return Err(ReplayError::Corrupt { offset: begin_of(&header, Section::Tree), what });
         }
         let digests = vec![None; skeleton.new_contents().len()];
         let prelude = Prelude { header, config, manifest, tree_section, skeleton };
@@ -277,12 +279,25 @@ pub struct SavedPrelude {
     pub tree_section: Vec<u8>,
 }
 
-fn check_base<E: std::error::Error>(base: &Base<'_>, header: &Header) -> Result<(), ReplayError<E>> {
+/// Everything in a header that can be known to be wrong before anything else is read.
+fn check_header<E: std::error::Error>(base: &Base<'_>, header: &Header) -> Result<(), ReplayError<E>> {
+    let target = header.target();
+    let tree = TreeDigest::from_bytes(*target.tree.as_bytes());
+    let config = target.config.map(|digest| ConfigDigest::from_bytes(*digest.as_bytes()));
+    if ReleaseId::new(tree, config).as_bytes() != target.release.as_bytes() {
+        let what = "its target is not named after its tree and config".into();
+        return Err(ReplayError::Corrupt { offset: 0, what });
+    }
     if header.bases().iter().any(|listed| listed.release.as_bytes() == base.release.as_bytes()) {
         return Ok(());
     }
     let expected = header.bases().first().map_or([0; 32], |listed| *listed.release.as_bytes());
     Err(ReplayError::WrongBase { expected: ReleaseId::from_bytes(expected), found: base.release })
+}
+
+/// Where a section begins; the header, where there is none.
+fn begin_of(header: &Header, section: Section) -> u64 {
+    header.frames().iter().find(|frame| frame.section == section).map_or(0, |frame| frame.offset)
 }
 
 fn out_of_place<E: std::error::Error>(offset: u64) -> ReplayError<E> {

@@ -9,14 +9,18 @@ use skiff_format::{CodecInfo, Digest, HeaderFields, Section};
 use skiff_replay::ReplayError;
 
 use crate::damage::{put_together, take_apart};
+use skiff_tree::{ConfigDigest, ReleaseId, TreeDigest};
+
 use crate::images::{self, Image};
 use crate::{GOLDEN, follow, stranger, write_anew};
 
 /// Why a delta is refused; the first word of its file's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Expected {
-    /// Its config, or what it says of its contents, by the header.
+    /// The header contradicts itself.
     Header,
+    /// The config or the tree section is not what the header says of it.
+    Prelude,
     /// The tree section.
     Tree,
     /// A frame of contents.
@@ -45,6 +49,7 @@ impl Expected {
             | (Self::Tree, ReplayError::Tree(_))
             | (Self::Result, ReplayError::WrongResult { .. })
             | (Self::Codec, ReplayError::Codec(_)) => true,
+            (Self::Prelude, ReplayError::Corrupt { offset, .. }) => (1..contents).contains(offset),
             (Self::Contents, ReplayError::Corrupt { offset, .. })
             | (Self::Payload, ReplayError::Patch { offset, .. }) => *offset == contents,
             (Self::End, ReplayError::Corrupt { offset, .. }) => *offset == size,
@@ -169,11 +174,17 @@ fn case(expected: Expected, name: &str, change: impl FnOnce(&mut Parts)) -> Case
 fn of_header() -> Vec<Case> {
     let header = |name, change: fn(&mut Parts)| case(Expected::Header, name, change);
     vec![
-        header("other-config", |parts| {
-            parts.fields.target.config = Some(Digest::of(b"{}"));
+        header("other-tree-named", |parts| parts.fields.target.tree = Digest::of(b"")),
+        header("other-release-named", |parts| parts.fields.target.release = Digest::of(b"")),
+        case(Expected::Prelude, "other-config", |parts| {
+            let target = &mut parts.fields.target;
+            target.config = Some(Digest::of(b"{}"));
+            let tree = TreeDigest::from_bytes(*target.tree.as_bytes());
+            let release = ReleaseId::new(tree, Some(ConfigDigest::of(b"{}")));
+            target.release = Digest::from_bytes(*release.as_bytes());
             parts.config = b"[]".to_vec();
         }),
-        header("new-bytes", |parts| parts.fields.facts.new_bytes = 9),
+        case(Expected::Prelude, "new-bytes", |parts| parts.fields.facts.new_bytes = 9),
         case(Expected::Codec, "unknown", |parts| {
             parts.fields.codecs.push(CodecInfo { id: u16::MAX, version: 0 });
         }),
@@ -183,8 +194,6 @@ fn of_header() -> Vec<Case> {
             parts.columns[CHANGES] = vec![32 | 2];
             parts.columns[MODES] = vec![0];
         }),
-        case(Expected::Result, "other-tree-named", |parts| parts.fields.target.tree = Digest::of(b"")),
-        case(Expected::Result, "other-release-named", |parts| parts.fields.target.release = Digest::of(b"")),
     ]
 }
 
@@ -353,7 +362,8 @@ fn each_broken_rule_is_refused_for_what_it_is() {
         let (outcome, sink) = follow(&delta, base.base());
         let error = outcome.expect_err(&case.name);
         assert!(case.expected.matches(&error, size, start), "{}: {error:?}", case.name);
-        let is_early = matches!(case.expected, Expected::Header | Expected::Tree | Expected::Codec);
+        let is_early =
+            matches!(case.expected, Expected::Header | Expected::Prelude | Expected::Tree | Expected::Codec);
         assert!(!is_early || sink.prelude.is_none(), "{}: it was begun", case.name);
     }
 }
