@@ -1,0 +1,78 @@
+//! What layers over layers become, judged by what was written down for each case, and by umoci and GNU tar.
+
+mod common;
+
+use common::cases::cases;
+use common::*;
+use skiff_testkit::{Encoding, Image, OciLayout};
+
+#[test]
+fn layers_become_what_the_specification_says() {
+    for case in cases() {
+        let flat = flatten_layers(case.layers).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        assert_eq!(summary(&flat), case.expected, "{}", case.name);
+    }
+}
+
+#[test]
+#[ignore = "needs umoci and root"]
+fn layers_become_what_umoci_unpacks() {
+    let mut found = Vec::new();
+    for case in cases() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = directory.path().join("layout");
+        let image = case.layers.into_iter().fold(Image::new(), Image::layer);
+        OciLayout::new().image("test", image).write_directory(&layout);
+        let flat = flatten(&format!("oci:{}:test", layout.display())).unwrap();
+        let theirs = unpack_with_umoci(&layout, "test", &directory.path().join("bundle"));
+        let differences = differences(&flat.tree, &theirs, case.unspecified);
+        found.extend(differences.into_iter().map(|difference| format!("{}: {difference}", case.name)));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+#[ignore = "needs GNU tar and root"]
+fn gnu_tar_extracts_what_is_written() {
+    let mut found = Vec::new();
+    for case in cases() {
+        let flat = flatten_layers(case.layers).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let differences = differences(&flat.tree, &extract_with_gnu_tar(&flat, directory.path()), &[]);
+        found.extend(differences.into_iter().map(|difference| format!("{}: {difference}", case.name)));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn what_is_written_as_an_archive_is_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rootfs.tar");
+    for case in cases() {
+        let flat = flatten_layers(case.layers).unwrap();
+        let write = || {
+            let mut bytes = Vec::new();
+            skiff_image::write_tar(&flat.tree, &flat.contents, &mut bytes, Default::default()).unwrap();
+            bytes
+        };
+        let bytes = write();
+        assert!(bytes == write(), "{}: two archives of one tree differ", case.name);
+        std::fs::write(&file, bytes).unwrap();
+        let again = flatten(&format!("tar:{}", file.display())).unwrap();
+        assert_eq!(differences(&flat.tree, &again.tree, &[]), [""; 0], "{}", case.name);
+        assert_eq!(summary(&again), case.expected, "{}", case.name);
+    }
+}
+
+#[test]
+fn layers_are_the_same_however_they_are_compressed() {
+    use Encoding::{Gzip, GzipMembers, Plain, Zstd, ZstdFrames};
+    let layers = || cases().into_iter().flat_map(|case| case.layers).take(12);
+    let expected = flatten_layers(layers()).unwrap();
+    for encoding in [Plain, Gzip, GzipMembers, Zstd, ZstdFrames] {
+        let image = layers().fold(Image::new(), |image, layer| image.encoded_layer(layer, encoding));
+        let flat = flatten_image(image).unwrap();
+        assert_eq!(flat.tree, expected.tree, "{encoding:?}");
+        assert_eq!(summary(&flat), summary(&expected), "{encoding:?}");
+    }
+}

@@ -1,0 +1,47 @@
+//! Real images against umoci and GNU tar. `SKIFF_PAIRS` names the directory that the scripts in `benches/corpus` fill.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use common::*;
+
+const PAIRS: [&str; 3] = ["debian-security", "debian-upgrade", "python-app"];
+
+fn layout() -> PathBuf {
+    let pairs = std::env::var_os("SKIFF_PAIRS").expect("SKIFF_PAIRS, the directory with oci/ in it");
+    Path::new(&pairs).join("oci")
+}
+
+#[test]
+#[ignore = "needs umoci, root and image pairs"]
+fn real_images_are_what_umoci_unpacks_and_what_gnu_tar_extracts() {
+    let layout = layout();
+    for pair in PAIRS {
+        for side in ["old", "new"] {
+            let tag = format!("{pair}-{side}");
+            let start = Instant::now();
+            let flat = flatten(&format!("oci:{}:{tag}", layout.display())).unwrap();
+            let time = start.elapsed();
+            let directory = tempfile::tempdir().unwrap();
+            let theirs = unpack_with_umoci(&layout, &tag, &directory.path().join("bundle"));
+            let found = differences(&flat.tree, &theirs, &[]);
+            assert!(
+                found.is_empty(),
+                "{tag}, umoci: {} differ: {:#?}",
+                found.len(),
+                &found[..found.len().min(5)]
+            );
+            let theirs = extract_with_gnu_tar(&flat, directory.path());
+            let found = differences(&flat.tree, &theirs, &[]);
+            assert!(
+                found.is_empty(),
+                "{tag}, GNU tar: {} differ: {:#?}",
+                found.len(),
+                &found[..found.len().min(5)]
+            );
+            println!("{tag}: {} entries, flattened in {time:.2?}", flat.tree.entries().len());
+        }
+    }
+}
