@@ -41,9 +41,10 @@ pub use compression::Compressor;
 #[cfg(feature = "encode")]
 pub use compression::{CompressedFrame, Compression, compress};
 pub use decoder::{Decoder, Event, Frame, Limits};
-pub use digest::{Digest, DigestParseError};
+pub use digest::Digest;
 #[cfg(feature = "encode")]
 pub use encoder::{Encoder, Summary};
 pub use error::FormatError;
 pub use header::{BaseInfo, CodecInfo, Facts, FrameInfo, Header, HeaderFields, Section, TargetInfo, VERSION};
 pub use reader::Reader;
+pub use skiff_wire::DigestParseError;

@@ -35,10 +35,11 @@ mod wire;
 
 pub use content::{ContentReader, ContentSource, MemoryContents, ReadAt, read_all};
 pub use difference::{Change, Difference};
-pub use digest::{ConfigDigest, ContentDigest, DigestParseError, ManifestDigest, ReleaseId, TreeDigest};
+pub use digest::{ConfigDigest, ContentDigest, ManifestDigest, ReleaseId, TreeDigest};
 pub use encoding::Limits;
 pub use entry::{Device, Entry, FileContent, Inode, Kind, Metadata, Mode, Mtime, Node, Xattrs};
 pub use error::TreeError;
 pub use path::EntryPath;
 pub use section::{BaseContent, NewContent, Skeleton, SkeletonContent};
+pub use skiff_wire::DigestParseError;
 pub use tree::{Tree, TreeTotals};

@@ -1,4 +1,4 @@
-//! Canonical integers and bounded reading, shared by everything skiff encodes.
+//! Canonical integers, digests and bounded reading, shared by everything skiff encodes.
 //!
 //! An integer is a LEB128 varint: seven bits a byte, the lowest first, the top bit set on all bytes but the last. Only the
 //! shortest form is read, and only values that fit 64 bits, so that equal values have equal bytes. (The published varint
@@ -19,7 +19,11 @@
 //! # Ok::<(), skiff_wire::WireError>(())
 //! ```
 
+pub mod digest;
+
 use std::io::{self, BufRead, Read as _};
+
+pub use digest::DigestParseError;
 
 /// The most bytes a varint takes.
 pub const MAX_VARINT_BYTES: usize = 10;
