@@ -9,6 +9,7 @@ use crate::complete::{Completed, complete};
 use crate::publish::Draft;
 use crate::record::Record;
 use crate::sink::{Site, StageSink};
+use crate::source::DeltaEnd;
 use crate::stage::Saved;
 use crate::store::StoredRelease;
 use crate::{
@@ -79,9 +80,9 @@ impl Store {
     ) -> Result<Applied, ApplyError> {
         options.check_rights()?;
         let _lock = self.lock()?;
-        let reading = |source| ApplyError::Delta { source };
-        let mut reader = Reader::new(delta.open_at(0).map_err(reading)?, options.limits.format);
-        let header = read_header(&mut reader)?;
+        let end = DeltaEnd::default();
+        let mut reader = Reader::new(end.watch(delta, 0)?, options.limits.format);
+        let header = read_header(&mut reader).map_err(|error| end.explain(error))?;
         let id = release_of(&header.target().release);
         if let Expectation::Release(expected) = target
             && expected != id
@@ -107,16 +108,16 @@ impl Store {
             Some((offset, sink, replay)) => {
                 drop(reader);
                 let next = header.frames().partition_point(|frame| frame.offset < offset);
-                let input = delta.open_at(offset).map_err(reading)?;
-                let reader = Reader::resume(input, header.clone(), next, options.limits.format)?;
-                run(&site, (reader, replay, sink), Outcome::Resumed { offset })
+                let reader =
+                    Reader::resume(end.watch(delta, offset)?, header.clone(), next, options.limits.format)?;
+                run((&site, &end), (reader, replay, sink), Outcome::Resumed { offset })
             }
             None => {
                 let mut replay = Replay::new(replay_base, options.limits.clone());
                 let mut sink = StageSink::new(site);
                 // Says no to codecs that are not known here before anything is written.
                 replay.event(Event::Header(Box::new(header.clone())), &mut sink)?;
-                run(&site, (reader, replay, sink), Outcome::Applied)
+                run((&site, &end), (reader, replay, sink), Outcome::Applied)
             }
         };
         let applied = staged.and_then(|staged| self.finish(&site, &header, staged));
@@ -243,7 +244,7 @@ fn resume<'a>(
 
 /// Follows the delta to its end, and proves that what came out is what it promised.
 fn run(
-    site: &Site<'_>,
+    (site, end): (&Site<'_>, &DeltaEnd),
     (mut reader, mut replay, mut sink): (Reader<impl Read>, Replay<'_>, StageSink<'_>),
     outcome: Outcome,
 ) -> Result<Replaying, ApplyError> {
@@ -252,7 +253,7 @@ fn run(
             break Err(interrupted.into());
         }
         match reader.next_event() {
-            Err(error) => break Err(error.into()),
+            Err(error) => break Err(end.explain(error.into())),
             Ok(None) => break Ok(()),
             Ok(Some(event)) => {
                 if let Err(error) = replay.event(event, &mut sink) {

@@ -34,13 +34,20 @@ pub enum ApplyError {
         /// The release that the delta leads to.
         found: ReleaseId,
     },
-    /// The delta is damaged, cut off, hostile, or no delta.
+    /// The delta is damaged, hostile, or no delta.
     #[error("corrupt delta at byte {offset}: {what}; fetch it again, or pull the whole image")]
     Corrupt {
         /// Where the damaged part begins in the delta: a frame, or a part of the header.
         offset: u64,
         /// What is wrong there.
         what: String,
+    },
+    /// The delta ends before its end. What came before is staged: applying it again, when there is more of it, goes on
+    /// from the last checkpoint.
+    #[error("the delta is cut off after {offset} bytes; fetch the rest")]
+    CutOff {
+        /// Where it ends, in bytes.
+        offset: u64,
     },
     /// The delta needs something that this build does not know.
     #[error("this delta cannot be applied here: {what}; update skiff, or pull the whole image")]
@@ -243,7 +250,9 @@ impl ApplyError {
                 ErrorClass::Usage
             }
             Self::WrongBase { .. } | Self::WrongTarget { .. } => ErrorClass::WrongRelease,
-            Self::Corrupt { .. } | Self::WrongContent { .. } => ErrorClass::CorruptInput,
+            Self::Corrupt { .. } | Self::CutOff { .. } | Self::WrongContent { .. } => {
+                ErrorClass::CorruptInput
+            }
             Self::Unsupported { .. } | Self::LimitExceeded { .. } | Self::CannotHold { .. } => {
                 ErrorClass::Unsupported
             }
@@ -262,7 +271,7 @@ impl ApplyError {
     /// Not where that would fail in the same way again, and not where the device needs the room.
     pub(crate) fn keeps_staging(&self) -> bool {
         match self {
-            Self::Interrupted(_) | Self::Delta { .. } => true,
+            Self::Interrupted(_) | Self::Delta { .. } | Self::CutOff { .. } => true,
             // What should be there is not, or the reverse: the staging is not what its checkpoint says.
             Self::Io { source, .. } => !matches!(
                 source.kind(),

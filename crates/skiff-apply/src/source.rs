@@ -1,4 +1,7 @@
+use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
+
+use crate::ApplyError;
 
 /// Where a delta's bytes come from.
 pub trait DeltaSource {
@@ -68,6 +71,52 @@ impl<R: Read> DeltaSource for OnePassDelta<R> {
         } else {
             Err(io::ErrorKind::UnexpectedEof.into())
         }
+    }
+}
+
+/// Tells a delta that is cut off from one that is damaged.
+#[derive(Debug, Default)]
+pub(crate) struct DeltaEnd(Cell<Option<u64>>);
+
+impl DeltaEnd {
+    /// Reads a delta from an offset on, and keeps an eye on where it ends.
+    pub(crate) fn watch<'a>(
+        &'a self,
+        delta: &'a mut dyn DeltaSource,
+        offset: u64,
+    ) -> Result<impl Read + 'a, ApplyError> {
+        match delta.open_at(offset) {
+            Ok(reader) => Ok(WatchedReader { reader, position: offset, end: &self.0 }),
+            Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(ApplyError::CutOff { offset })
+            }
+            Err(source) => Err(ApplyError::Delta { source }),
+        }
+    }
+
+    /// The same error, unless the delta's end explains it.
+    pub(crate) fn explain(&self, error: ApplyError) -> ApplyError {
+        match (error, self.0.get()) {
+            (ApplyError::Corrupt { .. }, Some(offset)) => ApplyError::CutOff { offset },
+            (error, _) => error,
+        }
+    }
+}
+
+struct WatchedReader<'a> {
+    reader: Box<dyn Read + 'a>,
+    position: u64,
+    end: &'a Cell<Option<u64>>,
+}
+
+impl Read for WatchedReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.position += count as u64;
+        if count == 0 && !buffer.is_empty() {
+            self.end.set(Some(self.position));
+        }
+        Ok(count)
     }
 }
 

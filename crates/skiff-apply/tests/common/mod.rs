@@ -233,7 +233,18 @@ pub fn rootless() -> Options<'static> {
 
 impl Fixture {
     pub fn empty() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::empty_in(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where there is such a place: hundreds of stores are synced sooner there.
+    pub fn quick(image: &Image) -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let fixture = Self::empty_in(directory);
+        fixture.install(image).unwrap();
+        fixture
+    }
+
+    fn empty_in(directory: tempfile::TempDir) -> Self {
         let store = Store::create(directory.path().join("store"), &StoreOptions::default()).unwrap();
         Self { directory, store }
     }
