@@ -16,6 +16,7 @@ pub(crate) struct StageSink<'a> {
     stage: Option<Stage>,
     plan: Plan,
     open: Option<OpenContent>,
+    strategy: SyncStrategy,
     /// Bytes written since the last checkpoint that was recorded.
     unrecorded: u64,
     /// Files that were finished since, where each has to be synced by itself.
@@ -54,6 +55,7 @@ impl<'a> StageSink<'a> {
             stage: None,
             plan: Plan::default(),
             open: None,
+            strategy: SyncStrategy::for_this_kernel(),
             unrecorded: 0,
             unsynced: Vec::new(),
             newest: None,
@@ -117,7 +119,7 @@ impl<'a> StageSink<'a> {
     /// Brings what was written to the disk.
     fn sync(&mut self) -> Result<(), ApplyError> {
         let stage = self.stage.as_ref().expect("because a replay begins before it does anything else");
-        if SyncStrategy::for_this_kernel() == SyncStrategy::EachFile {
+        if self.strategy == SyncStrategy::EachFile {
             for number in &self.unsynced {
                 let path = &self.plan.new[index(*number)].path;
                 stage.rootfs.sync_file(path).map_err(ApplyError::from_sync)?;
@@ -207,7 +209,7 @@ impl Sink for StageSink<'_> {
         if self.open.take().is_none_or(|open| open.number != number) {
             self.create(number)?;
         }
-        if SyncStrategy::for_this_kernel() == SyncStrategy::EachFile {
+        if self.strategy == SyncStrategy::EachFile {
             self.unsynced.push(number);
         }
         Ok(())
