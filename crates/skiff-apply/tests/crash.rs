@@ -55,6 +55,7 @@ fn enumerate(
     operation(&fixture.through(Arc::clone(&counting))).unwrap();
     fixture.assert_current(new);
     let calls = counting.calls();
+    let swap = position_of_swap(&calls);
     let mut outcomes = [0, 0];
     for at in 0..calls.len() {
         for fault in [Fault::Stop, Fault::BROKEN, Fault::NO_SPACE, Fault::ShortWrite] {
@@ -68,6 +69,8 @@ fn enumerate(
             let found = if current == new.id() { new } else { old };
             assert_sound(&fixture.store, found);
             outcomes[usize::from(current == new.id())] += 1;
+            let unheard = at <= swap && fault != Fault::ShortWrite && result.is_ok();
+            assert!(!unheard, "{context}: a failure before the swap went unheard");
             assert!(result.is_err() || current == new.id(), "{context}: it said that it was done");
             if let Err(error) = result
                 && fault == Fault::NO_SPACE
@@ -92,6 +95,34 @@ fn enumerate(
         }
     }
     assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
+}
+
+/// The rename that decides: it follows the last symbolic link that is made.
+fn position_of_swap(calls: &[&str]) -> usize {
+    let link = calls.iter().rposition(|&call| call == "symlink").unwrap();
+    assert_eq!(calls[link + 1], "rename");
+    link + 1
+}
+
+/// What a power cut spares depends on this order: everything on the disk, then both names, then the swap, then its name.
+#[test]
+fn the_order_is_data_then_names_then_swap() {
+    let (old, new) = (before(), after());
+    for install in [false, true] {
+        let fixture = Fixture::quick(&old);
+        let counting = disk(None);
+        let store = fixture.through(Arc::clone(&counting));
+        if install {
+            store.install(&new.input(), &rootless()).unwrap();
+        } else {
+            apply(&store, &delta(&old, &new), &new).unwrap();
+        }
+        let calls = counting.calls();
+        let swap = position_of_swap(&calls);
+        let steps = ["create_file", "sync", "rename", "sync", "sync", "remove", "symlink", "rename", "sync"];
+        // The last file that is made is the lease, which is empty.
+        assert_eq!(calls[swap - 7..=swap + 1], steps, "{install}");
+    }
 }
 
 #[test]

@@ -315,6 +315,24 @@ fn damage_is_told_and_a_full_pull_heals_it() {
 }
 
 #[test]
+fn a_damaged_release_that_somebody_runs_is_replaced_and_removed_later() {
+    let image = old();
+    let fixture = Fixture::with(&image);
+    let lease = fixture.store.lease(image.id()).unwrap();
+    fs::write(fixture.store.rootfs(image.id()).join("bin/su"), "damaged").unwrap();
+    let installed = fixture.install(&image).unwrap();
+    assert_eq!(installed.outcome, InstallOutcome::Repaired);
+    assert!(matches!(installed.leftover, Some(ApplyError::Busy { .. })), "{installed:?}");
+    fixture.assert_current(&image);
+    fixture.store.recover(&rootless()).unwrap();
+    let replaced = fixture.store.path().join("staging").join(image.id().to_string());
+    assert_eq!(fs::read(replaced.join("release/rootfs/bin/su")).unwrap(), b"damaged");
+    drop(lease);
+    assert_eq!(fixture.store.recover(&rootless()).unwrap().removed.len(), 1);
+    assert_eq!(fixture.names("staging"), [""; 0]);
+}
+
+#[test]
 fn a_damaged_previous_release_is_not_rolled_back_to() {
     let (old, new) = (old(), new());
     let fixture = Fixture::with(&old);
