@@ -1,5 +1,8 @@
 //! What a disk that fails, or a process that is killed, leaves: at every call that changes the disk.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::sync::Arc;
