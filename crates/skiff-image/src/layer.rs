@@ -1,6 +1,6 @@
 //! One layer, laid over the tree.
 
-use skiff_tree::{Inode, Kind, Metadata, Mode, Xattrs};
+use skiff_tree::{EntryPath, Inode, Kind, Metadata, Mode, Xattrs};
 
 use crate::ImageError;
 use crate::archive::{Member, MemberKind, Members};
@@ -84,6 +84,10 @@ impl Flattening {
             }
             MemberKind::Directory => Kind::Directory,
             MemberKind::Symlink(target) => {
+                if target.is_empty() || target.len() > EntryPath::MAX_LEN || target.contains(&0) {
+                    let what = "its link target is empty, longer than 4095 bytes, or contains a NUL byte";
+                    return Err(members.corrupt(what));
+                }
                 metadata.mode = Mode::from_st_mode(SYMLINK_MODE);
                 Kind::Symlink(target.into())
             }
