@@ -188,8 +188,8 @@ fn every_changed_byte_of_a_layer_is_noticed() {
 
 fn flatten_files(files: &std::collections::BTreeMap<String, Vec<u8>>) -> Result<FlatImage, ImageError> {
     let layer = files.iter().fold(Layer::new(), |layer, (name, bytes)| layer.file(name, bytes));
-    let archive = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(archive.path(), layer.to_tar()).unwrap();
+    let archive = tempfile::NamedTempFile::new().expect("an archive");
+    std::fs::write(archive.path(), layer.to_tar()).expect("an archive");
     flatten(&format!("oci-archive:{}", archive.path().display()))
 }
 
@@ -237,9 +237,9 @@ fn with_config(
     use serde_json::{Value, json};
     let digest = |bytes: &[u8]| format!("sha256:{}", skiff_testkit::sha256_hex(bytes));
     let blob = |digest: &str| digest.replace("sha256:", "blobs/sha256/");
-    let mut index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
-    let name = blob(index["manifests"][0]["digest"].as_str().unwrap());
-    let mut manifest: Value = serde_json::from_slice(&files[&name]).unwrap();
+    let mut index: Value = serde_json::from_slice(&files["index.json"]).expect("a document");
+    let name = blob(index["manifests"][0]["digest"].as_str().expect("a document"));
+    let mut manifest: Value = serde_json::from_slice(&files[&name]).expect("a document");
     manifest["config"] = json!({ "digest": digest(config), "size": config.len() });
     let manifest = manifest.to_string().into_bytes();
     index["manifests"][0]["digest"] = json!(digest(&manifest));
@@ -263,7 +263,8 @@ fn limits_hold() {
         image.flatten(&FlattenOptions::default().with_limits(limits)).map(drop)
     };
     let files = (0..20).fold(Layer::new(), |layer, number| layer.file(format!("f{number}"), b"1234567890"));
-    let cases: [(Vec<Layer>, fn(&mut Limits)); 8] = [
+    type Case = (Vec<Layer>, fn(&mut Limits));
+    let cases: [Case; 8] = [
         (vec![files.clone(), files.clone()], |limits| limits.entries = 30),
         (vec![Layer::new().file("a/".repeat(40) + "b", b"")], |limits| limits.entries = 30),
         (vec![files.clone()], |limits| limits.names = 30),

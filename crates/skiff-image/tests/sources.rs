@@ -21,7 +21,7 @@ fn image(text: &str, encoding: Encoding) -> TestImage {
 }
 
 fn text_of(flat: &FlatImage) -> String {
-    String::from_utf8(content(flat, &path("d/c"))).unwrap()
+    String::from_utf8(content(flat, &path("d/c"))).expect("text")
 }
 
 fn known(result: Result<FlatImage, ImageError>) -> Vec<String> {
@@ -226,10 +226,10 @@ fn the_pull_size_is_that_of_the_layers_the_base_lacks() {
 }
 
 fn whole_sizes(directory: &Path, file: &Path) {
-    let tar = open(&format!("tar:{}", file.display())).unwrap();
-    let gzip = Encoding::Gzip.encode(&std::fs::read(file).unwrap()).len();
-    assert_eq!(tar.pull_size(&tar, Default::default()).unwrap(), gzip as u64);
-    let rootfs = open(&format!("rootfs:{}", directory.join("old").display())).unwrap();
-    let size = rootfs.pull_size(&rootfs, Default::default()).unwrap();
+    let tar = open(&format!("tar:{}", file.display())).expect("a size");
+    let gzip = Encoding::Gzip.encode(&std::fs::read(file).expect("a size")).len();
+    assert_eq!(tar.pull_size(&tar, Default::default()).expect("a size"), gzip as u64);
+    let rootfs = open(&format!("rootfs:{}", directory.join("old").display())).expect("a size");
+    let size = rootfs.pull_size(&rootfs, Default::default()).expect("a size");
     assert!(size > 500 && size < 20_000, "{size}");
 }
