@@ -1,5 +1,7 @@
 //! The records of the contents section: which content, from what, by which codec. `doc/format.md` has the bytes.
 
+use std::cmp::Ordering;
+
 use skiff_wire::{Input, put_varint, unzigzag, zigzag};
 
 /// The most parts a record's source is put together from.
@@ -91,30 +93,85 @@ pub struct RecordError {
 /// # Errors
 /// [`RecordError`] for anything that [`encode`] does not write. Whether contents and entries exist is not known here.
 pub fn decode(payload: &[u8]) -> Result<Vec<Record<&[u8]>>, RecordError> {
-    let mut input = Input::new(payload);
-    let count = integer(&mut input)?;
+    records(payload).map(Iterator::collect)
+}
+
+/// Takes the payload of one frame apart, checked as a whole, one record after the other: a record takes far more memory
+/// than the few bytes it may have in the frame, and there may be a million.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn records(payload: &[u8]) -> Result<Records<'_>, RecordError> {
+    let mut heads = Heads::new(payload);
+    let count = integer(&mut heads.input)?;
     if count == 0 {
-        return Err(refuse(&input, "a frame of no records"));
+        return Err(refuse(&heads.input, "a frame of no records"));
     }
-    let mut records = Vec::new();
-    let mut lengths = Vec::new();
-    let (mut content, mut entry) = (0, 0);
+    let mut payload_len = 0_u64;
     for _ in 0..count {
-        let codec =
-            u16::try_from(integer(&mut input)?).map_err(|_| refuse(&input, "no codec has this number"))?;
-        content = moved(&mut input, content, "no content has this number")?;
-        let output_len = integer(&mut input)?;
-        if output_len == 0 {
-            return Err(refuse(&input, "a record that makes nothing"));
+        let (_, length) = heads.next()?;
+        payload_len = payload_len.saturating_add(length);
+    }
+    let payloads = heads.input.rest();
+    match payload_len.cmp(&(payloads.len() as u64)) {
+        Ordering::Less => Err(refuse(&heads.input, "bytes follow the last record")),
+        Ordering::Equal => {
+            let mut heads = Heads::new(payload);
+            integer(&mut heads.input)?;
+            Ok(Records { heads, left: count, payloads })
         }
-        let source = parts(&mut input, &mut entry)?;
-        lengths.push(integer(&mut input)?);
-        records.push(Record { codec, content, output_len, source, payload: &[][..] });
+        Ordering::Greater => Err(refuse(&heads.input, "a record's payload is cut off")),
     }
-    for (record, length) in records.iter_mut().zip(lengths) {
-        record.payload = input.slice(length).map_err(|_| refuse(&input, "a record's payload is cut off"))?;
+}
+
+/// The records of one frame, which were checked.
+#[derive(Debug)]
+pub struct Records<'p> {
+    heads: Heads<'p>,
+    left: u64,
+    payloads: &'p [u8],
+}
+
+impl<'p> Iterator for Records<'p> {
+    type Item = Record<&'p [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let checked = "because all records were read before";
+        let (record, length) = self.heads.next().expect(checked);
+        let length = usize::try_from(length).expect(checked);
+        let (payload, rest) = self.payloads.split_at(length);
+        self.payloads = rest;
+        Some(Record { payload, ..record })
     }
-    if input.rest().is_empty() { Ok(records) } else { Err(refuse(&input, "bytes follow the last record")) }
+}
+
+/// What stands before the payloads.
+#[derive(Debug)]
+struct Heads<'p> {
+    input: Input<&'p [u8]>,
+    content: u32,
+    entry: u32,
+}
+
+impl<'p> Heads<'p> {
+    fn new(payload: &'p [u8]) -> Self {
+        Self { input: Input::new(payload), content: 0, entry: 0 }
+    }
+
+    /// The next record, its payload yet to be found, and that payload's length.
+    fn next(&mut self) -> Result<(Record<&'p [u8]>, u64), RecordError> {
+        let input = &mut self.input;
+        let codec = u16::try_from(integer(input)?).map_err(|_| refuse(input, "no codec has this number"))?;
+        self.content = moved(input, self.content, "no content has this number")?;
+        let output_len = integer(input)?;
+        if output_len == 0 {
+            return Err(refuse(input, "a record that makes nothing"));
+        }
+        let source = parts(input, &mut self.entry)?;
+        let length = integer(input)?;
+        Ok((Record { codec, content: self.content, output_len, source, payload: &[] }, length))
+    }
 }
 
 fn parts(input: &mut Input<&[u8]>, entry: &mut u32) -> Result<Vec<Part>, RecordError> {

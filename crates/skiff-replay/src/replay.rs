@@ -254,12 +254,12 @@ impl<'a> Replay<'a> {
         let Self { base, limits, state, checked } = self;
         let State::Contents(contents) = state else { return Err(out_of_place(0)) };
         let offset = contents.prelude.header.frames().get(index).map_or(0, |frame| frame.offset);
-        let records = record::decode(payload)
+        let records = record::records(payload)
             .map_err(|error| ReplayError::Corrupt { offset, what: format!("records: {error}") })?;
         let codecs = contents.codecs.clone();
-        for record in &records {
+        for record in records {
             let frame = Frame { base, limits, codecs: &codecs, offset };
-            contents.record(&frame, checked, record, sink)?;
+            contents.record(&frame, checked, &record, sink)?;
         }
         let checkpoint = contents.checkpoint(index);
         sink.checkpoint(&checkpoint).map_err(ReplayError::Sink)
