@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use skiff_tree::{EntryPath, Inode, Kind, Metadata, Mtime};
+use skiff_tree::{EntryPath, Inode, Kind, Metadata, Mode, Mtime};
 
 use crate::listing::{Status, XattrReader};
 use crate::root::Place;
@@ -161,10 +161,21 @@ impl Root {
             let done = self.storage.set_owner(place.at(), metadata.uid, metadata.gid);
             done.map_err(self.failed("setting the owner of", path))?;
         }
-        if let Some(mode) = ownership.mode(inode) {
-            self.storage.set_mode(place.at(), mode).map_err(self.failed("setting the mode of", path))?;
+        let set_mode =
+            |mode| self.storage.set_mode(place.at(), mode).map_err(self.failed("setting the mode of", path));
+        let mode = ownership.mode(inode);
+        // An ordinary user needs the right to write to set attributes, even to a file of his own.
+        let writable = mode.filter(|_| {
+            ownership == Ownership::Record && ownership.xattrs(&metadata.xattrs).next().is_some()
+        });
+        let writable = writable.and_then(|mode| Mode::new(mode.bits() | 0o200));
+        if let Some(mode) = writable.or(mode) {
+            set_mode(mode)?;
         }
         self.set_xattrs(path, &place, metadata, ownership)?;
+        if let Some(mode) = mode.filter(|_| writable.is_some_and(|writable| Some(writable) != mode)) {
+            set_mode(mode)?;
+        }
         self.set_mtime_at(path, &place, metadata.mtime)
     }
 

@@ -285,8 +285,11 @@ fn extended_attributes_are_kept_or_refused_by_name() {
     with.xattrs.insert((*b"user.comment").into(), (*b"\0binary\xff").into());
     with.xattrs.insert((*b"user.empty").into(), (*b"").into());
     sample.add("directory", Metadata { mode: Mode::new(0o755).unwrap(), ..with.clone() }, Kind::Directory);
-    sample.contents.insert(path("file"), *b"x");
-    sample.add("file", with, Kind::File(FileContent::of(b"x")));
+    for (name, mode) in [("file", 0o644), ("read-only", 0o444)] {
+        sample.contents.insert(path(name), *b"x");
+        let with = Metadata { mode: Mode::new(mode).unwrap(), ..with.clone() };
+        sample.add(name, with, Kind::File(FileContent::of(b"x")));
+    }
     match write(&root, &sample) {
         Err(FsError::Unsupported { what, .. }) => return assert!(what.contains("user.comment"), "{what}"),
         other => other.unwrap(),
