@@ -1,7 +1,7 @@
 //! Opening paths beneath a directory without ever following a symbolic link or leaving the directory.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
@@ -53,8 +53,11 @@ impl Resolution {
             }
             Self::ComponentWise => {
                 let opened = open_by_component(base, name, LISTING)?;
-                let same = rustix::fs::fstat(&opened)?.st_dev == rustix::fs::fstat(base)?.st_dev;
-                if same { Ok(opened) } else { Err(Errno::XDEV.into()) }
+                if mount_id(opened.as_fd())? == mount_id(base)? {
+                    Ok(opened)
+                } else {
+                    Err(Errno::XDEV.into())
+                }
             }
         }
     }
@@ -94,6 +97,14 @@ fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<
         Err(Errno::NOTDIR) if is_symlink(at, name) => Err(Errno::LOOP.into()),
         other => Ok(other?),
     }
+}
+
+/// Which mount an open file lies on, from `/proc` (Linux 3.15): the device number of a bind mount is that of what is around
+/// it, and `statx` tells of mounts only where there is `openat2` too.
+fn mount_id(file: BorrowedFd<'_>) -> io::Result<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 fn is_symlink(at: BorrowedFd<'_>, name: &[u8]) -> bool {

@@ -227,12 +227,17 @@ fn what_a_file_system_cannot_hold_is_told_before_anything_is_written() {
 #[test]
 #[ignore = "needs root"]
 fn what_is_mounted_beneath_is_not_removed() {
-    for resolution in [Resolution::Kernel, Resolution::ComponentWise] {
+    // A bind mount has the same device number as what is around it.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = elsewhere.path().to_str().unwrap();
+    let mounts = [["-t", "tmpfs", "tmpfs"], ["--bind", "--", elsewhere]];
+    let resolutions = [Resolution::Kernel, Resolution::ComponentWise];
+    for (resolution, mount) in resolutions.into_iter().flat_map(|r| mounts.map(|mount| (r, mount))) {
         let (_keep, outer) = fresh();
         outer.make_directory(&path("a")).unwrap();
         outer.make_directory(&path("a/mounted")).unwrap();
         let target = outer.display(&path("a/mounted"));
-        run("mount", &["-t", "tmpfs", "tmpfs", target.to_str().unwrap()]);
+        run("mount", &[&mount[..], &[target.to_str().unwrap()]].concat());
         fs::write(target.join("precious"), "x").unwrap();
         let root = Root::open_with(outer.path(), RootOptions::default().with_resolution(resolution)).unwrap();
         let result = root.remove(&path("a"), &Control::default());
@@ -241,8 +246,8 @@ fn what_is_mounted_beneath_is_not_removed() {
         let tree = read_tree(&root, &ReadOptions::default()).map(|tree| tree.entries().len());
         drop(root); // it keeps its last directory open
         run("umount", &[target.to_str().unwrap()]);
-        assert!(matches!(result, Err(FsError::Refused { .. })), "{result:?}");
-        assert!(kept);
+        assert!(matches!(result, Err(FsError::Refused { .. })), "{resolution:?} {mount:?}: {result:?}");
+        assert!(kept, "{resolution:?} {mount:?}");
         assert_eq!(tree.unwrap(), 4);
     }
 }
