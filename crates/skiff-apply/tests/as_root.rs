@@ -1,68 +1,23 @@
-//! What takes root: owners and devices, full disks, file systems that share blocks.
+//! What takes root or another program: owners and devices, full disks, file systems that share blocks.
 
 // A helper that fails is a test that fails.
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod mount;
 
 use std::fs;
 use std::io::Cursor;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
+use mount::{Mounted, alone, run};
 use skiff_apply::*;
 use skiff_tree::{Device, Kind, Metadata};
-
-/// A file system of its own, unmounted when it is dropped, even by a panic.
-struct Mounted {
-    directory: tempfile::TempDir,
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-impl Mounted {
-    fn tmpfs(options: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let at = directory.path().join("mount");
-        fs::create_dir(&at).unwrap();
-        run("mount", &["-t", "tmpfs", "-o", options, "tmpfs", at.to_str().unwrap()]);
-        Self { directory }
-    }
-
-    /// A file system in a file, by the program that makes it.
-    fn image(make: &[&str], bytes: u64) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let (image, at) = (directory.path().join("image"), directory.path().join("mount"));
-        fs::create_dir(&at).unwrap();
-        fs::File::create(&image).unwrap().set_len(bytes).unwrap();
-        let image = image.to_str().unwrap();
-        run(make[0], &[&make[1..], &[image]].concat());
-        run("mount", &["-o", "loop", image, at.to_str().unwrap()]);
-        Self { directory }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("mount")
-    }
-
-    fn store(&self) -> Store {
-        Store::create(self.path().join("store"), &StoreOptions::default()).unwrap()
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // A failure shows as a mount that stays; a panic while panicking would hide the first.
-        let _ = Command::new("umount").arg(self.path()).status();
-    }
-}
 
 /// What tmpfs has free.
 fn fill(at: &Path, leave: u64) {
@@ -102,6 +57,7 @@ fn with_owners(text: &[u8]) -> Image {
 #[test]
 #[ignore = "needs root"]
 fn owners_devices_setuid_and_capabilities_are_applied() {
+    let _alone = alone();
     let (old, new) = (with_owners(b"old"), with_owners(b"newer"));
     let directory = tempfile::tempdir().unwrap();
     let store = Store::create(directory.path().join("store"), &StoreOptions::default()).unwrap();
@@ -139,8 +95,20 @@ fn owners_devices_setuid_and_capabilities_are_applied() {
 }
 
 #[test]
+#[ignore = "needs sha256sum"]
+fn the_tree_file_has_the_digest_that_the_release_is_named_after() {
+    let _alone = alone();
+    let image = old();
+    let fixture = Fixture::with(&image);
+    let output = Command::new("sha256sum").arg(fixture.store.path().join("current/tree")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.split(' ').next().unwrap(), image.tree.digest().to_string());
+}
+
+#[test]
 #[ignore = "needs root"]
 fn an_ordinary_user_is_told_what_it_takes() {
+    let _alone = alone();
     const STORE: &str = "SKIFF_TEST_USER_STORE";
     let image = with_owners(b"x");
     if let Ok(path) = std::env::var(STORE) {
@@ -181,6 +149,7 @@ fn an_ordinary_user_is_told_what_it_takes() {
 #[test]
 #[ignore = "needs root"]
 fn a_disk_that_is_too_small_is_found_out_before_anything_is_written() {
+    let _alone = alone();
     let old = Builder::new().file("kept", &noise(1, 3 << 20)).file("changed", b"1").build(None);
     let new = Builder::new().file("kept", &noise(1, 3 << 20)).file("changed", &noise(2, 2 << 20)).build(None);
     let mounted = Mounted::tmpfs("size=24m");
@@ -218,6 +187,7 @@ fn a_disk_that_is_too_small_is_found_out_before_anything_is_written() {
 #[test]
 #[ignore = "needs root"]
 fn a_disk_that_fills_up_on_the_way_gets_its_room_back() {
+    let _alone = alone();
     let old = Builder::new().file("changed", b"1").build(None);
     let new = Builder::new().file("changed", &noise(2, 8 << 20)).file("more", &noise(3, 4 << 20)).build(None);
     let mounted = Mounted::tmpfs("size=24m");
@@ -247,6 +217,7 @@ fn a_disk_that_fills_up_on_the_way_gets_its_room_back() {
 #[test]
 #[ignore = "needs root and mkfs.xfs"]
 fn unchanged_files_share_blocks_where_the_file_system_can() {
+    let _alone = alone();
     let text = |byte| vec![byte; 1 << 20];
     let image = |n: u8| {
         (0..60_u8)
@@ -274,6 +245,7 @@ fn unchanged_files_share_blocks_where_the_file_system_can() {
 #[test]
 #[ignore = "needs root and mkfs.ext4"]
 fn metadata_that_the_file_system_cannot_hold_fails_before_staging() {
+    let _alone = alone();
     let old = Builder::new().file("a", b"a").build(None);
     let mut metadata = metadata(0o644, 1);
     metadata.xattrs.insert((*b"user.long").into(), vec![7; 60_000].into());

@@ -10,33 +10,6 @@ use std::sync::Arc;
 use common::*;
 use skiff_apply::*;
 use skiff_fs::{DiskStorage, Fault, FaultyStorage};
-use skiff_tree::Kind;
-
-fn before() -> Image {
-    Builder::new()
-        .directory("d", 0o755, 1)
-        .file("d/changed", &noise(1, 3_000))
-        .file("d/kept", b"kept")
-        .link("d/linked", "d/kept")
-        .file("gone", b"gone")
-        .inode("s", metadata(0o777, 2), Kind::Symlink((*b"d").into()))
-        .build(Some("before"))
-}
-
-fn after() -> Image {
-    let mut changed = noise(1, 3_000);
-    changed[7..17].copy_from_slice(b"0123456789");
-    Builder::new()
-        .directory("d", 0o750, 3)
-        .file("d/changed", &changed)
-        .file("d/kept", b"kept")
-        .link("d/linked", "d/kept")
-        .file("e", b"new")
-        .file("f", b"new")
-        .inode("p", metadata(0o600, 4), Kind::Fifo)
-        .inode("s", metadata(0o777, 2), Kind::Symlink((*b"e").into()))
-        .build(Some("after"))
-}
 
 fn disk(fault: Option<(usize, Fault)>) -> Arc<FaultyStorage<DiskStorage>> {
     let disk = FaultyStorage::new(DiskStorage);
@@ -213,12 +186,12 @@ fn recovering_survives_a_fault_at_every_call() {
     assert_eq!(recovered.removed.len(), 2, "{recovered:?}");
     assert_eq!(recovered.rolled_back, Some(RolledBack { from: new.id(), to: old.id() }));
     let calls = counting.calls();
-    for at in 0..calls.len() {
+    for (at, call) in calls.iter().enumerate() {
         for fault in [Fault::Stop, Fault::BROKEN] {
             let fixture = set_up();
             let first = fixture.through(disk(Some((at, fault)))).recover(&rootless());
             fixture.store.recover(&rootless()).unwrap();
-            let context = format!("{fault:?} at call {at}, {}: {first:?}", calls[at]);
+            let context = format!("{fault:?} at call {at}, {call}: {first:?}");
             assert_eq!(fixture.store.current().unwrap().unwrap().id, old.id(), "{context}");
             fixture.assert_current(&old);
             assert_eq!(fixture.names(""), ["current", "lock", "releases", "staging"], "{context}");

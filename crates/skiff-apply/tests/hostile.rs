@@ -42,7 +42,7 @@ fn picture(directory: &Path) -> Vec<(String, Vec<u8>)> {
 fn a_flipped_bit_anywhere_is_refused_and_leaves_nothing() {
     let (old, new) = (old(), new());
     for delta in [delta(&old, &new), in_small_frames(&delta(&old, &new))] {
-        let fixture = Fixture::with(&old);
+        let fixture = Fixture::quick(&old);
         let before = picture(fixture.store.path());
         let step = delta.len() / 150 + 1;
         for at in (0..delta.len()).step_by(step).chain([delta.len() - 1]) {
@@ -71,7 +71,7 @@ fn a_flipped_bit_anywhere_is_refused_and_leaves_nothing() {
 #[test]
 fn bytes_after_the_end_are_refused() {
     let (old, new) = (old(), new());
-    let fixture = Fixture::with(&old);
+    let fixture = Fixture::quick(&old);
     let delta = [delta(&old, &new), b"x".to_vec()].concat();
     let error = fixture.apply(&delta, &new).unwrap_err();
     assert!(matches!(error, ApplyError::Corrupt { .. }), "{error}");
@@ -123,7 +123,7 @@ fn a_delta_that_lies_about_its_result_is_found_out() {
         &|fields| fields.facts.new_bytes = u64::MAX,
         &|fields| fields.target.config = Some(Digest::of(b"another config")),
     ];
-    let fixture = Fixture::with(&old);
+    let fixture = Fixture::quick(&old);
     for (number, lie) in lies.into_iter().enumerate() {
         let delta = lying(&honest, lie);
         let error = fixture

@@ -8,7 +8,6 @@ mod common;
 use std::fs;
 use std::io::Cursor;
 use std::os::unix::fs::{MetadataExt as _, symlink};
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use common::*;
@@ -86,16 +85,6 @@ fn the_layout_is_the_documented_one() {
         fs::symlink_metadata(store.join("current/rootfs/zero")).is_err(),
         "a device made by a rootless store"
     );
-}
-
-#[test]
-#[ignore = "needs sha256sum"]
-fn the_tree_file_has_the_digest_that_the_release_is_named_after() {
-    let image = old();
-    let fixture = Fixture::with(&image);
-    let output = Command::new("sha256sum").arg(fixture.store.path().join("current/tree")).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.split(' ').next().unwrap(), image.tree.digest().to_string());
 }
 
 #[test]

@@ -5,13 +5,10 @@
 
 mod common;
 
-use std::env;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Cursor};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::*;
 use skiff_apply::*;
@@ -22,7 +19,7 @@ use skiff_format::Section;
 fn expected_offset(delta: &[u8], cut: u64) -> Option<u64> {
     let header = frames(delta);
     let contents = header.frames().iter().filter(|frame| frame.section == Section::Contents);
-    contents.map(|frame| frame.offset + frame.encoded_size).filter(|end| *end <= cut).last()
+    contents.map(|frame| frame.offset + frame.encoded_size).rfind(|end| *end <= cut)
 }
 
 fn apply_watched(fixture: &Fixture, source: &mut Watched<'_>) -> Result<Applied, ApplyError> {
@@ -41,7 +38,7 @@ fn a_lost_connection_costs_what_came_after_the_last_checkpoint() {
     let cuts: Vec<u64> = [0, 1, 60].into_iter().chain(borders).chain([length - 1]).collect();
     assert!(cuts.len() > 40, "the delta has few frames: {}", cuts.len());
     for cut in cuts {
-        let fixture = Fixture::with(&old);
+        let fixture = Fixture::quick(&old);
         let error = apply_watched(&fixture, &mut Watched::failing_at(&delta, cut)).unwrap_err();
         assert!(matches!(error, ApplyError::Delta { .. }), "cut at {cut}: {error}");
         assert_eq!(fixture.store.current().unwrap().unwrap().id, old.id());
@@ -69,7 +66,7 @@ fn a_lost_connection_costs_what_came_after_the_last_checkpoint() {
 fn a_file_that_is_cut_off_goes_on_when_there_is_more_of_it() {
     let (old, new) = (old(), new());
     let delta = in_small_frames(&delta(&old, &new));
-    let fixture = Fixture::with(&old);
+    let fixture = Fixture::quick(&old);
     let mut last = 0;
     for end in (0..delta.len()).step_by(delta.len() / 23) {
         // Alternately in one pass and with seeks.
@@ -97,7 +94,7 @@ fn a_file_that_is_cut_off_goes_on_when_there_is_more_of_it() {
 fn cancelled_or_late_it_goes_on() {
     let (old, new) = (old(), new());
     let delta = in_small_frames(&delta(&old, &new));
-    let fixture = Fixture::with(&old);
+    let fixture = Fixture::quick(&old);
     let total = new.tree.totals().content_bytes * 2;
     let mut resumed = 0;
     for limit in (0..total).step_by(usize::try_from(total / 17).unwrap()) {
@@ -155,7 +152,7 @@ fn what_is_staged_is_not_trusted() {
         ("release/rootfs/CONTENT", b"short"),
     ];
     for (name, bytes) in damages {
-        let fixture = Fixture::with(&old);
+        let fixture = Fixture::quick(&old);
         cut_in_half(&fixture, &delta);
         let name = name.replace("CONTENT", staged_content(&fixture, &new));
         let damaged = staged(&fixture, &new).join(&name);
@@ -167,7 +164,7 @@ fn what_is_staged_is_not_trusted() {
         fixture.assert_current(&new);
     }
     // Of the right length, it is found out in the end.
-    let fixture = Fixture::with(&old);
+    let fixture = Fixture::quick(&old);
     cut_in_half(&fixture, &delta);
     let content = staged(&fixture, &new).join("release/rootfs").join(staged_content(&fixture, &new));
     let mut bytes = fs::read(&content).unwrap();
@@ -184,7 +181,7 @@ fn another_delta_takes_the_place_of_what_is_staged() {
     let (old, new) = (old(), new());
     let other = Builder::new().file("other", &noise(9, 5_000)).build(None);
     let to_new = in_small_frames(&delta(&old, &new));
-    let fixture = Fixture::with(&old);
+    let fixture = Fixture::quick(&old);
     cut_in_half(&fixture, &to_new);
     // The same target by another delta.
     let mut source = Watched::failing_at(&to_new, 0);
@@ -205,7 +202,7 @@ fn another_delta_takes_the_place_of_what_is_staged() {
 fn what_leads_nowhere_any_more_is_removed() {
     let (old, new) = (old(), new());
     let other = Builder::new().file("other", b"other").build(None);
-    let fixture = Fixture::with(&old);
+    let fixture = Fixture::quick(&old);
     fixture.install(&other).unwrap();
     fixture.store.rollback(&rootless()).unwrap();
     cut_in_half(&fixture, &in_small_frames(&delta(&old, &new)));
@@ -217,54 +214,4 @@ fn what_leads_nowhere_any_more_is_removed() {
     let recovered = fixture.store.recover(&rootless()).unwrap();
     assert_eq!((recovered.staged, recovered.removed.len()), (None, 1));
     assert_eq!(fixture.names("staging"), [""; 0]);
-}
-
-const CHILD: &str = "SKIFF_TEST_STORE";
-
-/// Not a test by itself: the process that the test below kills.
-#[test]
-fn the_process_to_be_killed() {
-    let Ok(path) = env::var(CHILD) else { return };
-    let store = Store::open(&path, &StoreOptions::default()).unwrap();
-    let delta = fs::read(format!("{path}.delta")).unwrap();
-    let progress = |_| {
-        if store.status().unwrap().staged.is_some_and(|staged| staged.resume_offset > delta.len() as u64 / 3)
-        {
-            println!("\nafter a checkpoint");
-            std::thread::sleep(Duration::from_secs(60));
-        }
-    };
-    let control = Control { progress: Some(&progress), ..Control::default() };
-    let mut source = SeekableDelta::new(Cursor::new(&delta));
-    store.apply(&mut source, Expectation::TrustDelta, &with_control(control)).unwrap();
-}
-
-#[test]
-fn killed_after_a_checkpoint_it_reads_only_what_comes_after() {
-    let (old, new) = (old(), new());
-    let delta = in_small_frames(&delta(&old, &new));
-    let fixture = Fixture::with(&old);
-    let path = fixture.store.path().to_str().unwrap();
-    fs::write(format!("{path}.delta"), &delta).unwrap();
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "the_process_to_be_killed", "--nocapture"])
-        .env(CHILD, path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let reached = lines.map_while(Result::ok).any(|line| line == "after a checkpoint");
-    assert!(reached, "the child ended by itself");
-    // It holds the lock for as long as it lives.
-    assert!(matches!(fixture.apply(&delta, &new), Err(ApplyError::Busy { .. })));
-    child.kill().unwrap();
-    child.wait().unwrap();
-
-    fixture.assert_current(&old);
-    let offset = fixture.store.recover(&rootless()).unwrap().staged.unwrap().resume_offset;
-    let mut source = Watched::new(&delta);
-    let applied = apply_watched(&fixture, &mut source).unwrap();
-    assert_eq!(applied.outcome, Outcome::Resumed { offset });
-    assert_eq!(source.read, frames(&delta).bytes().len() as u64 + delta.len() as u64 - offset);
-    fixture.assert_current(&new);
 }

@@ -160,6 +160,34 @@ pub fn new() -> Image {
         .build(Some("{\"cmd\":2}"))
 }
 
+/// A small release, for what is done hundreds of times.
+pub fn before() -> Image {
+    Builder::new()
+        .directory("d", 0o755, 1)
+        .file("d/changed", &noise(1, 3_000))
+        .file("d/kept", b"kept")
+        .link("d/linked", "d/kept")
+        .file("gone", b"gone")
+        .inode("s", metadata(0o777, 2), Kind::Symlink((*b"d").into()))
+        .build(Some("before"))
+}
+
+/// What comes after it: of everything a little.
+pub fn after() -> Image {
+    let mut changed = noise(1, 3_000);
+    changed[7..17].copy_from_slice(b"0123456789");
+    Builder::new()
+        .directory("d", 0o750, 3)
+        .file("d/changed", &changed)
+        .file("d/kept", b"kept")
+        .link("d/linked", "d/kept")
+        .file("e", b"new")
+        .file("f", b"new")
+        .inode("p", metadata(0o600, 4), Kind::Fifo)
+        .inode("s", metadata(0o777, 2), Kind::Symlink((*b"e").into()))
+        .build(Some("after"))
+}
+
 pub fn delta(base: &Image, target: &Image) -> Vec<u8> {
     let mut out = Vec::new();
     skiff_diff::diff(&base.release(), &target.release(), &skiff_diff::Options::default(), &mut out).unwrap();
