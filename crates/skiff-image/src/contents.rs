@@ -144,17 +144,17 @@ impl ContentStore {
         Destination::InPlace { file, offset: blob.offset }
     }
 
-    /// Begins a content that stands at `position` in its layer.
+    /// Begins a content that stands at `position` in its layer; none where it has to be put together.
     pub(crate) fn begin(
         &mut self,
         destination: Destination,
-        position: u64,
+        position: Option<u64>,
     ) -> Result<Writer<'_>, ImageError> {
-        let (extent, is_spooled) = match destination {
-            Destination::InPlace { file, offset } => {
+        let (extent, is_spooled) = match (destination, position) {
+            (Destination::InPlace { file, offset }, Some(position)) => {
                 (Extent { file, offset: offset + position, size: 0 }, false)
             }
-            Destination::Spool => {
+            _ => {
                 let spool = self.spool()?;
                 (Extent { file: spool.index, offset: spool.end, size: 0 }, true)
             }

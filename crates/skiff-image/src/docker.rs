@@ -5,7 +5,7 @@ use crate::error::escape;
 use crate::files::Files;
 use crate::image::{Image, Layer, LayerInfo, OpenOptions, Source};
 use crate::oci::diff_ids;
-use crate::{Compression, ImageError, Part, Selection};
+use crate::{BlobDigest, Compression, ImageError, Part, Selection};
 
 /// Opens the selected image.
 pub(crate) fn open(
@@ -18,6 +18,7 @@ pub(crate) fn open(
         parse(&files.read("manifest.json", Part::Manifest, limits)?, Part::Manifest)?;
     let image = select(images, selection, files)?;
     let config = files.read(&image.config, Part::Config, limits)?;
+    check_name(&image.config, &config)?;
     let names = image.layers.unwrap_or_default();
     let diff_ids = diff_ids(&config, names.len(), limits)?;
     let mut layers = Vec::new();
@@ -32,6 +33,20 @@ pub(crate) fn open(
         layers.push(Layer { info, blob, path });
     }
     Ok(Image { config: Some(config), manifest: None, source: Source::Layers(layers) })
+}
+
+/// A config's name is its digest (`HEX.json`, `blobs/sha256/HEX`), unless somebody made the archive by hand.
+fn check_name(name: &str, config: &[u8]) -> Result<(), ImageError> {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let expected: Option<BlobDigest> = file.strip_suffix(".json").unwrap_or(file).parse().ok();
+    let found = BlobDigest::of(config);
+    match expected.filter(|&expected| expected != found) {
+        None => Ok(()),
+        Some(expected) => {
+            let (expected, found) = (expected.to_string(), found.to_string());
+            Err(ImageError::DigestMismatch { what: Part::Config.to_string(), expected, found })
+        }
+    }
 }
 
 fn select(

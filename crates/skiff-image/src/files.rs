@@ -53,7 +53,14 @@ impl Files {
             }
             let name = normal(&member.name);
             let file = match member.kind {
-                MemberKind::File => ArchivedFile::Content { offset: member.offset, size: member.size },
+                MemberKind::File => match member.offset {
+                    Some(offset) => ArchivedFile::Content { offset, size: member.size },
+                    None => {
+                        return Err(
+                            members.unsupported("it is a sparse file; write the archive without --sparse")
+                        );
+                    }
+                },
                 MemberKind::HardLink(target) => ArchivedFile::Link(normal(&target)),
                 // `docker save` has linked equal layers of its images so.
                 MemberKind::Symlink(target) => {

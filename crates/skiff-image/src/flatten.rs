@@ -56,12 +56,13 @@ impl Image {
     /// - A name that leads through symbolic links leads where they lead in the tree so far, never out of it. A name with `..` is
     ///   refused.
     /// - A hard link takes its metadata from what it links to; a target that is not there is refused.
+    /// - A `tar:` is one layer: names with `.wh.` are whiteouts in it, too.
     /// - Directories that no layer declares get mode 0755, owner 0:0, and the time 0; symbolic links have mode 0777, as on Linux.
     ///
     /// # Errors
     /// [`ImageError::Corrupt`] with the layer, entry and byte where it is damaged or made to mislead, and
-    /// [`ImageError::DigestMismatch`] where a layer is not the promised one; [`ImageError::Unsupported`] for sparse files, global PAX
-    /// headers and unknown types; [`ImageError::LimitExceeded`], [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`,
+    /// [`ImageError::DigestMismatch`] where a layer is not the promised one; [`ImageError::Unsupported`] for global PAX headers,
+    /// sparse files of format 0.0 and unknown types; [`ImageError::LimitExceeded`], [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`,
     /// [`ImageError::Fs`].
     pub fn flatten(&self, options: &FlattenOptions<'_>) -> Result<FlatImage, ImageError> {
         let (tree, contents, dropped_xattrs) = match &self.source {
@@ -90,6 +91,7 @@ impl Image {
             merge: Merge::new(options.limits),
             store: ContentStore::new(&options.spool_directory),
             dropped_xattrs: 0,
+            control: options.control,
         };
         let mut before = 0;
         for stream in self.streams(options.limits) {
@@ -127,7 +129,7 @@ impl Image {
     }
 }
 
-impl Flattening {
+impl Flattening<'_> {
     fn add_stream(&mut self, stream: &Stream, options: &FlattenOptions<'_>) -> Result<u64, ImageError> {
         let destination = match stream.compression {
             Compression::None => self.store.in_place(&stream.blob),

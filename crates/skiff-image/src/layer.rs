@@ -1,5 +1,6 @@
 //! One layer, laid over the tree.
 
+use skiff_fs::Control;
 use skiff_tree::{EntryPath, Inode, Kind, Metadata, Mode, Xattrs};
 
 use crate::ImageError;
@@ -18,14 +19,15 @@ const HOST_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"system.nfs4_acl"];
 const SYMLINK_MODE: u32 = 0o777;
 
 /// What layers are laid over, and where their contents go to.
-pub(crate) struct Flattening {
+pub(crate) struct Flattening<'a> {
     pub(crate) merge: Merge,
     pub(crate) store: ContentStore,
     /// Extended attributes left out, as they are a host's own.
     pub(crate) dropped_xattrs: u64,
+    pub(crate) control: Control<'a>,
 }
 
-impl Flattening {
+impl Flattening<'_> {
     /// Lays all members of a layer over the tree.
     pub(crate) fn add_layer<I: Input>(
         &mut self,
@@ -34,6 +36,7 @@ impl Flattening {
     ) -> Result<(), ImageError> {
         self.merge.begin_layer();
         while let Some(member) = members.next_member()? {
+            self.control.check()?;
             self.add_member(members, member, destination)?;
         }
         Ok(())
@@ -78,6 +81,7 @@ impl Flattening {
                 return self.merge.link(path, &target).map_err(|refusal| refused(members, refusal));
             }
             MemberKind::File => {
+                self.merge.count_content(member.size).map_err(|refusal| refused(members, refusal))?;
                 let mut writer = self.store.begin(destination, member.offset)?;
                 members.read_content(|piece| writer.write(piece))?;
                 Kind::File(writer.finish())

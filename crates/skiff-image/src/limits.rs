@@ -15,7 +15,8 @@ pub struct Limits {
     pub extension: u64,
     /// Stops floods of holes: the pieces of one sparse file. Default 1,000,000.
     pub sparse_pieces: u64,
-    /// Stops decompression bombs: the bytes of all layers together, uncompressed. Default 256 GiB.
+    /// Stops decompression bombs: the bytes of all layers together, uncompressed, and those of the files in them, holes
+    /// included. Default 128 GiB.
     pub layer_bytes: u64,
     /// Stops floods of layers. Default 1,000; engines stop at 127.
     pub layers: u64,
@@ -32,7 +33,7 @@ impl Default for Limits {
             names: 512 << 20,
             extension: 1 << 20,
             sparse_pieces: 1_000_000,
-            layer_bytes: 256 << 30,
+            layer_bytes: 128 << 30,
             layers: 1_000,
             archive_members: 100_000,
             document: 8 << 20,

@@ -11,8 +11,9 @@ use crate::error::escape;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// How many links one name may lead through, as the umoci and containerd unpackers have it.
-const LINKS_MAX: usize = 255;
+/// How many links one name may lead through: what Linux follows (`MAXSYMLINKS`). Unpackers follow more, to where no program
+/// of the image could.
+const LINKS_MAX: usize = 40;
 
 /// A tree that layers are laid over, from the bottom up.
 ///
@@ -27,6 +28,7 @@ pub(crate) struct Merge {
     limits: Limits,
     entries: u64,
     names: u64,
+    content: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +68,7 @@ impl Merge {
             limits,
             entries: 1,
             names: 0,
+            content: 0,
         }
     }
 
@@ -90,6 +93,16 @@ impl Merge {
         if self.names > names {
             let what = "bytes of names, link targets and extended attributes";
             return Err(Refusal::Limit { what, wanted: self.names, limit: names });
+        }
+        Ok(())
+    }
+
+    /// Counts a file's content, which may have more bytes than its layer, where most of it is holes.
+    pub(crate) fn count_content(&mut self, size: u64) -> Result<(), Refusal> {
+        self.content = self.content.saturating_add(size);
+        let limit = self.limits.layer_bytes;
+        if self.content > limit {
+            return Err(Refusal::Limit { what: "bytes of files in all layers", wanted: self.content, limit });
         }
         Ok(())
     }

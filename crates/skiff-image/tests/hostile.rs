@@ -103,6 +103,55 @@ fn global(key: &str, value: &str) -> Vec<u8> {
 }
 
 #[test]
+fn holes_are_zeros_and_their_maps_are_checked() {
+    let sparse = |map: &str, size: &str, stored: &str| {
+        Layer::new()
+            .file("GNUSparseFile.0/a", stored)
+            .pax("GNU.sparse.name", "a")
+            .pax("GNU.sparse.map", map)
+            .pax("GNU.sparse.size", size)
+    };
+    let later = |map: &str, size: &str, stored: &str| {
+        let mut content = map.as_bytes().to_vec();
+        content.resize(content.len().next_multiple_of(BLOCK), 0);
+        content.extend_from_slice(stored.as_bytes());
+        let layer = Layer::new().file("a", content).pax("GNU.sparse.major", "1").pax("GNU.sparse.minor", "0");
+        layer.pax("GNU.sparse.realsize", size)
+    };
+    for layer in [sparse("1,2,4,1,6,0", "6", "xyz"), later("3\n1\n2\n4\n1\n6\n0\n", "6", "xyz")] {
+        let plain = flatten_layers([layer.clone(), Layer::new().file("b", b"")]).unwrap();
+        assert_eq!(summary(&plain), r"a=\x00xy\x00z\x00 b=");
+        // Where contents stay in their archive, this one cannot.
+        let image = TestImage::new().encoded_layer(layer.file("c", b"2"), Encoding::Plain);
+        assert_eq!(summary(&flatten_image(image).unwrap()), r"a=\x00xy\x00z\x00 c=2");
+    }
+    for (layer, what) in [
+        (sparse("1,2,2,1", "6", "xyz"), "overlap"),
+        (sparse("4,1,1,2", "6", "xyz"), "overlap"),
+        (sparse("1,2,4,3", "6", "xyzxy"), "beyond its end"),
+        (sparse("1,2,18446744073709551615,3", "6", "xyzxy"), "beyond its end"),
+        (sparse("1,2", "6", "xyz"), "pieces have 2 bytes, and 3 are stored"),
+        (sparse("1,4", "6", "xyz"), "pieces have 4 bytes, and 3 are stored"),
+        (sparse("1,2,3", "6", "xyz"), "pairs of numbers"),
+        (sparse("", "6", "xyz"), "format other than"),
+        (sparse("1,x", "6", "xyz"), "pairs of numbers"),
+        (sparse("1,3", "x", "xyz"), "cannot be"),
+        (later("", "6", ""), "longer than its content"),
+        (later("1\n1\n-2\n", "6", "xy"), "not one of numbers"),
+        (later("99999999999999999999\n", "6", "xy"), "not one of numbers"),
+        (later("9999\n1\n1\n", "6", "xy"), "not one of numbers"),
+        (
+            Layer::new().directory("a").pax("GNU.sparse.map", "1,2").pax("GNU.sparse.size", "6"),
+            "is said to be sparse",
+        ),
+        (Layer::new().typed("a", b'S'), "format that has none"),
+    ] {
+        let error = refused(layer);
+        assert!(error.contains(what), "{error:?} does not say {what:?}");
+    }
+}
+
+#[test]
 fn a_comment_for_all_members_changes_nothing() {
     let layer = Layer::new().raw(global("comment", "0123456789")).file("a", b"1");
     assert_eq!(summary(&flatten_layers([layer]).unwrap()), "a=1");
@@ -264,7 +313,11 @@ fn limits_hold() {
     };
     let files = (0..20).fold(Layer::new(), |layer, number| layer.file(format!("f{number}"), b"1234567890"));
     type Case = (Vec<Layer>, fn(&mut Limits));
-    let cases: [Case; 8] = [
+    let hole =
+        |map: &str| Layer::new().file("a", b"x").pax("GNU.sparse.map", map).pax("GNU.sparse.size", "1000000");
+    let cases: [Case; 10] = [
+        (vec![hole("0,0,5,1,9,0")], |limits| limits.sparse_pieces = 2),
+        (vec![hole("5,1"), hole("6,1")], |limits| limits.layer_bytes = 1_500_000),
         (vec![files.clone(), files.clone()], |limits| limits.entries = 30),
         (vec![Layer::new().file("a/".repeat(40) + "b", b"")], |limits| limits.entries = 30),
         (vec![files.clone()], |limits| limits.names = 30),

@@ -3,6 +3,7 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 
 use common::*;
 use skiff_image::*;
@@ -89,6 +90,36 @@ fn docker_archives() {
     let flat = flatten(&source).unwrap();
     std::fs::write(&file, Encoding::Gzip.encode(&std::fs::read(&file).unwrap())).unwrap();
     assert_eq!(flatten(&source).unwrap().release_id(), flat.release_id());
+}
+
+#[test]
+fn the_name_of_a_docker_archives_config_is_its_digest() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("saved.tar");
+    let name = format!("{}.json", "0".repeat(64));
+    let manifest = format!(r#"[{{"Config":"{name}","Layers":[]}}]"#);
+    let archive = Layer::new().file("manifest.json", manifest).file(name, TestImage::new().config_bytes());
+    std::fs::write(&file, archive.to_tar()).unwrap();
+    let result = flatten(&format!("docker-archive:{}", file.display()));
+    assert!(matches!(result, Err(ImageError::DigestMismatch { .. })));
+}
+
+#[test]
+#[ignore = "needs skopeo"]
+fn what_skopeo_copies_is_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = directory.path().join("layout");
+    OciLayout::new().image("one", image("1", Encoding::Gzip)).write_directory(&layout);
+    let source = format!("oci:{}:one", layout.display());
+    let expected = flatten(&source).unwrap();
+    for (transport, name) in [("docker-archive", "app:1"), ("oci-archive", "two"), ("oci", "three")] {
+        let copy = format!("{transport}:{}:{name}", directory.path().join(transport).display());
+        run(Command::new("skopeo").args(["--insecure-policy", "copy", &source, &copy]));
+        let flat = flatten(&copy).unwrap();
+        assert_eq!(flat.tree, expected.tree, "{transport}");
+        let diff_ids = |flat: &FlatImage| flat.layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>();
+        assert_eq!(diff_ids(&flat), diff_ids(&expected), "{transport}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use skiff_tree::{Mtime, Xattrs};
 use tar::Header;
 
 use super::pax::Records;
+use super::sparse::PaxSparse;
 use super::{Members, number};
 use crate::ImageError;
 use crate::error::escape;
@@ -34,6 +35,9 @@ pub(super) struct Pax {
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<Mtime>,
     pub(super) xattrs: Xattrs,
+    /// The name of a sparse file, whose path is one for readers that know no sparse files.
+    pub(super) sparse_name: Option<Vec<u8>>,
+    pub(super) sparse: Option<PaxSparse>,
 }
 
 impl Extensions {
@@ -99,8 +103,19 @@ impl<I: Input> Members<I> {
                 b"uid" => pax.uid = self.parsed(key, some, number::decimal)?,
                 b"gid" => pax.gid = self.parsed(key, some, number::decimal)?,
                 b"mtime" => pax.mtime = self.parsed(key, some, number::time)?,
+                b"GNU.sparse.name" => pax.sparse_name = some.map(<[u8]>::to_vec),
                 _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(self.unsupported("it holds a sparse file; write the layer without --sparse"));
+                    let sparse = pax.sparse.get_or_insert_default();
+                    match key {
+                        b"GNU.sparse.major" => sparse.major = self.parsed(key, some, number::decimal)?,
+                        b"GNU.sparse.minor" => sparse.minor = self.parsed(key, some, number::decimal)?,
+                        b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
+                            sparse.size = self.parsed(key, some, number::decimal)?;
+                        }
+                        b"GNU.sparse.map" => sparse.map = some.map(<[u8]>::to_vec),
+                        // `numblocks` says what the map says too; `offset` and `numbytes` are format 0.0, which has none.
+                        _ => {}
+                    }
                 }
                 _ => {
                     if let Some(name) = key.strip_prefix(XATTR) {

@@ -7,6 +7,7 @@
 mod extension;
 mod number;
 mod pax;
+mod sparse;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::input::Input;
 use crate::{ImageError, Limits, Location, Part};
 use extension::Extensions;
 pub(crate) use extension::{XATTR, encode_xattr_name};
+use sparse::Sparse;
 
 pub(crate) const BLOCK: usize = 512;
 /// The largest size that eleven octal digits hold: what a header can say without extensions.
@@ -41,6 +43,7 @@ pub(crate) struct Members<I> {
     /// Bytes of the current member's content that were not read yet, and of the padding after it.
     left: u64,
     padding: u64,
+    sparse: Option<Sparse>,
     end: Option<End>,
     /// The current member's header and name, for messages.
     header_at: u64,
@@ -67,8 +70,9 @@ pub(crate) struct Member {
     pub(crate) gid: u32,
     pub(crate) mtime: Mtime,
     pub(crate) xattrs: Xattrs,
-    /// Where the content begins in the archive, and its bytes there: 0 for all but files.
-    pub(crate) offset: u64,
+    /// Where the content stands in the archive; none where it does not stand there as it is.
+    pub(crate) offset: Option<u64>,
+    /// The content's bytes: 0 for all but files.
     pub(crate) size: u64,
 }
 
@@ -85,7 +89,18 @@ pub(crate) enum MemberKind {
 
 impl<I: Input> Members<I> {
     pub(crate) fn new(input: I, origin: Origin, limits: Limits) -> Self {
-        Self { input, origin, limits, position: 0, left: 0, padding: 0, end: None, header_at: 0, name: None }
+        Self {
+            input,
+            origin,
+            limits,
+            position: 0,
+            left: 0,
+            padding: 0,
+            sparse: None,
+            end: None,
+            header_at: 0,
+            name: None,
+        }
     }
 
     /// The next member; none at the end of the archive.
@@ -115,23 +130,12 @@ impl<I: Input> Members<I> {
     /// Reads the current member's content, piece by piece.
     pub(crate) fn read_content(
         &mut self,
-        mut piece: impl FnMut(&[u8]) -> Result<(), ImageError>,
+        piece: impl FnMut(&[u8]) -> Result<(), ImageError>,
     ) -> Result<(), ImageError> {
-        while self.left > 0 {
-            let available = match self.input.fill_buf() {
-                Ok(available) => available,
-                Err(error) => return Err(self.failed(error)),
-            };
-            let count = available.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-            if count == 0 {
-                return Err(self.failed(io::ErrorKind::UnexpectedEof.into()));
-            }
-            piece(&available[..count])?;
-            self.input.consume(count);
-            self.position += count as u64;
-            self.left -= count as u64;
+        match self.sparse.take() {
+            Some(sparse) => self.read_pieces(&sparse, piece),
+            None => self.read_stored(self.left, piece),
         }
-        Ok(())
     }
 
     /// How the archive ended; none while it has not.
@@ -152,12 +156,36 @@ impl<I: Input> Members<I> {
         ImageError::Unsupported { at: self.location(), what: what.into() }
     }
 
+    /// Reads bytes of the current member as they are stored.
+    fn read_stored(
+        &mut self,
+        mut count: u64,
+        mut piece: impl FnMut(&[u8]) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
+        while count > 0 {
+            let available = match self.input.fill_buf() {
+                Ok(available) => available,
+                Err(error) => return Err(self.failed(error)),
+            };
+            let step = available.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+            if step == 0 {
+                return Err(self.failed(io::ErrorKind::UnexpectedEof.into()));
+            }
+            piece(&available[..step])?;
+            self.input.consume(step);
+            self.position += step as u64;
+            self.left -= step as u64;
+            count -= step as u64;
+        }
+        Ok(())
+    }
+
     fn skip_content(&mut self) -> Result<(), ImageError> {
         // No overflow: both are checked where they are set.
         let rest = self.left + self.padding;
         self.input.skip(rest).map_err(|error| self.failed(error))?;
         self.position += rest;
-        (self.left, self.padding) = (0, 0);
+        (self.left, self.padding, self.sparse) = (0, 0, None);
         Ok(())
     }
 
@@ -212,8 +240,9 @@ impl<I: Input> Members<I> {
 
     fn member(&mut self, header: &Header, size: u64, extensions: Extensions) -> Result<Member, ImageError> {
         let Extensions { long_name, long_link, pax, .. } = extensions;
-        let name =
-            self.either("name", long_name, pax.path)?.unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = self
+            .either("name", long_name, pax.sparse_name.or(pax.path))?
+            .unwrap_or_else(|| header.path_bytes().into_owned());
         self.name = Some(escape(&name));
         let link = self.either("link target", long_link, pax.link)?;
         let link = link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
@@ -231,6 +260,7 @@ impl<I: Input> Members<I> {
             }
         };
         self.begin_content(size)?;
+        self.sparse = self.read_sparse(header, &kind, pax.sparse)?;
         let old = header.as_old();
         let mode = self.header_number(&old.mode, "mode")?;
         Ok(Member {
@@ -242,8 +272,8 @@ impl<I: Input> Members<I> {
             gid: self.id("group", &old.gid, pax.gid)?,
             mtime: self.mtime(&old.mtime, pax.mtime)?,
             xattrs: pax.xattrs,
-            offset: self.position,
-            size,
+            offset: self.sparse.is_none().then_some(self.position),
+            size: self.sparse.as_ref().map_or(size, |sparse| sparse.size),
         })
     }
 
@@ -258,18 +288,13 @@ impl<I: Input> Members<I> {
                     self.corrupt("it is a file whose name ends with a slash; readers differ in what that is")
                 );
             }
-            b'\0' | b'0' | b'7' => MemberKind::File,
+            b'\0' | b'0' | b'7' | b'S' => MemberKind::File,
             b'1' => MemberKind::HardLink(link),
             b'2' => MemberKind::Symlink(link),
             b'3' => MemberKind::CharDevice(self.device(header)?),
             b'4' => MemberKind::BlockDevice(self.device(header)?),
             b'5' => MemberKind::Directory,
             b'6' => MemberKind::Fifo,
-            b'S' => {
-                return Err(
-                    self.unsupported("it is stored as a sparse file; write the layer without --sparse")
-                );
-            }
             other => {
                 return Err(self.unsupported(format!(
                     "members of type {:?} have no meaning in an image",
