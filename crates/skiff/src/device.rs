@@ -15,6 +15,32 @@ use crate::Error;
 /// Whatever happens, the store's current release is the old one, whole, or the new one, whole and proved. Applying again
 /// after an interruption goes on from the last checkpoint; applying what is already there does nothing.
 ///
+/// ```
+/// use skiff::apply::{ErrorClass, Expectation, Options, SeekableDelta};
+///
+/// # use skiff_testkit::{Image, Layer, OciLayout};
+/// # let work = tempfile::tempdir()?;
+/// # let image = |text: &str| Image::new().layer(Layer::new().file("etc/motd", text.repeat(900)));
+/// # OciLayout::new().image("1.0", image("ahoy ")).image("1.1", image("land ahoy ")).write_directory(&work.path().join("images"));
+/// # let image = |tag: &str| format!("oci:{}:{tag}", work.path().join("images").display()).parse();
+/// # let (store, options) = (work.path().join("store"), Options { ownership: skiff::fs::Ownership::Record, ..Options::default() });
+/// # skiff::install(&store, &image("1.0")?, &options)?;
+/// # let mut file = std::io::Cursor::new(Vec::new());
+/// # let wanted = skiff::diff(&image("1.0")?, &image("1.1")?, &Default::default(), &mut file)?.target;
+/// // `file` holds the delta; `wanted` is the release that a trusted server named.
+/// match skiff::apply(&store, &mut SeekableDelta::new(file), Expectation::Release(wanted), &options) {
+///     Ok(applied) => println!("{} is current, in {}", applied.release, store.join("current/rootfs").display()),
+///     Err(skiff::Error::Apply(error)) => match error.class() {
+///         ErrorClass::Interrupted | ErrorClass::Io => println!("try again, it goes on: {error}"),
+///         ErrorClass::NoSpace => println!("make room: {error}"),
+///         _ => println!("pull the whole image: {error}"),
+///     },
+///     Err(other) => return Err(other.into()),
+/// }
+/// # assert!(std::fs::read_to_string(store.join("current/rootfs/etc/motd"))?.starts_with("land"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Apply`]; its [`class`](skiff_apply::ApplyError::class) says what to do about it.
 pub fn apply(

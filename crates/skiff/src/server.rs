@@ -13,6 +13,28 @@ use crate::Error;
 /// The delta was replayed and proved before the first byte is written to `out`. What a full pull would take is found out
 /// and told in the delta, unless the options say it.
 ///
+/// ```
+/// use skiff::diff::{Level, Options};
+///
+/// # use skiff_testkit::{Image, Layer, OciLayout};
+/// # let work = tempfile::tempdir()?;
+/// # let image = |text: &str| Image::new().layer(Layer::new().file("etc/motd", text.repeat(900)));
+/// # OciLayout::new().image("1.0", image("ahoy ")).image("1.1", image("land ahoy ")).write_directory(&work.path().join("images"));
+/// # let images = format!("oci:{}", work.path().join("images").display());
+/// // `images` is such as "oci:/srv/images".
+/// let (old, new) = (format!("{images}:1.0").parse()?, format!("{images}:1.1").parse()?);
+/// let options = Options { level: Level::Best, ..Options::default() };
+/// let mut delta = Vec::new();
+/// let report = skiff::diff(&old, &new, &options, &mut delta)?;
+///
+/// println!("{} bytes to get from {} to {}", report.delta_bytes, report.base, report.target);
+/// if report.is_smaller_than_pull() == Some(false) {
+///     println!("pulling the new layers is cheaper");
+/// }
+/// # assert_eq!(delta.len() as u64, report.delta_bytes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Image`] where an image cannot be read, [`Error::Diff`] where the delta cannot be made or written.
 pub fn diff(
