@@ -11,6 +11,10 @@ use crate::contents::Frame;
 
 /// A base file up to this size is held in memory while a codec reads from it: seeking about in it costs nothing then.
 const HELD_BYTES: u64 = 4 << 20;
+/// But a larger one than this only for so many times as many bytes of output: else a delta of a million records that write
+/// a byte each would have the base read a million times.
+const HELD_FOR_ANYTHING: u64 = 64 << 10;
+const HELD_PER_OUTPUT: u64 = 16;
 /// How much is read at once to hash a content.
 const HASH_BUFFER: usize = 256 << 10;
 
@@ -30,7 +34,7 @@ pub(crate) fn open_base<'s, E: std::error::Error>(
     frame: &Frame<'s, '_>,
     checked: &mut HashSet<u32>,
     index: u32,
-    held: &mut u64,
+    (held, output_len): (&mut u64, u64),
 ) -> Result<Box<dyn ReadAt + 's>, ReplayError<E>> {
     let entries = frame.base.tree.entries();
     let file = usize::try_from(index).ok().and_then(|index| entries.get(index));
@@ -42,7 +46,8 @@ pub(crate) fn open_base<'s, E: std::error::Error>(
     if content.size() != known.size {
         return Err(damaged(entry, known, ContentDigest::of(b"")));
     }
-    if known.size <= HELD_BYTES.saturating_sub(*held) {
+    let worth = output_len.saturating_mul(HELD_PER_OUTPUT).max(HELD_FOR_ANYTHING);
+    if known.size <= HELD_BYTES.saturating_sub(*held).min(worth) {
         let bytes = skiff_tree::read_all(&content).map_err(failed)?;
         if !checked.contains(&index) {
             check_content(entry, known, ContentDigest::of(&bytes))?;

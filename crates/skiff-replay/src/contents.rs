@@ -138,7 +138,7 @@ impl Contents {
         let mut held = 0;
         for part in &record.source {
             let content: Box<dyn ReadAt + 's> = match part.origin {
-                Origin::Base(index) => open_base(frame, checked, index, &mut held)?,
+                Origin::Base(index) => open_base(frame, checked, index, (&mut held, record.output_len))?,
                 Origin::Target(number) => {
                     self.size(frame, number)?;
                     if self.digests[number as usize].is_none() {
