@@ -223,3 +223,51 @@ fn decimal(mtime: Mtime) -> String {
     let (seconds, nanoseconds) = (total.unsigned_abs() / 1_000_000_000, total.unsigned_abs() % 1_000_000_000);
     format!("{sign}{seconds}.{nanoseconds:09}")
 }
+
+#[cfg(test)]
+mod tests {
+    use skiff_tree::Mode;
+
+    use super::*;
+    use crate::Limits;
+    use crate::archive::{Members, Origin};
+
+    fn tree_with(kind: Kind) -> Tree {
+        let metadata = || Metadata { mode: Mode::from_st_mode(0o755), ..Metadata::default() };
+        let root = Entry::inode(EntryPath::root(), metadata(), Kind::Directory);
+        let path = EntryPath::new("x").expect("a path");
+        Tree::new(vec![root, Entry::inode(path, metadata(), kind)]).expect("a tree")
+    }
+
+    impl crate::input::Input for &[u8] {}
+
+    #[test]
+    fn files_larger_than_a_header_can_say() {
+        for size in [0, HEADER_SIZE_MAX, HEADER_SIZE_MAX + 1, 1 << 50] {
+            let tree = tree_with(Kind::File(FileContent { size, ..FileContent::of(b"") }));
+            let blocks = headers(&tree, &tree.entries()[1]).unwrap();
+            let origin = Origin { part: Part::Archive, path: "x".into() };
+            let mut members = Members::new(&blocks[..], origin, Limits::default());
+            assert_eq!(members.next_member().unwrap().unwrap().size, size);
+        }
+    }
+
+    #[test]
+    fn device_numbers_that_no_header_can_say() {
+        let tree = tree_with(Kind::CharDevice(Device { major: 1, minor: ID_MAX + 1 }));
+        assert!(matches!(headers(&tree, &tree.entries()[1]), Err(ImageError::Unsupported { .. })));
+    }
+
+    #[test]
+    fn contents_are_checked() {
+        let mut contents = skiff_tree::MemoryContents::default();
+        let tree = tree_with(Kind::File(FileContent::of(b"ahoy")));
+        let mut write = |content: &[u8]| {
+            contents.insert(EntryPath::new("x").unwrap(), content);
+            write_tar(&tree, &contents, Vec::new(), Control::default())
+        };
+        assert!(write(b"ahoy").is_ok());
+        assert!(matches!(write(b"ahoi"), Err(ImageError::DigestMismatch { .. })));
+        assert!(matches!(write(b"aho"), Err(ImageError::Io { .. })));
+    }
+}

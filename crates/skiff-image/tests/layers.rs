@@ -4,7 +4,8 @@ mod common;
 
 use common::cases::cases;
 use common::*;
-use skiff_testkit::{Encoding, Image, OciLayout};
+use proptest::prelude::*;
+use skiff_testkit::{Encoding, Image, Layer, OciLayout};
 
 #[test]
 fn layers_become_what_the_specification_says() {
@@ -74,5 +75,38 @@ fn layers_are_the_same_however_they_are_compressed() {
         let flat = flatten_image(image).unwrap();
         assert_eq!(flat.tree, expected.tree, "{encoding:?}");
         assert_eq!(summary(&flat), summary(&expected), "{encoding:?}");
+    }
+}
+
+/// Layers of few names, so that they meet.
+fn any_layer() -> impl Strategy<Value = Layer> {
+    let name = || prop::sample::select(vec!["a", "b", "a/a", "a/b", "b/a", "a/a/a", "a/b/a"]);
+    let entry = (0..7_u8, name(), name());
+    prop::collection::vec(entry, 0..8).prop_map(|entries| {
+        entries.into_iter().fold(Layer::new(), |layer, (kind, name, other)| match kind {
+            0 => layer.file(name, other),
+            1 => layer.directory(name).mode(0o700 + other.len() as u32),
+            2 => layer.symlink(name, format!("/{other}")),
+            3 => layer.symlink(name, other),
+            4 => layer.hard_link(name, other),
+            5 => layer.whiteout(name),
+            _ => layer.opaque(name),
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_layer_over_others_is_a_layer_over_what_they_make(lower in prop::collection::vec(any_layer(), 1..4), upper in any_layer()) {
+        let Ok(below) = flatten_layers(lower.clone()) else { return Ok(()) };
+        let mut tar = Vec::new();
+        skiff_image::write_tar(&below.tree, &below.contents, &mut tar, Default::default()).unwrap();
+        let as_one = Image::new().raw_layer(tar, Encoding::Plain).layer(upper.clone());
+        let stacked = flatten_layers(lower.into_iter().chain([upper]));
+        match (stacked, flatten_image(as_one)) {
+            (Ok(stacked), Ok(as_one)) => prop_assert_eq!(stacked.tree, as_one.tree),
+            (Err(_), Err(_)) => {}
+            (stacked, as_one) => prop_assert!(false, "{:?}, but {:?}", stacked.map(|flat| summary(&flat)), as_one.map(|flat| summary(&flat))),
+        }
     }
 }
