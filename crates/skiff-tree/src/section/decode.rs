@@ -78,7 +78,7 @@ struct Decoder<'a> {
     next_base: i64,
     entries: Vec<Entry<SkeletonContent>>,
     new_contents: Vec<NewContent>,
-    attribute_bytes: u64,
+    held_bytes: u64,
 }
 
 // The columns by name: indices into COLUMNS.
@@ -127,7 +127,7 @@ impl<'a> Decoder<'a> {
             next_base: 0,
             entries: Vec::new(),
             new_contents: Vec::new(),
-            attribute_bytes: 0,
+            held_bytes: 0,
         };
         decoder.times()?;
         Ok(decoder)
@@ -189,6 +189,9 @@ impl<'a> Decoder<'a> {
 
     fn push(&mut self, path: EntryPath, node: Node<SkeletonContent>) -> Result<(), TreeError> {
         check_limit("entries", self.entries.len() as u64 + 1, self.limits.entries)?;
+        // A path of 4 KiB takes a few bytes in the section where it goes on from the one before.
+        self.held_bytes = self.held_bytes.saturating_add(path.as_bytes().len() as u64);
+        check_limit("bytes", self.held_bytes, self.limits.bytes)?;
         self.entries.push(Entry { path, node });
         Ok(())
     }
@@ -282,8 +285,8 @@ impl<'a> Decoder<'a> {
             was.xattrs.clone()
         };
         let held: usize = metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.attribute_bytes = self.attribute_bytes.saturating_add(held as u64);
-        check_limit("bytes", self.attribute_bytes, self.limits.bytes)?;
+        self.held_bytes = self.held_bytes.saturating_add(held as u64);
+        check_limit("bytes", self.held_bytes, self.limits.bytes)?;
         Ok(metadata)
     }
 

@@ -129,3 +129,18 @@ fn limits_hold() {
     let limits = Limits { bytes: 14, ..Limits::default() };
     assert!(matches!(Tree::decode(&bytes[..], &limits), Err(TreeError::LimitExceeded { what: "bytes", .. })));
 }
+
+#[test]
+fn long_paths_count_though_the_section_shortens_them() {
+    let entry = |path: String, kind| Entry::inode(EntryPath::new(path).unwrap(), Metadata::default(), kind);
+    let deep = vec!["d".repeat(250); 16].join("/");
+    let mut entries = vec![entry(String::new(), Kind::Directory)];
+    entries.extend((1..=16).map(|depth| entry(deep[..depth * 251 - 1].into(), Kind::Directory)));
+    let base = Tree::new(entries.clone()).unwrap();
+    entries.extend((0..500).map(|number| entry(format!("{deep}/{number:03}"), Kind::Fifo)));
+    let told = encode(&base, &Tree::new(entries).unwrap());
+    let limits = Limits { bytes: 1 << 20, ..Limits::default() };
+    assert!(told.bytes.len() < 8 << 10);
+    let error = Skeleton::decode(&base, &told.bytes, &limits).unwrap_err();
+    assert!(matches!(error, TreeError::LimitExceeded { what: "bytes", .. }), "{error}");
+}
