@@ -6,14 +6,17 @@ use skiff_format::{BaseInfo, CodecInfo, CompressedFrame, Digest, Facts, HeaderFi
 use skiff_patch::{Codec, Job};
 use skiff_replay::record::Record;
 use skiff_tree::section::EncodedSection;
-use skiff_tree::{ConfigDigest, ManifestDigest, Tree};
+use skiff_tree::{ConfigDigest, Entry, Kind, ManifestDigest, Node, Tree};
 
 use crate::report::CodecReport;
 use crate::{DiffError, Release, Report};
 
-/// What a replay holds for an entry of either tree, in bytes. Measured on 18,285 entries of a Python image: a tree takes 207
-/// bytes an entry, a skeleton 222, and the target stands in both at the end.
-const ENTRY_MEMORY: u64 = 340;
+/// What an allocation takes beside the bytes asked for, at most.
+const ALLOCATION: u64 = 32;
+/// What a node of a map of extended attributes takes; it has room for eleven, and for five at least where there are several.
+const XATTR_NODE: u64 = 512;
+/// What a replay holds for a new content, in bytes: its size and place, its digest twice, and lists' room to grow.
+const CONTENT_MEMORY: u64 = 160;
 /// What a replay holds whatever the delta: buffers, and base files that are small enough to be held.
 const FIXED_MEMORY: u64 = 6 << 20;
 
@@ -79,7 +82,6 @@ pub(crate) fn header_fields(
     let totals = target.tree.totals();
     let new_bytes: u64 = told.new_contents.iter().map(|new| new.size).sum();
     let target_bytes = target.tree.distinct_content_bytes();
-    let entries = base.tree.entries().len() as u64 + totals.entries;
     HeaderFields {
         codecs: codecs.collect(),
         bases: vec![BaseInfo {
@@ -102,11 +104,44 @@ pub(crate) fn header_fields(
             pull_bytes,
             decoder_memory: tally.codec_memory
                 + tally.frame_memory
-                + entries * ENTRY_MEMORY
-                + told.bytes.len() as u64
+                + trees_memory(base.tree, target.tree)
+                + told.new_contents.len() as u64 * CONTENT_MEMORY
+                + sections_memory(target, told)
                 + FIXED_MEMORY,
         },
     }
+}
+
+/// What a replay holds of both trees at the end: the base's, and the target's as skeleton, in a list that may have room for as
+/// many again, and as tree.
+fn trees_memory(base: &Tree, target: &Tree) -> u64 {
+    let entries = base.entries().len() + 3 * target.entries().len();
+    (entries * size_of::<Entry>()) as u64 + referred_bytes(base) + 2 * referred_bytes(target)
+}
+
+/// What a tree's entries refer to: paths, link targets, extended attributes.
+fn referred_bytes(tree: &Tree) -> u64 {
+    let held = |bytes: &[u8]| bytes.len() as u64 + ALLOCATION;
+    let of_entry = |entry: &Entry| {
+        held(entry.path.as_bytes())
+            + match &entry.node {
+                Node::HardLink { owner } => held(owner.as_bytes()),
+                Node::Inode(inode) => {
+                    let xattrs = &inode.metadata.xattrs;
+                    let nodes = if xattrs.is_empty() { 0 } else { xattrs.len() as u64 / 5 + 1 };
+                    let link = if let Kind::Symlink(to) = &inode.kind { held(to) } else { 0 };
+                    let xattrs = xattrs.iter().map(|(name, value)| held(name) + held(value));
+                    link + nodes * XATTR_NODE + xattrs.sum::<u64>()
+                }
+            }
+    };
+    tree.entries().iter().map(of_entry).sum()
+}
+
+/// What a replay holds of the sections before the contents, in lists that grow as frames arrive.
+fn sections_memory(target: &Release<'_>, told: &EncodedSection) -> u64 {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() as u64);
+    2 * (told.bytes.len() as u64 + length(target.config) + length(target.manifest))
 }
 
 /// Files of the target whose content the base has.
