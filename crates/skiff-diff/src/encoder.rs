@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
 use skiff_fs::Control;
-use skiff_replay::Base;
 use skiff_replay::record::{self, Record};
 use skiff_tree::section::{self, EncodedSection};
 use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
@@ -15,7 +14,7 @@ use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
 use crate::candidate::{self, Job};
 use crate::facts::{Tally, header_fields};
 use crate::plan::{Planned, plan};
-use crate::proof::Proof;
+use crate::proof::prove;
 use crate::{DiffError, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
@@ -139,29 +138,13 @@ pub fn diff(
     let pool = pool.map_err(|error| DiffError::Threads(error.to_string()))?;
     let work = Work { base, target, options };
     let (mut delta, report) = pool.install(|| work.run())?;
-    prove(base, target, &mut delta)?;
+    prove(base, target, options.control, &mut delta)?;
     delta
         .rewind()
         .and_then(|()| io::copy(&mut delta, &mut out))
         .and_then(|_| out.flush())
         .map_err(|source| DiffError::Io { op: "writing the delta", source })?;
     Ok(report)
-}
-
-/// Replays what was written, with the decoder that devices use, and leaves the file at its end.
-fn prove(base: &Release<'_>, target: &Release<'_>, delta: &mut File) -> Result<(), DiffError> {
-    delta.rewind().map_err(|source| DiffError::Io { op: "reading the delta again", source })?;
-    let mut proof = Proof::new(target.contents);
-    let base = Base { release: base.id(), tree: base.tree, contents: base.contents };
-    let replayed =
-        skiff_replay::replay(io::BufReader::new(delta), base, &mut proof, skiff_replay::Limits::default())
-            .map_err(|error| DiffError::Proof(Box::new(error)))?;
-    debug_assert_eq!(
-        replayed.release,
-        target.id(),
-        "because the header names the target and the replay proves it"
-    );
-    Ok(())
 }
 
 struct Work<'a> {
@@ -240,10 +223,10 @@ impl Work<'_> {
     }
 
     fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
-        self.options.control.check()?;
         let candidates = self.options.level.compressions();
         let mut best: Option<CompressedFrame> = None;
         for compression in candidates {
+            self.options.control.check()?;
             let frame = skiff_format::compress(section, payload, compression)?;
             if best.as_ref().is_none_or(|best| frame.encoded_size() < best.encoded_size()) {
                 best = Some(frame);

@@ -46,6 +46,9 @@ pub enum DiffError {
     /// The threads cannot be started.
     #[error("starting the encoder's threads: {0}")]
     Threads(String),
+    /// The images have more entries, or longer ones, than a decoder takes by default.
+    #[error("a device would refuse the delta: {0}; pull the whole image instead")]
+    TooLarge(#[source] Box<ReplayError<io::Error>>),
     /// What was written did not replay to the target. Nothing was handed out; it is a defect of this crate.
     #[error("the delta did not prove itself: {0}; nothing was written, please report this with both images")]
     Proof(#[source] Box<ReplayError<io::Error>>),

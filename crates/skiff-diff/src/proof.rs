@@ -1,20 +1,57 @@
 //! The encoder's proof: the real decoder over what was written, with the target at hand to compare with.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _};
 
-use skiff_replay::{Prelude, Sink};
-use skiff_tree::{ContentDigest, ContentSource, EntryPath, ReadAt};
+use skiff_format::FormatError;
+use skiff_fs::Control;
+use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink};
+use skiff_tree::{ContentDigest, ContentSource, EntryPath, ReadAt, TreeError};
 
-/// Keeps nothing: the replay hashes every content, and the target has them all.
-pub(crate) struct Proof<'a> {
-    contents: &'a dyn ContentSource,
-    paths: Vec<EntryPath>,
+use crate::{DiffError, Release};
+
+/// Replays what was written, with the decoder that devices use, and leaves the file at its end.
+pub(crate) fn prove(
+    base: &Release<'_>,
+    target: &Release<'_>,
+    control: Control<'_>,
+    delta: &mut File,
+) -> Result<(), DiffError> {
+    delta.rewind().map_err(reading_again)?;
+    let mut proof = Proof { contents: target.contents, control, paths: Vec::new() };
+    let base = Base { release: base.id(), tree: base.tree, contents: base.contents };
+    let replayed = skiff_replay::replay(io::BufReader::new(delta), base, &mut proof, Limits::default())
+        .map_err(|error| control.check().map_or_else(DiffError::Interrupted, |()| unproven(error)))?;
+    debug_assert_eq!(
+        replayed.release,
+        target.id(),
+        "because the header names the target and the replay proves it"
+    );
+    Ok(())
 }
 
-impl<'a> Proof<'a> {
-    pub(crate) fn new(contents: &'a dyn ContentSource) -> Self {
-        Self { contents, paths: Vec::new() }
+/// Tells what the images or the disk are to blame for from what this crate is.
+fn unproven(error: ReplayError<io::Error>) -> DiffError {
+    match error {
+        ReplayError::Base { path, source } => DiffError::Read { side: "base", path, source },
+        ReplayError::BaseDamaged { path, .. } => DiffError::Changed { side: "base", path },
+        ReplayError::Format(FormatError::Io { source, .. }) => reading_again(source),
+        ReplayError::LimitExceeded { .. }
+        | ReplayError::Format(FormatError::LimitExceeded { .. })
+        | ReplayError::Tree(TreeError::LimitExceeded { .. }) => DiffError::TooLarge(Box::new(error)),
+        _ => DiffError::Proof(Box::new(error)),
     }
+}
+
+fn reading_again(source: io::Error) -> DiffError {
+    DiffError::Io { op: "reading the delta again", source }
+}
+
+/// Keeps nothing: the replay hashes every content, and the target has them all.
+struct Proof<'a> {
+    contents: &'a dyn ContentSource,
+    control: Control<'a>,
+    paths: Vec<EntryPath>,
 }
 
 impl<'a> Sink for Proof<'a> {
@@ -29,7 +66,7 @@ impl<'a> Sink for Proof<'a> {
     }
 
     fn write(&mut self, _number: u32, _bytes: &[u8]) -> io::Result<()> {
-        Ok(())
+        self.control.check().map_err(io::Error::other)
     }
 
     fn finish(&mut self, _number: u32, _digest: ContentDigest) -> io::Result<()> {
@@ -39,5 +76,22 @@ impl<'a> Sink for Proof<'a> {
     fn open(&self, number: u32) -> io::Result<Self::Content> {
         let path = self.paths.get(number as usize).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         self.contents.open(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_and_disks_are_no_defects() {
+        let limit = |what| FormatError::LimitExceeded { what, wanted: 2, limit: 1 };
+        let large = unproven(ReplayError::Format(limit("bytes of memory")));
+        assert!(matches!(large, DiffError::TooLarge(_)), "{large:?}");
+        let path = EntryPath::root();
+        let failed = unproven(ReplayError::Base { path, source: io::ErrorKind::NotFound.into() });
+        assert!(matches!(failed, DiffError::Read { side: "base", .. }), "{failed:?}");
+        let defect = unproven(ReplayError::Corrupt { offset: 0, what: "records".into() });
+        assert!(matches!(defect, DiffError::Proof(_)), "{defect:?}");
     }
 }

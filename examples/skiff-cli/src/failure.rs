@@ -113,6 +113,7 @@ fn of_diff(error: &DiffError) -> u8 {
         DiffError::Read { source, .. } | DiffError::Io { source, .. } => of_io(source),
         DiffError::Format(error) => of_format(error),
         DiffError::Changed { .. } => Failure::DAMAGED,
+        DiffError::TooLarge(_) => Failure::CORRUPT,
         DiffError::Interrupted(_) => Failure::CANCELLED,
         _ => Failure::DEFECT,
     }
