@@ -116,15 +116,23 @@ fn open(image: &ImageRef, control: Control<'_>) -> Result<FlatImage, Failure> {
     Ok(image.flatten(&FlattenOptions::default().with_control(control))?)
 }
 
-/// Writes beside the file and renames at the end, so that what stands under its name is whole.
+/// Writes beside the file and renames at the end, so that what stands under its name is whole. What is there and no file, such
+/// as `/dev/null` or a pipe, is written to as it stands: renaming would replace it.
 fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    let failed = |error| Failure::io("writing", path, error);
+    if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
+        let file = File::options().write(true).open(path).map_err(failed)?;
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let result = write(&mut out)?;
+        out.flush().map_err(failed)?;
+        return Ok(result);
+    }
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
-    let failed = |error| Failure::io("writing", path, error);
     let file = File::create(part).map_err(|error| Failure::io("writing", part, error))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let written = write(&mut out).and_then(|result| {

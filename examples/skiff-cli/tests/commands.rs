@@ -76,6 +76,19 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn what_is_no_file_is_written_to_and_not_replaced() {
+    let place = Place::new();
+    let made = Command::new("mkfifo").arg(place.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let pipe = place.path("pipe");
+    let reader = std::thread::spawn(move || fs::read(pipe).unwrap());
+    let report = place.json(&["diff", "oci:images:1.0", "oci:images:1.1", "-o", "pipe"]);
+    assert_eq!(report["delta_bytes"], reader.join().unwrap().len());
+    assert!(!fs::metadata(place.path("pipe")).unwrap().is_file());
+    assert!(!place.path("pipe.part").exists());
+}
+
+#[test]
 fn an_update_from_end_to_end() {
     let place = Place::new();
     let target = place.prepare();
