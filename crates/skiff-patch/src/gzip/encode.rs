@@ -85,7 +85,8 @@ fn inflate(deflated: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
     loop {
         let (read, written) = (decompress.total_in(), decompress.total_out());
-        plain.reserve(deflated.len().max(32 << 10));
+        // Inflating goes on until what is reserved is full: of a huge file no more than is needed to decline it.
+        plain.reserve(deflated.len().clamp(32 << 10, PLAIN_BYTES as usize + 1));
         let input = deflated.get(usize::try_from(read).ok()?..)?;
         let status = decompress.decompress_vec(input, &mut plain, FlushDecompress::None).ok()?;
         if plain.len() as u64 > PLAIN_BYTES {
