@@ -30,13 +30,13 @@
 //! # let wanted = to.id();
 //!
 //! // The first release is a whole image. Rootless: owners and devices are recorded, not applied.
-//! let options = Options { ownership: Ownership::Record, ..Options::default() };
+//! let options = Options::rootless();
 //! let store = Store::create(path, &StoreOptions::default())?;
 //! store.install(&InstallInput::new(&old, &old_contents), &options)?;
 //!
 //! // The next one comes as a delta, and has to be the one that a trusted source named.
 //! let mut source = OnePassDelta::new(&delta[..]);
-//! let applied = store.apply(&mut source, Expectation::Release(wanted), &options)?;
+//! let applied = store.apply(&mut source, wanted.into(), &options)?;
 //! assert_eq!(std::fs::read_to_string(store.rootfs(applied.release).join("motd"))?, "land ahoy");
 //! assert!(store.verify(&options)?.is_sound());
 //!

@@ -64,6 +64,12 @@ impl fmt::Debug for Options<'_> {
 }
 
 impl Options<'_> {
+    /// The defaults for an ordinary user: owners and devices are recorded, not applied.
+    #[must_use]
+    pub fn rootless() -> Self {
+        Self { ownership: Ownership::Record, ..Self::default() }
+    }
+
     pub(crate) fn begin(&self, phase: Phase, total: u64) {
         if let Some(on_phase) = self.on_phase {
             on_phase(phase, total);
@@ -134,4 +140,10 @@ pub enum Expectation {
     Release(ReleaseId),
     /// Whichever the delta itself names. For deltas that come over a trusted way.
     TrustDelta,
+}
+
+impl From<ReleaseId> for Expectation {
+    fn from(release: ReleaseId) -> Self {
+        Self::Release(release)
+    }
 }

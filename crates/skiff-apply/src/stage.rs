@@ -158,17 +158,23 @@ pub(crate) fn clear(
     control: &Control<'_>,
 ) -> Result<Vec<EntryPath>, ApplyError> {
     let staging = layout::path(layout::STAGING);
-    let mut removed = Vec::new();
+    let (mut removed, mut busy) = (Vec::new(), None);
     for name in names(store)? {
         if keep.is_some() && layout::parse_name(&name) == keep {
             continue;
         }
         let path = staging.join(&name).map_err(skiff_fs::FsError::from)?;
-        let _lock = lock_replaced(store, &path)?;
-        store.remove(&path, control)?;
+        match lock_replaced(store, &path) {
+            Ok(_lock) => store.remove(&path, control)?,
+            Err(error @ ApplyError::Busy { .. }) => {
+                busy = Some(error);
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
         removed.push(path);
     }
-    Ok(removed)
+    busy.map_or(Ok(removed), Err)
 }
 
 /// Makes sure that nobody holds a lease on what lies in a directory of the staging.

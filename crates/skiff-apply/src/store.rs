@@ -213,8 +213,9 @@ impl Store {
     /// stopped by the options' control; the rest of them does not matter here.
     ///
     /// # Errors
-    /// [`ApplyError::NoPrevious`] never; [`ApplyError::NotAStore`] where nothing is installed;
-    /// [`ApplyError::StoreDamaged`] where the tree itself is damaged; [`ApplyError::Io`]; [`ApplyError::Interrupted`].
+    /// [`ApplyError::NotAStore`] where nothing is installed; [`ApplyError::StoreDamaged`] where the tree itself is damaged;
+    /// [`ApplyError::Busy`] where the release is just being removed; [`ApplyError::Io`]; [`ApplyError::Interrupted`].
+    /// What does not match is no error but told in the report.
     pub fn verify(&self, options: &Options<'_>) -> Result<VerifyReport, ApplyError> {
         let id = self.current_id()?.ok_or_else(|| self.nothing_installed())?;
         let _lease = self.lease(id)?;

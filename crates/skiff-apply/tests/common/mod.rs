@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_apply::{
-    Applied, ApplyError, Control, DeltaSource, Expectation, InstallInput, Installed, Options, Ownership,
-    SeekableDelta, Store, StoreOptions,
+    Applied, ApplyError, Control, DeltaSource, Expectation, InstallInput, Installed, Options, SeekableDelta,
+    Store, StoreOptions,
 };
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section};
 use skiff_fs::{FaultyStorage, RootOptions, Storage};
@@ -256,7 +256,7 @@ pub struct Fixture {
 }
 
 pub fn rootless() -> Options<'static> {
-    Options { ownership: Ownership::Record, checkpoint_bytes: 1, ..Options::default() }
+    Options { checkpoint_bytes: 1, ..Options::rootless() }
 }
 
 impl Fixture {
