@@ -179,6 +179,14 @@ fn a_replay_goes_on_from_every_checkpoint() {
         let mut reader =
             skiff_format::Reader::resume(&delta[offset as usize..], prelude.header, next, limits.format)
                 .unwrap();
+        let mut damaged = sink.clone();
+        let first = damaged.contents.values_mut().find(|bytes| !bytes.is_empty()).unwrap();
+        first[0] ^= 1;
+        let refused = Replay::resume(base.base(), saved.clone(), checkpoint, &damaged, limits.clone());
+        assert!(
+            matches!(refused, Err(ReplayError::Checkpoint { .. })),
+            "damage is found before the rest is read"
+        );
         let mut replay = Replay::resume(base.base(), saved, checkpoint, &sink, limits).unwrap();
         while let Some(event) = reader.next_event().unwrap() {
             replay.event(event, &mut sink).unwrap();

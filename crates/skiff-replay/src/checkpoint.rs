@@ -8,11 +8,14 @@ const MAGIC: &[u8; 19] = b"skiff-checkpoint 0\n";
 ///
 /// A sink keeps the newest one, after it made sure that what was written before is on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Checkpoint {
     /// The delta's header digest: a checkpoint is of use with no other delta.
     pub delta: [u8; 32],
     /// The frame to go on with.
     pub next_frame: u32,
+    /// A digest of everything that was written, so that damage to it is found before the rest is fetched.
+    pub written: [u8; 32],
     /// The content that is written in part, and how many bytes of it are written.
     pub open: Option<(u32, u64)>,
     /// For each new content, by number, whether it is finished.
@@ -25,6 +28,7 @@ impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&self.delta);
+        out.extend_from_slice(&self.written);
         put_varint(&mut out, u64::from(self.next_frame));
         let (content, bytes) = self.open.map_or((0, 0), |(content, bytes)| (u64::from(content) + 1, bytes));
         put_varint(&mut out, content);
@@ -45,7 +49,7 @@ impl Checkpoint {
         if &input.array::<19>().ok()? != MAGIC {
             return None;
         }
-        let delta = input.array().ok()?;
+        let (delta, written) = (input.array().ok()?, input.array().ok()?);
         let next_frame = u32::try_from(input.varint().ok()?).ok()?;
         let open = match (input.varint().ok()?, input.varint().ok()?) {
             (0, 0) => None,
@@ -57,7 +61,7 @@ impl Checkpoint {
             return None;
         }
         let finished = (0..count).map(|index| bits[index / 8] >> (index % 8) & 1 == 1).collect();
-        Some(Self { delta, next_frame, open, finished })
+        Some(Self { delta, next_frame, written, open, finished })
     }
 }
 
@@ -69,7 +73,7 @@ mod tests {
     fn a_checkpoint_comes_back_and_a_part_of_one_does_not() {
         for open in [None, Some((0, 0)), Some((7, 1 << 40))] {
             let finished = (0..19).map(|index| index % 3 == 0).collect();
-            let checkpoint = Checkpoint { delta: [7; 32], next_frame: 300, open, finished };
+            let checkpoint = Checkpoint { delta: [7; 32], next_frame: 300, written: [8; 32], open, finished };
             let bytes = checkpoint.to_bytes();
             assert_eq!(Checkpoint::from_bytes(&bytes), Some(checkpoint));
             for length in 0..bytes.len() {

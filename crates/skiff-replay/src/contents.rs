@@ -20,6 +20,21 @@ pub(crate) struct Contents {
     pub(crate) codecs: Codecs,
     pub(crate) digests: Vec<Option<ContentDigest>>,
     pub(crate) open: Option<OpenContent>,
+    pub(crate) finished: FinishedDigest,
+}
+
+/// A digest of all finished contents that does not depend on the order in which they were finished, so that it is kept
+/// up with each and found again in any order. It is there to find damage, not attacks: those the release's name stops.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct FinishedDigest([u8; 32]);
+
+impl FinishedDigest {
+    fn add(&mut self, number: u32, digest: ContentDigest) {
+        let mut hasher = Sha256::new();
+        hasher.update(number.to_le_bytes());
+        hasher.update(digest.as_bytes());
+        self.0.iter_mut().zip(hasher.finalize()).for_each(|(sum, byte)| *sum ^= byte);
+    }
 }
 
 pub(crate) struct OpenContent {
@@ -109,8 +124,23 @@ impl Contents {
         sink: &mut S,
     ) -> Result<(), ReplayError<S::Error>> {
         let digest = ContentDigest::from_bytes(hasher.finalize().into());
-        self.digests[number as usize] = Some(digest);
+        self.finished(number, digest);
         sink.finish(number, digest).map_err(ReplayError::Sink)
+    }
+
+    fn finished(&mut self, number: u32, digest: ContentDigest) {
+        self.digests[number as usize] = Some(digest);
+        self.finished.add(number, digest);
+    }
+
+    /// A digest of everything that was written so far.
+    fn written(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.finished.0);
+        if let Some(open) = &self.open {
+            hasher.update(open.hasher.clone().finalize());
+        }
+        hasher.finalize().into()
     }
 
     /// Contents of no bytes have no records.
@@ -158,6 +188,7 @@ impl Contents {
         Checkpoint {
             delta: *self.prelude.header.digest().as_bytes(),
             next_frame: u32::try_from(index + 1).unwrap_or(u32::MAX),
+            written: self.written(),
             open: self.open.as_ref().map(|open| (open.number, open.written)),
             finished: self.digests.iter().map(Option::is_some).collect(),
         }
@@ -176,7 +207,7 @@ impl Contents {
             let number32 = u32::try_from(number).expect("because the section numbers contents in 32 bits");
             if checkpoint.finished[number] {
                 let hasher = rehash(sink, number32, new, new.size)?;
-                self.digests[number] = Some(ContentDigest::from_bytes(hasher.finalize().into()));
+                self.finished(number32, ContentDigest::from_bytes(hasher.finalize().into()));
             } else if let Some((open, written)) = checkpoint.open
                 && open == number32
             {
@@ -186,6 +217,9 @@ impl Contents {
         }
         if checkpoint.open.is_some() != self.open.is_some() {
             return Err(ReplayError::Checkpoint { what: "it has a content that the delta has not" });
+        }
+        if checkpoint.written != self.written() {
+            return Err(ReplayError::Checkpoint { what: "what was written before it was damaged since" });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use skiff_tree::{ConfigDigest, ReleaseId, Skeleton, Tree, TreeDigest};
 
 use crate::base::Base;
 use crate::codecs::Codecs;
-use crate::contents::{Contents, Frame};
+use crate::contents::{Contents, FinishedDigest, Frame};
 use crate::record;
 use crate::{Checkpoint, Prelude, ReplayError, Sink};
 
@@ -242,7 +242,7 @@ impl<'a> Replay<'a> {
         }
         let digests = vec![None; skeleton.new_contents().len()];
         let prelude = Prelude { header, config, manifest, tree_section, skeleton };
-        Ok(Contents { prelude, codecs, digests, open: None })
+        Ok(Contents { prelude, codecs, digests, open: None, finished: FinishedDigest::default() })
     }
 
     fn contents_frame<S: Sink>(
