@@ -3,7 +3,7 @@
 
 use skiff_tree::{Entry, EntryPath, FileContent, Kind, Metadata, Mode, Mtime, Tree};
 
-/// Bytes that compress about as well as executables do: words drawn from a slowly changing table, the same on every run.
+/// Bytes in which a compressor finds something, as in a program: words drawn from a slowly changing table, the same on every run.
 #[must_use]
 pub fn program(length: usize) -> Vec<u8> {
     let mut random = Random::default();
