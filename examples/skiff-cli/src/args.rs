@@ -21,7 +21,7 @@ const EXIT_CODES: &str = "Exit codes:
   6  reading or writing failed
   7  what is on the disk is not what it should be
   8  somebody else is working on the store
-  9  cancelled";
+  9  cancelled by a signal; a second signal ends it at once, with 128 and its number";
 
 /// Binary delta updates of container images.
 #[derive(Debug, Parser)]
@@ -62,7 +62,7 @@ pub(crate) enum Command {
   skiff apply update.skiff --store /var/lib/skiff --target 4f5c…
   curl -s https://updates.example/4f5c | skiff apply - --store /var/lib/skiff --target 4f5c…
 
-Run again after an interruption, it goes on where it was, if the delta is a file.")]
+Run again after an interruption, it goes on where it was; a delta on standard input is read from its start for that.")]
     Apply(Apply),
     /// Read every entry of the current release from the disk again and compare
     #[command(after_help = "Example:\n  skiff verify --store /var/lib/skiff")]
@@ -150,7 +150,7 @@ pub(crate) struct Staging {
     #[arg(long)]
     pub(crate) hard_links: bool,
     /// Leave the release on trial: until it is confirmed, `recover` rolls it back after this many starts
-    #[arg(long, value_name = "STARTS")]
+    #[arg(long, value_name = "STARTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) trial: Option<u32>,
 }
 

@@ -1,23 +1,25 @@
 //! The commands of a device.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use skiff::apply::{
-    ApplyError, Expectation, InstallOutcome, LinkPolicy, OnePassDelta, Options, Origin, Outcome, Phase,
-    ReleaseInfo, SeekableDelta, Sharing, Store, StoreOptions, Trial,
+    ApplyError, ErrorClass, Expectation, InstallOutcome, LinkPolicy, OnePassDelta, Options, Origin, Outcome,
+    Phase, ReleaseInfo, SeekableDelta, Sharing, Store, StoreOptions, Trial,
 };
 use skiff::fs::{Control, Ownership};
 use skiff::tree::ReleaseId;
 
 use crate::args::{self, InStore, Output, Staging};
 use crate::failure::Failure;
-use crate::print::{Lines, bytes};
+use crate::print::{Lines, bytes, say};
 use crate::progress::{Bar, cancel_on_signals};
 use crate::server::reference;
 
@@ -71,6 +73,30 @@ impl Watch {
     }
 }
 
+/// Standard input that a signal interrupts while it waits: reads go on after a signal by themselves, for ever where
+/// nothing comes.
+struct CancellableInput<'a> {
+    cancel: &'a AtomicBool,
+}
+
+impl Read for CancellableInput<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let input = io::stdin();
+        let patience = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        loop {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(io::Error::other("cancelled"));
+            }
+            match poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&patience)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // Past the buffer of `Stdin`, which `poll` does not know.
+                Ok(_) => return Ok(rustix::io::read(&input, buffer)?),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
 fn open(path: &Path) -> Result<Store, Failure> {
     Ok(Store::open(path, &StoreOptions::default())?)
 }
@@ -89,7 +115,7 @@ pub(crate) fn install(args: &args::Install) -> Result<(), Failure> {
     };
     let seconds = watch.seconds();
     if args.print.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "release": installed.release.to_string(),
@@ -103,7 +129,7 @@ pub(crate) fn install(args: &args::Install) -> Result<(), Failure> {
         lines.add("release", installed.release);
         lines.add("previous", optional(installed.previous));
         lines.add("outcome", format!("{outcome}, in {seconds:.1} s"));
-        lines.print();
+        lines.print()?;
     }
     warn(installed.leftover.as_ref());
     Ok(())
@@ -119,10 +145,18 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
     let watch = Watch::new(args.print)?;
     let applied = watch.run(Some(&args.staging), |options| {
         if args.delta.as_os_str() == "-" {
-            return Ok(store.apply(&mut OnePassDelta::new(io::stdin().lock()), target, options)?);
+            let input = CancellableInput { cancel: &watch.cancel };
+            let applied = store.apply(&mut OnePassDelta::new(input), target, options);
+            let is_cancelled = watch.cancel.load(Ordering::Relaxed);
+            return applied.map_err(|error| if is_cancelled { Failure::cancelled() } else { error.into() });
         }
         let file = File::open(&args.delta).map_err(|error| Failure::io("opening", &args.delta, error))?;
-        Ok(store.apply(&mut SeekableDelta::new(file), target, options)?)
+        let applied = store.apply(&mut SeekableDelta::new(file), target, options);
+        applied.map_err(|error| {
+            let is_of_delta = matches!(error.class(), ErrorClass::CorruptInput | ErrorClass::WrongRelease);
+            let failure = Failure::from(error);
+            if is_of_delta { failure.of_file(&args.delta) } else { failure }
+        })
     })?;
     let (outcome, resumed_at) = match applied.outcome {
         Outcome::Applied => ("applied", None),
@@ -133,7 +167,7 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
     };
     let seconds = watch.seconds();
     if args.print.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "release": applied.release.to_string(),
@@ -151,9 +185,11 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
         lines.add("previous", optional(applied.previous));
         let resumed = resumed_at.map_or(String::new(), |offset| format!(" at byte {offset} of the delta"));
         lines.add("outcome", format!("{outcome}{resumed}, in {seconds:.1} s"));
-        lines.add("written", bytes(applied.written_bytes));
-        lines.add("unchanged", sharing_as_text(&applied.sharing));
-        lines.print();
+        if matches!(applied.outcome, Outcome::Applied | Outcome::Resumed { .. }) {
+            lines.add("written", bytes(applied.written_bytes));
+            lines.add("unchanged", sharing_as_text(&applied.sharing));
+        }
+        lines.print()?;
     }
     warn(applied.leftover.as_ref());
     Ok(())
@@ -165,7 +201,7 @@ pub(crate) fn verify(args: &InStore) -> Result<(), Failure> {
     let watch = Watch::new(args.print)?;
     let report = watch.run(None, |options| Ok(store.verify(options)?))?;
     if args.print.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "release": report.release.to_string(),
@@ -181,7 +217,7 @@ pub(crate) fn verify(args: &InStore) -> Result<(), Failure> {
         );
     } else {
         for wrong in &report.mismatches {
-            println!("{wrong}");
+            say!("{wrong}");
         }
         let mut lines = Lines::default();
         lines.add("release", report.release);
@@ -194,13 +230,13 @@ pub(crate) fn verify(args: &InStore) -> Result<(), Failure> {
         };
         lines.add("found", format!("{found}{recorded}"));
         lines.add("read", format!("{} entries, {}", report.entries, bytes(report.content_bytes)));
-        lines.print();
+        lines.print()?;
     }
     if report.is_sound() {
         return Ok(());
     }
     let what = format!("release {} is not as it was written; install the whole image again", report.release);
-    Err(Failure::new(Failure::DAMAGED, what))
+    Err(Failure::new(Failure::DAMAGED, what).reported())
 }
 
 /// `skiff rollback`
@@ -208,12 +244,12 @@ pub(crate) fn rollback(args: &InStore) -> Result<(), Failure> {
     let store = open(&args.store.path)?;
     let back = Watch::new(args.print)?.run(None, |options| Ok(store.rollback(options)?))?;
     if args.print.json {
-        println!("{}", json!({ "from": back.from.to_string(), "to": back.to.to_string() }));
+        say!("{}", json!({ "from": back.from.to_string(), "to": back.to.to_string() }));
     } else {
         let mut lines = Lines::default();
         lines.add("rolled back from", back.from);
         lines.add("current is now", back.to);
-        lines.print();
+        lines.print()?;
     }
     Ok(())
 }
@@ -223,7 +259,7 @@ pub(crate) fn recover(args: &InStore) -> Result<(), Failure> {
     let store = open(&args.store.path)?;
     let recovered = Watch::new(args.print)?.run(None, |options| Ok(store.recover(options)?))?;
     if args.print.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "removed": recovered.removed.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -235,20 +271,25 @@ pub(crate) fn recover(args: &InStore) -> Result<(), Failure> {
         );
     } else {
         for path in &recovered.removed {
-            println!("removed {path}");
+            say!("removed {path}");
         }
         if let Some(staged) = recovered.staged {
-            println!("an update to {} waits to go on at byte {}", staged.release, staged.resume_offset);
+            say!("an update to {} waits to go on at byte {}", staged.release, staged.resume_offset);
         }
         if let Some(back) = &recovered.rolled_back {
-            println!("rolled back from {} to {}: its trial is over", back.from, back.to);
+            say!("rolled back from {} to {}: its trial is over", back.from, back.to);
         }
-        if recovered.removed.is_empty() && recovered.rolled_back.is_none() && recovered.unresolved.is_none() {
-            println!("nothing to recover");
+        if let Some(starts) = recovered.starts_taken {
+            say!("the current release is on trial: this is start {starts}");
+        }
+        let is_quiet =
+            recovered.removed.is_empty() && recovered.staged.is_none() && recovered.starts_taken.is_none();
+        if is_quiet && recovered.rolled_back.is_none() && recovered.unresolved.is_none() {
+            say!("nothing to recover");
         }
     }
     match recovered.unresolved {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(Failure::from(error).reported()),
         None => Ok(()),
     }
 }
@@ -257,9 +298,9 @@ pub(crate) fn recover(args: &InStore) -> Result<(), Failure> {
 pub(crate) fn confirm(args: &InStore) -> Result<(), Failure> {
     let release = open(&args.store.path)?.confirm()?;
     if args.print.json {
-        println!("{}", json!({ "confirmed": release.to_string() }));
+        say!("{}", json!({ "confirmed": release.to_string() }));
     } else {
-        println!("confirmed {release}");
+        say!("confirmed {release}");
     }
     Ok(())
 }
@@ -268,7 +309,7 @@ pub(crate) fn confirm(args: &InStore) -> Result<(), Failure> {
 pub(crate) fn status(args: &InStore) -> Result<(), Failure> {
     let status = open(&args.store.path)?.status()?;
     if args.print.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "current": status.current.as_ref().map(info_as_json),
@@ -298,7 +339,7 @@ pub(crate) fn status(args: &InStore) -> Result<(), Failure> {
     for other in &status.others {
         lines.add("also there", other);
     }
-    lines.print();
+    lines.print()?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use skiff::Error;
-use skiff::apply::ErrorClass;
+use skiff::apply::{ApplyError, ErrorClass};
 use skiff::diff::DiffError;
 use skiff::format::FormatError;
 use skiff::fs::FsError;
@@ -17,6 +17,8 @@ use skiff::image::ImageError;
 pub(crate) struct Failure {
     code: u8,
     message: String,
+    /// Whether the command's report has told of it already.
+    is_reported: bool,
 }
 
 impl Failure {
@@ -31,7 +33,34 @@ impl Failure {
     const CANCELLED: u8 = 9;
 
     pub(crate) fn new(code: u8, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: message.to_string(), is_reported: false }
+    }
+
+    /// What the report that was printed tells too.
+    pub(crate) fn reported(mut self) -> Self {
+        self.is_reported = true;
+        self
+    }
+
+    pub(crate) fn is_reported(&self) -> bool {
+        self.is_reported
+    }
+
+    /// The report cannot be written: it is lost, and nothing else.
+    pub(crate) fn unreported(error: &io::Error) -> Self {
+        let message = format!("what was asked for is done, but the report of it cannot be written: {error}");
+        Self { is_reported: true, ..Self::new(Self::IO, message) }
+    }
+
+    /// The command was ended by a signal, whatever else it says of that.
+    pub(crate) fn cancelled() -> Self {
+        Self::new(Self::CANCELLED, "cancelled; run it again: it goes on from the last checkpoint")
+    }
+
+    /// The same, told of a file.
+    pub(crate) fn of_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
     }
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
@@ -75,7 +104,9 @@ fn of_class(class: ErrorClass) -> u8 {
 
 fn of_io(error: &io::Error) -> u8 {
     match error.kind() {
-        io::ErrorKind::NotFound => Failure::USAGE,
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+            Failure::USAGE
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::NO_SPACE,
         _ => Failure::IO,
     }
@@ -94,6 +125,7 @@ fn of_image(error: &ImageError) -> u8 {
 fn of_fs(error: &FsError) -> u8 {
     match error {
         FsError::Io { source, .. } => of_io(source),
+        FsError::Refused { .. } => Failure::USAGE,
         FsError::Locked { .. } => Failure::BUSY,
         FsError::Interrupted(_) => Failure::CANCELLED,
         FsError::WrongContent { .. } => Failure::DAMAGED,
@@ -131,6 +163,7 @@ impl<E: Into<Error>> From<E> for Failure {
         let code = match &error {
             Error::Image(error) => of_image(error),
             Error::Diff(error) => of_diff(error),
+            Error::Apply(ApplyError::Io { source, .. } | ApplyError::Delta { source }) => of_io(source),
             Error::Apply(error) => of_class(error.class()),
             Error::Format(error) => of_format(error),
             Error::Fs(error) => of_fs(error),

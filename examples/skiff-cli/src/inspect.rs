@@ -8,7 +8,7 @@ use skiff::format::{Event, Header, Limits, Reader, Section};
 
 use crate::args::Inspect;
 use crate::failure::Failure;
-use crate::print::{Lines, bytes};
+use crate::print::{Lines, bytes, say};
 
 pub(crate) fn run(args: &Inspect) -> Result<(), Failure> {
     let input: Box<dyn Read> = if args.delta.as_os_str() == "-" {
@@ -16,11 +16,11 @@ pub(crate) fn run(args: &Inspect) -> Result<(), Failure> {
     } else {
         Box::new(File::open(&args.delta).map_err(|error| Failure::io("opening", &args.delta, error))?)
     };
-    let header = check(input)?;
+    let header = check(input).map_err(|failure| failure.of_file(&args.delta))?;
     if args.print.json {
-        println!("{}", as_json(&header));
+        say!("{}", as_json(&header));
     } else {
-        print(&header);
+        print(&header)?;
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ fn name(section: Section) -> String {
     }
 }
 
-fn print(header: &Header) {
+fn print(header: &Header) -> Result<(), Failure> {
     let (target, facts) = (header.target(), header.facts());
     let mut lines = Lines::default();
     for base in header.bases() {
@@ -84,7 +84,7 @@ fn print(header: &Header) {
         let frames = if frames == 1 { "1 frame".to_owned() } else { format!("{frames} frames") };
         lines.add(&name(section), format!("{} for {} in {frames}", bytes(encoded), bytes(decoded)));
     }
-    lines.print();
+    lines.print()
 }
 
 fn as_json(header: &Header) -> Value {

@@ -21,8 +21,9 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if output.is_some_and(|output| output.json) {
-                println!("{}", failure.as_json());
+            if output.is_some_and(|output| output.json) && !failure.is_reported() {
+                // Where this cannot be written either, standard error has it.
+                let _ = print::line(format_args!("{}", failure.as_json()));
             }
             eprintln!("skiff: {failure}");
             failure.exit_code()
@@ -43,8 +44,9 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Confirm(args) => device::confirm(args),
         Command::Status(args) => device::status(args),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "skiff", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "skiff", &mut script);
+            print::line(format_args!("{}", String::from_utf8_lossy(&script).trim_end()))
         }
         Command::Man { directory } => clap_mangen::generate_to(Cli::command(), directory)
             .map_err(|error| Failure::io("writing to", directory, error)),

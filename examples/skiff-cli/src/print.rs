@@ -1,8 +1,25 @@
 //! Numbers as people read them.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::io::{self, Write as _};
 
 use indicatif::BinaryBytes;
+
+use crate::failure::Failure;
+
+/// Prints a line to standard output, or returns why it cannot.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::print::line(format_args!($($text)*))? };
+}
+pub(crate) use say;
+
+/// Prints a line to standard output. Nobody reading any more is no failure: what was asked for is done.
+pub(crate) fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unreported(&error)),
+        _ => Ok(()),
+    }
+}
 
 /// Lines of a name and a value, the values in one column.
 #[derive(Default)]
@@ -15,11 +32,12 @@ impl Lines {
     }
 
     /// Prints all lines to standard output.
-    pub(crate) fn print(&self) {
+    pub(crate) fn print(&self) -> Result<(), Failure> {
         let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
         for (name, value) in &self.0 {
-            println!("{name:width$} {value}");
+            say!("{name:width$} {value}");
         }
+        Ok(())
     }
 }
 
@@ -28,7 +46,7 @@ pub(crate) fn bytes(count: u64) -> String {
     if count < 1024 { format!("{count} B") } else { format!("{} ({count} B)", BinaryBytes(count)) }
 }
 
-/// One number as a share of another, in per cent; nothing where there is nothing to compare with.
-pub(crate) fn share(part: u64, whole: u64) -> String {
-    if whole == 0 { String::new() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
+/// One number as a share of another, in per cent; none where there is nothing to compare with.
+pub(crate) fn share(part: u64, whole: u64) -> Option<String> {
+    (whole > 0).then(|| format!("{:.1} %", part as f64 * 100.0 / whole as f64))
 }

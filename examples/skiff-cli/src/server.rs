@@ -13,7 +13,7 @@ use skiff::image::{FlatImage, FlattenOptions, Image, ImageRef, OpenOptions, writ
 
 use crate::args::{self, Output};
 use crate::failure::Failure;
-use crate::print::{Lines, bytes, share};
+use crate::print::{Lines, bytes, say, share};
 use crate::progress::{Bar, cancel_on_signals};
 
 /// `skiff diff`
@@ -40,8 +40,7 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
     let options = Options { level, threads: args.threads, control, ..Options::default() };
     let report = write_file(&args.output, |out| Ok(pair.diff(&options, out)?))?;
     bar.finish();
-    tell(&report, args.print, started);
-    Ok(())
+    tell(&report, args.print, started)
 }
 
 /// `skiff flatten`
@@ -85,7 +84,7 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     }
     let totals = flat.tree.totals();
     if args.print.json {
-        println!(
+        say!(
             "{}",
             json!({
                 "tree": flat.tree.digest().to_string(),
@@ -101,7 +100,7 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
         lines.add("entries", format!("{}, {} inodes", totals.entries, totals.inodes));
         lines.add("contents", bytes(totals.content_bytes));
         lines.add("took", format!("{:.1} s", started.elapsed().as_secs_f64()));
-        lines.print();
+        lines.print()?;
     }
     Ok(())
 }
@@ -149,10 +148,10 @@ fn write_file<T>(
     written
 }
 
-fn tell(report: &Report, output: Output, started: Instant) {
+fn tell(report: &Report, output: Output, started: Instant) -> Result<(), Failure> {
     if output.json {
-        println!("{}", as_json(report, started));
-        return;
+        say!("{}", as_json(report, started));
+        return Ok(());
     }
     let mut lines = Lines::default();
     lines.add("base", report.base);
@@ -161,7 +160,10 @@ fn tell(report: &Report, output: Output, started: Instant) {
     if let Some(pull) = report.pull_bytes {
         lines.add(
             "full pull",
-            format!("{}; the delta is {} of it", bytes(pull), share(report.delta_bytes, pull)),
+            match share(report.delta_bytes, pull) {
+                Some(share) => format!("{}; the delta is {share} of it", bytes(pull)),
+                None => "nothing: the old image has every layer".to_owned(),
+            },
         );
     }
     lines.add("new content", format!("{} of {}", bytes(report.new_bytes), bytes(report.target_bytes)));
@@ -171,10 +173,11 @@ fn tell(report: &Report, output: Output, started: Instant) {
     }
     lines.add("memory to apply", bytes(report.decoder_memory));
     lines.add("took", format!("{:.1} s", started.elapsed().as_secs_f64()));
-    lines.print();
+    lines.print()?;
     if report.is_smaller_than_pull() == Some(false) {
         eprintln!("skiff: note: the delta is not smaller than pulling the layers that the old image lacks");
     }
+    Ok(())
 }
 
 fn as_json(report: &Report, started: Instant) -> serde_json::Value {

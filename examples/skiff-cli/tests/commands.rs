@@ -220,3 +220,51 @@ fn help_has_examples_and_exit_codes() {
         assert!(text(&place.skiff(&[command, "--help"]).stdout).contains("Example"), "{command}");
     }
 }
+
+#[test]
+fn a_report_that_nobody_reads_is_no_failure() {
+    let place = Place::new();
+    place.prepare();
+    let closed = || -> Stdio {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer.into()
+    };
+    let ended = place.command(&["status", "--store", "store"]).stdout(closed()).output().unwrap();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    fs::write(place.path("store/current/rootfs/etc/kept"), "lost").unwrap();
+    let ended = place.command(&["verify", "--store", "store"]).stdout(closed()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(7), "{}", text(&ended.stderr));
+
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = place.command(&["status", "--store", "store"]).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(6), "{}", text(&ended.stderr));
+    assert!(text(&ended.stderr).contains("is done, but the report"), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn a_report_in_json_is_one_object() {
+    let place = Place::new();
+    place.prepare();
+    fs::write(place.path("store/current/rootfs/etc/kept"), "lost").unwrap();
+    let output = place.skiff(&["verify", "--store", "store", "--json"]);
+    assert_eq!(output.status.code(), Some(7));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["sound"], false);
+    assert_eq!(told["mismatches"][0]["path"], "/etc/kept");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_delta() {
+    let place = Place::new();
+    let target = place.prepare();
+    let words = ["apply", "-", "--store", "store", "--target", &target, "--rootless"];
+    let mut waiting = place.command(&words).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Its signal handlers are there once it holds the store's lock.
+    while place.skiff(&["rollback", "--store", "store"]).status.code() != Some(8) {
+        assert!(waiting.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().unwrap().success());
+    assert_eq!(waiting.wait().unwrap().code(), Some(9));
+}
