@@ -5,7 +5,7 @@ use skiff_format::{
 };
 use skiff_patch::Codec;
 use skiff_replay::{Limits, ReplayError};
-use skiff_tree::Skeleton;
+use skiff_tree::{ReleaseId, Skeleton, TreeDigest};
 
 use super::Reached;
 use super::input::Input;
@@ -64,6 +64,7 @@ fn container(base: &Release, tree_section: &[u8], contents: [&[u8]; 2]) -> Optio
     }
     let base = as_base(base);
     let digest = Digest::from_bytes;
+    let promised = TreeDigest::of(b"a tree that does not come out");
     let fields = HeaderFields {
         codecs: Codec::ALL
             .iter()
@@ -73,7 +74,12 @@ fn container(base: &Release, tree_section: &[u8], contents: [&[u8]; 2]) -> Optio
             release: digest(*base.release.as_bytes()),
             tree: digest(*base.tree.digest().as_bytes()),
         }],
-        target: TargetInfo { release: Digest::of(b""), tree: Digest::of(b""), config: None, manifest: None },
+        target: TargetInfo {
+            release: digest(*ReleaseId::new(promised, None).as_bytes()),
+            tree: digest(*promised.as_bytes()),
+            config: None,
+            manifest: None,
+        },
         facts: Facts { new_bytes, decoder_memory: 16 << 20, ..Facts::default() },
     };
     let mut delta = Vec::new();
