@@ -176,10 +176,16 @@ impl Store {
         }
         let mut record = Record::new(origin(base.id, header), options.ownership);
         record.previous = Some(base.id);
-        record.trial = Trial::OnTrial { starts: options.trial_starts };
+        // A release that proved itself stays proved: were power cut before the swap, it would else be found on trial as the
+        // one that is rolled back to.
+        record.trial = match release.record.trial {
+            Trial::Confirmed => Trial::Confirmed,
+            _ => Trial::OnTrial { starts: options.trial_starts },
+        };
         (record.entries, record.content_bytes) = (release.record.entries, release.record.content_bytes);
-        record.replace(&release.directory)?;
+        // In this order, because replacing the record brings the removal to the disk as well.
         release.directory.remove(&layout::path(layout::ATTEMPTS), &options.control)?;
+        record.replace(&release.directory)?;
         self.swap(id)?;
         Ok(true)
     }

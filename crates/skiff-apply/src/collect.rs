@@ -70,9 +70,9 @@ impl Store {
         let record = self.record(current)?;
         // While the current one is on trial, the one before it is the way back.
         let keep_previous = policy == KeepPolicy::CurrentAndPrevious || record.trial != Trial::Confirmed;
-        let previous = record.previous.filter(|_| keep_previous);
+        let kept = self.way_back(current, record.previous.filter(|_| keep_previous))?;
         for id in self.releases()? {
-            if id == current || Some(id) == previous {
+            if kept.contains(&id) {
                 continue;
             }
             if self.remove_release(id, &options.control)? {
@@ -82,6 +82,27 @@ impl Store {
             }
         }
         Ok(collected)
+    }
+
+    /// The current release, the one before it, and where that one may be rolled back by itself, the ones before it up to
+    /// the first that may not: a chain of trials must end at a release that proved itself.
+    fn way_back(
+        &self,
+        current: ReleaseId,
+        previous: Option<ReleaseId>,
+    ) -> Result<Vec<ReleaseId>, ApplyError> {
+        let mut kept = vec![current];
+        let mut next = previous;
+        while let Some(id) = next.filter(|id| !kept.contains(id)) {
+            kept.push(id);
+            if !self.has(id)? {
+                break;
+            }
+            let record = self.record(id)?;
+            let may_be_rolled_back = matches!(record.trial, Trial::OnTrial { starts: Some(_) });
+            next = record.previous.filter(|_| may_be_rolled_back);
+        }
+        Ok(kept)
     }
 
     /// Whether it was removed: not where somebody holds a lease.

@@ -72,11 +72,12 @@ impl Store {
     fn judge_trial(&self, recovered: &mut Recovered, options: &Options<'_>) -> Result<(), ApplyError> {
         let Some(current) = self.current_id()? else { return Ok(()) };
         let directory = self.directory(current)?;
-        let Trial::OnTrial { starts } = self.record(current)?.trial else { return Ok(()) };
+        // Without a limit nothing is decided by the count, and nothing is written at every start of a device.
+        let Trial::OnTrial { starts: Some(starts) } = self.record(current)?.trial else { return Ok(()) };
         // A count that was lost is no reason to trust the release further.
         let taken = trial::starts_taken(&directory)?.unwrap_or(u32::MAX).saturating_add(1);
         recovered.starts_taken = Some(taken);
-        if starts.is_some_and(|starts| taken > starts) {
+        if taken > starts {
             recovered.rolled_back = Some(self.roll_back_from(current, options)?);
             return Ok(());
         }

@@ -205,6 +205,7 @@ impl Sink for StageSink<'_> {
     }
 
     fn finish(&mut self, number: u32, _digest: ContentDigest) -> Result<(), ApplyError> {
+        self.site.options.control.check()?;
         // A content without bytes was never written to.
         if self.open.take().is_none_or(|open| open.number != number) {
             self.create(number)?;
@@ -216,6 +217,8 @@ impl Sink for StageSink<'_> {
     }
 
     fn open(&self, number: u32) -> Result<OpenFile, ApplyError> {
+        // Going on from a checkpoint opens every file to hash it again, which takes minutes on a slow device.
+        self.site.options.control.check()?;
         let new = self.plan.new.get(index(number));
         let path = &new.expect("because a replay opens what the skeleton has").path;
         Ok(self.stage().rootfs.open_file(path)?)

@@ -1,7 +1,7 @@
 //! Trials: confirming, counting starts, rolling back.
 
 use skiff_fs::{Control, Reread, Root};
-use skiff_tree::ReleaseId;
+use skiff_tree::{EntryPath, ReleaseId};
 
 use crate::record::read_small;
 use crate::{ApplyError, Options, Store, Trial, Verification, layout};
@@ -66,6 +66,7 @@ impl Store {
         release.prove(reread, options)?;
         // Where it is on trial itself, that begins again.
         release.directory.remove(&layout::path(layout::ATTEMPTS), &Control::default())?;
+        release.directory.sync_directory(&EntryPath::root())?;
         self.swap(to)?;
         Ok(RolledBack { from, to })
     }

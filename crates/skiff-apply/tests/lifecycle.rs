@@ -238,6 +238,22 @@ fn a_trial_that_takes_too_many_starts_is_rolled_back() {
 }
 
 #[test]
+fn trials_one_on_another_lead_back_to_what_proved_itself() {
+    let fixture = Fixture::with(&old());
+    fixture.store.confirm().unwrap();
+    let options = Options { trial_starts: Some(1), ..rootless() };
+    let third = Builder::new().file("third", b"3").build(None);
+    fixture.store.install(&new().input(), &options).unwrap();
+    fixture.store.install(&third.input(), &options).unwrap();
+    let mut back = Vec::new();
+    for _ in 0..4 {
+        back.extend(fixture.store.recover(&rootless()).unwrap().rolled_back.map(|back| back.to));
+    }
+    assert_eq!(back, [new().id(), old().id()]);
+    fixture.assert_current(&old());
+}
+
+#[test]
 fn a_trial_without_a_way_back_stays_and_says_so() {
     let options = Options { trial_starts: Some(0), ..rootless() };
     let fixture = Fixture::empty();

@@ -90,8 +90,9 @@ pub struct Options<'a> {
     pub level: Level,
     /// Threads; as many as the machine has cores unless set.
     pub threads: Option<NonZeroUsize>,
-    /// About how many bytes of memory to use, 1 GiB unless set. Pairs that would take more are diffed one at a time, and
-    /// in windows.
+    /// About how many bytes of memory to use, 1 GiB unless set. Files are searched in windows of 64 MiB; pairs that take
+    /// more than the budget together wait for each other. A file is held whole while it is encoded, whatever the budget,
+    /// and one that is so large that its base and itself three times pass the budget is sent without a base.
     pub memory: u64,
     /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
     pub pull_bytes: Option<u64>,

@@ -35,9 +35,10 @@ impl<'a> Pairing<'a> {
         if let Some(same) = self.same_path(path) {
             return Some(same);
         }
-        let siblings = self.by_path.get(&unversioned(path.as_bytes()));
-        let namesakes = || self.by_name.get(&unversioned(path.name().unwrap_or_default()));
-        let candidates = siblings.or_else(namesakes).filter(|list| list.len() <= MOST_NAMESAKES)?;
+        let tells = |list: &&Vec<u32>| list.len() <= MOST_NAMESAKES;
+        let siblings = self.by_path.get(&unversioned(path.as_bytes())).filter(tells);
+        let namesakes = || self.by_name.get(&unversioned(path.name().unwrap_or_default())).filter(tells);
+        let candidates = siblings.or_else(namesakes)?;
         candidates.iter().copied().max_by_key(|&index| self.likeness(index, path, size))
     }
 

@@ -18,6 +18,9 @@ const HOST_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"system.nfs4_acl"];
 /// What the mode of a symbolic link is, whatever the archive says: Linux has no other.
 const SYMLINK_MODE: u32 = 0o777;
 
+/// What an extended attribute takes in memory beside its name and value, in bytes.
+const XATTR_OVERHEAD: usize = 64;
+
 /// What layers are laid over, and where their contents go to.
 pub(crate) struct Flattening<'a> {
     pub(crate) merge: Merge,
@@ -54,7 +57,8 @@ impl Flattening<'_> {
                 ImageError::LimitExceeded { at: members.location(), what, wanted, limit }
             }
         };
-        let xattrs = member.xattrs.iter().map(|(name, value)| name.len() + value.len());
+        // With what a map takes for each, which is more than many a name and value.
+        let xattrs = member.xattrs.iter().map(|(name, value)| name.len() + value.len() + XATTR_OVERHEAD);
         let link = match &member.kind {
             MemberKind::Symlink(target) => target.len(),
             _ => 0,
@@ -72,6 +76,9 @@ impl Flattening<'_> {
             }
             Target::Path(path) => path,
         };
+        // Through links a short name becomes a long path.
+        let longer = path.as_bytes().len().saturating_sub(member.name.len());
+        self.merge.count_names(longer).map_err(|refusal| refused(members, refusal))?;
         let xattrs = self.checked_xattrs(members, std::mem::take(&mut member.xattrs))?;
         let Member { mode, uid, gid, mtime, .. } = member;
         let mut metadata = Metadata { mode, uid, gid, mtime, xattrs };

@@ -9,6 +9,10 @@ use crate::Limits;
 use crate::contents::{Extents, Stored};
 use crate::error::escape;
 
+/// How many components are followed for one name, those of links included: twice as many as Linux takes in a path. Links to
+/// long paths, one after the other, would otherwise take minutes each.
+const STEPS_MAX: u32 = 4096;
+
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// How many links one name may lead through: what Linux follows (`MAXSYMLINKS`). Unpackers follow more, to where no program
@@ -81,8 +85,7 @@ impl Merge {
     /// Counts an entry and what it takes in memory besides, against the limits.
     pub(crate) fn count(&mut self, names: usize) -> Result<(), Refusal> {
         self.entries += 1;
-        self.names = self.names.saturating_add(names as u64);
-        let Limits { entries, names, .. } = self.limits;
+        let entries = self.limits.entries;
         if self.entries > entries {
             return Err(Refusal::Limit {
                 what: "entries in all layers",
@@ -90,6 +93,13 @@ impl Merge {
                 limit: entries,
             });
         }
+        self.count_names(names)
+    }
+
+    /// Counts bytes of names, links and attributes, against the limit.
+    pub(crate) fn count_names(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.names = self.names.saturating_add(bytes as u64);
+        let names = self.limits.names;
         if self.names > names {
             let what = "bytes of names, link targets and extended attributes";
             return Err(Refusal::Limit { what, wanted: self.names, limit: names });
@@ -220,8 +230,14 @@ impl Merge {
             return Ok(path);
         }
         let mut left: VecDeque<&[u8]> = components.iter().copied().collect();
-        let (mut current, mut links) = (EntryPath::root(), 0);
+        let (mut current, mut links, mut steps) = (EntryPath::root(), 0, 0);
         while let Some(component) = left.pop_front() {
+            steps += 1;
+            if steps > STEPS_MAX {
+                return Err(Refusal::Corrupt(format!(
+                    "its name leads through more than {STEPS_MAX} directories"
+                )));
+            }
             match component {
                 b"" | b"." => continue,
                 b".." => {
