@@ -2,7 +2,7 @@ use std::io::Read;
 
 use skiff_format::{Event, Header, Reader};
 use skiff_fs::{Control, DirectoryContents, Reread};
-use skiff_replay::{Base, Replay, Replayed};
+use skiff_replay::{Base, Replay, Replayed, Trust};
 use skiff_tree::ReleaseId;
 
 use crate::complete::{Completed, complete};
@@ -100,7 +100,8 @@ impl Store {
         }
         let site = Site { store: &self.root, id, base: &base, options };
         let contents = DirectoryContents::new(base.rootfs()?);
-        let replay_base = Base { release: base.id, tree: &base.tree, contents: &contents };
+        let replay_base =
+            Base { release: base.id, tree: &base.tree, contents: &contents, trust: Trust::Checked };
 
         let resumed =
             resume(&site, replay_base, &header).inspect_err(|error| self.drop_staging_after(error))?;

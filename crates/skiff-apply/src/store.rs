@@ -304,6 +304,11 @@ impl Store {
     }
 }
 
+/// The config of the release in this directory.
+pub(crate) fn read_config(directory: &Root) -> Result<Option<Vec<u8>>, ApplyError> {
+    read_small(directory, &layout::path(layout::CONFIG), MAX_CONFIG)
+}
+
 /// A release on the disk, and what it should be.
 #[derive(Debug)]
 pub(crate) struct StoredRelease {
@@ -325,7 +330,7 @@ impl StoredRelease {
         file.drop_cache();
         let reader = BufReader::with_capacity(128 << 10, ContentReader::new(file));
         let tree = Tree::decode(reader, &Limits::default()).map_err(|error| damaged(error.to_string()))?;
-        let config = read_small(&directory, &layout::path(layout::CONFIG), MAX_CONFIG)?;
+        let config = read_config(&directory)?;
         let found = ReleaseId::new(tree.digest(), config.as_deref().map(ConfigDigest::of));
         if found != id {
             return Err(damaged(format!("with {} it makes release {found}, not {id}", layout::CONFIG)));

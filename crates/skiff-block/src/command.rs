@@ -198,6 +198,16 @@ impl<R: Read> Commands<R> {
         Ok(count)
     }
 
+    /// Reads the rest of a literal and drops it.
+    ///
+    /// # Errors
+    /// As [`read_literal`](Self::read_literal).
+    pub fn skip_literal(&mut self) -> Result<(), BlockError> {
+        let mut dropped = [0; 4096];
+        while self.read_literal(&mut dropped)? > 0 {}
+        Ok(())
+    }
+
     /// How many bytes of the delta were read.
     pub fn position(&self) -> u64 {
         self.position
@@ -255,6 +265,7 @@ pub trait Sink {
 }
 
 /// Writes a delta as librsync has it.
+#[derive(Debug)]
 pub struct DeltaWriter<W> {
     out: W,
     command: Vec<u8>,
@@ -270,6 +281,12 @@ impl<W: Write> DeltaWriter<W> {
         let mut writer = Self { out, command: Vec::new(), written: 0 };
         writer.put(&DELTA_MAGIC.to_be_bytes())?;
         Ok(writer)
+    }
+
+    /// How many bytes were written so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Ends the delta. Returns the writer, and how many bytes the delta has.

@@ -5,6 +5,7 @@
 //! `rdiff` writes is read here, and the reverse: the four kinds of signatures, and the deltas.
 //!
 //! ```
+//! # #[cfg(feature = "signature")] {
 //! use std::io::Cursor;
 //! use std::num::NonZeroUsize;
 //! use skiff_block::{Limits, Signature, SignatureKind, SignatureParams, Table, delta, patch, write_signature};
@@ -28,6 +29,7 @@
 //! let mut made = Vec::new();
 //! patch(Cursor::new(&old), &bytes[..], &mut made, &Limits::default())?;
 //! assert_eq!(made, new);
+//! # }
 //! # Ok::<(), skiff_block::BlockError>(())
 //! ```
 //!
@@ -35,35 +37,49 @@
 //! - of equal blocks the one is copied that lets the most follow it, and what follows becomes one command;
 //! - blocks by the million with the same weak hash cost no more than others, be it zeros or blocks made for that;
 //! - several threads search one file, and find what one thread finds;
-//! - whoever has the old file too copies what is equal beside blocks ([`delta_with_old`]).
+//! - whoever has the old file too copies what is equal beside blocks (`delta_with_old`).
 //!
 //! For the same signature a delta is never longer than `rdiff`'s, but for files that were made to cost time.
 //!
-//! A strong hash of fewer than [`SAFE_STRONG_LEN`] bytes, or MD4 against somebody who chooses the files, may take different blocks
+//! A strong hash of fewer than 16 bytes, or MD4 against somebody who chooses the files, may take different blocks
 //! for equal, and the formats have no digest of the result: whoever patches has to know one from elsewhere.
 
+#[cfg(feature = "signature")]
 mod assemble;
+#[cfg(feature = "signature")]
 mod blocks;
 mod command;
+#[cfg(feature = "signature")]
 mod delta;
 mod error;
+#[cfg(feature = "signature")]
 mod kind;
 mod limits;
 mod patch;
+#[cfg(feature = "signature")]
 mod runs;
+#[cfg(feature = "signature")]
 mod scan;
+#[cfg(feature = "signature")]
 mod signature;
+#[cfg(feature = "signature")]
 mod strong;
+#[cfg(feature = "signature")]
 mod table;
+#[cfg(feature = "signature")]
 mod weak;
 
 pub use command::{Command, Commands, DeltaWriter, Sink};
+#[cfg(feature = "signature")]
 pub use delta::{DeltaReport, delta, delta_with_old, find};
 pub use error::{BlockError, Stream};
+#[cfg(feature = "signature")]
 pub use kind::{
     SAFE_STRONG_LEN, SignatureKind, SignatureParams, StrongHash, WeakHash, recommended_block_len,
 };
 pub use limits::Limits;
 pub use patch::{PatchReport, patch};
+#[cfg(feature = "signature")]
 pub use signature::{Signature, SignatureReport, write_signature};
+#[cfg(feature = "signature")]
 pub use table::Table;

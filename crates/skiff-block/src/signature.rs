@@ -1,10 +1,11 @@
 //! Signatures: written while a file is read, and read to make deltas.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 
 use crate::blocks::hash_blocks;
 use crate::kind::{HEADER_BYTES, WEAK_BYTES};
+use crate::strong::STRONG_MAX;
 use crate::{BlockError, Limits, SignatureKind, SignatureParams, Stream};
 
 /// What a file's blocks hash to: all that somebody without the file needs to make a delta against it.
@@ -82,26 +83,50 @@ impl Signature {
         let mut input = BufReader::with_capacity(1 << 16, input);
         let params = read_params(&mut input)?;
         let mut signature = Self { params, weak: Vec::new(), strong: Vec::new() };
-        let mut sum = vec![0; params.sum_bytes() as usize];
-        let mut read = HEADER_BYTES;
-        loop {
-            let count = read_up_to(&mut input, &mut sum)?;
-            if count == 0 {
-                return Ok(signature);
-            }
-            let what = "it ends within the hashes of a block";
-            if count < sum.len() {
-                return Err(BlockError::corrupt(Stream::Signature, read + count as u64, what));
-            }
-            read += count as u64;
-            if read > limits.signature_bytes {
-                let (what, limit) = ("bytes of a signature", limits.signature_bytes);
-                return Err(BlockError::LimitExceeded { what, wanted: read, limit });
-            }
-            let (weak, strong) = sum.split_first_chunk().expect("because every sum begins with a weak hash");
-            signature.weak.push(u32::from_be_bytes(*weak));
-            signature.strong.extend_from_slice(strong);
+        while signature.read_sum(&mut input, limits)? {}
+        Ok(signature)
+    }
+
+    /// Reads the signature of a file of `old_bytes` bytes, and nothing of what follows it.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); and [`BlockError::Corrupt`] where there are fewer blocks than such a file has.
+    pub fn read_of(mut input: impl BufRead, old_bytes: u64, limits: &Limits) -> Result<Self, BlockError> {
+        let params = read_params(&mut input)?;
+        let wanted = params.signature_bytes(old_bytes);
+        if wanted > limits.signature_bytes {
+            return Err(too_large(wanted, limits));
         }
+        let mut signature = Self { params, weak: Vec::new(), strong: Vec::new() };
+        while signature.bytes() < wanted {
+            if !signature.read_sum(&mut input, limits)? {
+                let what = format!("it ends before the last block of a file of {old_bytes} bytes");
+                return Err(BlockError::corrupt(Stream::Signature, signature.bytes(), what));
+            }
+        }
+        Ok(signature)
+    }
+
+    /// Reads the hashes of one more block; false at the end of the input.
+    fn read_sum(&mut self, input: &mut impl Read, limits: &Limits) -> Result<bool, BlockError> {
+        let mut sum = [0; WEAK_BYTES as usize + STRONG_MAX];
+        let sum = &mut sum[..self.params.sum_bytes() as usize];
+        let count = read_up_to(input, sum)?;
+        if count == 0 {
+            return Ok(false);
+        }
+        if count < sum.len() {
+            let what = "it ends within the hashes of a block";
+            return Err(BlockError::corrupt(Stream::Signature, self.bytes() + count as u64, what));
+        }
+        let wanted = self.bytes() + count as u64;
+        if wanted > limits.signature_bytes {
+            return Err(too_large(wanted, limits));
+        }
+        let (weak, strong) = sum.split_first_chunk().expect("because every sum begins with a weak hash");
+        self.weak.push(u32::from_be_bytes(*weak));
+        self.strong.extend_from_slice(strong);
+        Ok(true)
     }
 
     /// Writes it as librsync does.
@@ -146,6 +171,10 @@ impl Signature {
         let length = self.params.strong_len() as usize;
         &self.strong[index * length..][..length]
     }
+}
+
+fn too_large(wanted: u64, limits: &Limits) -> BlockError {
+    BlockError::LimitExceeded { what: "bytes of a signature", wanted, limit: limits.signature_bytes }
 }
 
 fn read_params(input: &mut impl Read) -> Result<SignatureParams, BlockError> {

@@ -1,9 +1,16 @@
 //! The records that make one new content, by whatever codec comes out smallest.
 
-use skiff_format::{Compression, Section, compress};
-use skiff_patch::{Codec, bsdiff, gzip};
-use skiff_replay::record::{Origin, Part, Record};
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
 
+use sha2::{Digest as _, Sha256};
+use skiff_block::{SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
+use skiff_format::{Compression, Section, compress};
+use skiff_patch::{Codec, block, bsdiff, gzip};
+use skiff_replay::record::{Origin, Part, Record};
+use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
+
+use crate::DiffError;
 use crate::encoder::{FRAME_BYTES, RECORD_OVERHEAD};
 
 /// Fast, and ranks as the real compressors do.
@@ -13,21 +20,38 @@ const ESTIMATE: Compression = Compression::Zstd { level: 3 };
 pub(crate) const SEGMENT_BYTES: usize = 4 << 20;
 
 /// A new content with everything its records are made from.
-pub(crate) struct Job {
+pub(crate) struct Job<'a> {
     /// Its number.
     pub(crate) number: u32,
     /// Its bytes.
     pub(crate) new: Vec<u8>,
-    /// The base's entry it is to be made from, and that file's bytes.
-    pub(crate) base: Option<(u32, Vec<u8>)>,
+    /// The base's entry it is to be made from.
+    pub(crate) base: Option<u32>,
+    /// What there is of that file.
+    pub(crate) old: Old<'a>,
+}
+
+/// What there is of a file to make another one from.
+pub(crate) enum Old<'a> {
+    Nothing,
+    /// Its bytes.
+    Held(Vec<u8>),
+    /// A way to read them: they are too many to be held.
+    Open {
+        content: Box<dyn ReadAt + 'a>,
+        path: EntryPath,
+        digest: ContentDigest,
+    },
+    /// What its blocks hash to.
+    Signed(Signature),
 }
 
 /// Makes the records of a content, trying every codec that may serve and keeping the smallest.
 ///
 /// What counts is the size after compression. It is estimated with a fast compressor, record by record: that ranks the
 /// candidates as the real one does, at a fraction of its time.
-pub(crate) fn records(job: &Job) -> Vec<Record> {
-    let old = job.base.as_ref().map(|(_, bytes)| &bytes[..]);
+pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
+    let old = if let Old::Held(bytes) = &job.old { Some(&bytes[..]) } else { None };
     let mut best = plain(job);
     let mut best_size = estimate(&best);
     let mut offer = |candidate: Vec<Record>| {
@@ -36,24 +60,91 @@ pub(crate) fn records(job: &Job) -> Vec<Record> {
             (best, best_size) = (candidate, size);
         }
     };
-    if let Some(opened) = gzip::encode(old, &job.new) {
+    let opened = gzip::encode(old, &job.new);
+    let is_opened = opened.is_some();
+    if let Some(opened) = opened {
         offer(vec![record(job, Codec::Gzip, job.new.len() as u64, opened.payload, opened.reads_source)]);
-    } else if let Some(old) = old {
-        let make =
-            |segment: bsdiff::Segment| record(job, Codec::Bsdiff, segment.output_len, segment.payload, true);
-        offer(bsdiff::encode(old, &job.new, &bsdiff::Options::default()).into_iter().map(make).collect());
     }
-    best
+    match &job.old {
+        Old::Held(old) if !is_opened => {
+            let segments = bsdiff::encode(old, &job.new, &bsdiff::Options::default()).into_iter();
+            offer(
+                segments
+                    .map(|part| record(job, Codec::Bsdiff, part.output_len, part.payload, true))
+                    .collect(),
+            );
+        }
+        Old::Nothing | Old::Held(_) => {}
+        Old::Open { .. } | Old::Signed(_) => {
+            let segments = blocks(job)?.into_iter();
+            offer(
+                segments.map(|part| record(job, Codec::Block, part.output_len, part.payload, true)).collect(),
+            );
+        }
+    }
+    Ok(best)
+}
+
+/// As blocks of the base, of which less is there than all bytes in memory.
+fn blocks(job: &Job<'_>) -> Result<Vec<block::Segment>, DiffError> {
+    match &job.old {
+        Old::Signed(signature) => Ok(block::encode(&Table::new(signature.clone())?, &job.new[..])?),
+        Old::Open { content, path, digest } => {
+            let mut reader = Hashing { reader: ContentReader::new(content), hasher: Sha256::new() };
+            let params =
+                SignatureParams::new(SignatureKind::default(), block_len(content.size()), SAFE_STRONG_LEN)?;
+            // Other files have the other threads.
+            let signature = Signature::of(&mut reader, &params, NonZeroUsize::MIN)?;
+            if ContentDigest::from_bytes(reader.hasher.finalize().into()) != *digest {
+                return Err(DiffError::Changed { side: "base", path: path.clone() });
+            }
+            let old = ContentReader::new(content);
+            Ok(block::encode_with_old(&Table::new(signature)?, old, &job.new[..])?)
+        }
+        Old::Nothing | Old::Held(_) => Ok(Vec::new()),
+    }
+}
+
+/// How many blocks a file that is not held is cut into at most.
+const BLOCKS_MAX: u64 = 1 << 20;
+/// What signature and table take for each.
+const BLOCK_MEMORY: u64 = 48;
+
+/// Short blocks find more, and what is beside them is found in the base itself.
+fn block_len(size: u64) -> u32 {
+    const SHORTEST: u64 = 512;
+    u32::try_from(size.div_ceil(BLOCKS_MAX).max(SHORTEST)).unwrap_or(u32::MAX)
+}
+
+/// What making a file of blocks of another of `size` bytes takes, beside the new one, in bytes.
+pub(crate) fn block_memory(size: u64) -> u64 {
+    /// The search holds pieces of the new file, and new bytes that wait.
+    const PIECES: u64 = 32 << 20;
+    size.div_ceil(u64::from(block_len(size))) * BLOCK_MEMORY + PIECES
+}
+
+/// Hashes what is read.
+struct Hashing<R> {
+    reader: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 /// A content's bytes as they are.
-fn plain(job: &Job) -> Vec<Record> {
+fn plain(job: &Job<'_>) -> Vec<Record> {
     let make = |part: &[u8]| record(job, Codec::Data, part.len() as u64, part.to_vec(), false);
     job.new.chunks(SEGMENT_BYTES).map(make).collect()
 }
 
-fn record(job: &Job, codec: Codec, output_len: u64, payload: Vec<u8>, reads_source: bool) -> Record {
-    let part = |(entry, _): &(u32, Vec<u8>)| Part { origin: Origin::Base(*entry), range: None };
+fn record(job: &Job<'_>, codec: Codec, output_len: u64, payload: Vec<u8>, reads_source: bool) -> Record {
+    let part = |&entry: &u32| Part { origin: Origin::Base(entry), range: None };
     let source = job.base.iter().filter(|_| reads_source).map(part).collect();
     Record { codec: codec.id(), content: job.number, output_len, source, payload }
 }

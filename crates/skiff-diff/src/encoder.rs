@@ -8,10 +8,12 @@ use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
 use skiff_fs::Control;
 use skiff_replay::record::{self, Record};
+use skiff_signature::TreeSignature;
 use skiff_tree::section::{self, EncodedSection};
 use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
 
-use crate::candidate::{self, Job};
+use crate::assumed::Assumed;
+use crate::candidate::{self, Job, Old};
 use crate::facts::{Tally, header_fields};
 use crate::plan::{Planned, plan};
 use crate::proof::prove;
@@ -53,6 +55,20 @@ impl<'a> Release<'a> {
     }
 }
 
+/// What is known of the base.
+#[derive(Clone, Copy)]
+pub(crate) struct Base<'a> {
+    pub(crate) tree: &'a Tree,
+    pub(crate) release: ReleaseId,
+    pub(crate) contents: BaseContents<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum BaseContents<'a> {
+    Known(&'a dyn ContentSource),
+    Signed(&'a TreeSignature),
+}
+
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
@@ -91,8 +107,8 @@ pub struct Options<'a> {
     /// Threads; as many as the machine has cores unless set.
     pub threads: Option<NonZeroUsize>,
     /// About how many bytes of memory to use, 1 GiB unless set. Files are searched in windows of 64 MiB; pairs that take
-    /// more than the budget together wait for each other. A file is held whole while it is encoded, whatever the budget,
-    /// and one that is so large that its base and itself three times pass the budget is sent without a base.
+    /// more than the budget together wait for each other. A file is held whole while it is encoded, whatever the budget;
+    /// where it and its base are so large that they pass the budget, it is made of blocks of the base, which is then not held.
     pub memory: u64,
     /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
     pub pull_bytes: Option<u64>,
@@ -132,14 +148,43 @@ pub fn diff(
     base: &Release<'_>,
     target: &Release<'_>,
     options: &Options<'_>,
+    out: impl Write,
+) -> Result<Report, DiffError> {
+    let contents = BaseContents::Known(base.contents);
+    run(&Base { tree: base.tree, release: base.id(), contents }, target, options, out)
+}
+
+/// Makes the delta that leads to `target` from a release that is not here, but whose tree was signed. Files that changed are made
+/// of blocks of their base and new bytes, which takes more of them than [`diff`] does.
+///
+/// The proof takes for granted that equal hashes stand for equal blocks. Where the signature lies about its release, the
+/// delta is refused by whoever has that.
+///
+/// # Errors
+/// Any of [`DiffError`].
+pub fn diff_against(
+    base: &TreeSignature,
+    target: &Release<'_>,
+    options: &Options<'_>,
+    out: impl Write,
+) -> Result<Report, DiffError> {
+    let contents = BaseContents::Signed(base);
+    run(&Base { tree: base.tree(), release: base.release_id(), contents }, target, options, out)
+}
+
+fn run(
+    base: &Base<'_>,
+    target: &Release<'_>,
+    options: &Options<'_>,
     mut out: impl Write,
 ) -> Result<Report, DiffError> {
     let threads = options.threads.map_or(0, NonZeroUsize::get);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| DiffError::Threads(error.to_string()))?;
+    let mut assumed = Assumed::new(base.tree, target.contents);
     let work = Work { base, target, options };
-    let (mut delta, report) = pool.install(|| work.run())?;
-    prove(base, target, options.control, &mut delta)?;
+    let (mut delta, report) = pool.install(|| work.run(&mut assumed))?;
+    prove(base, &assumed, target, options.control, &mut delta)?;
     delta
         .rewind()
         .and_then(|()| io::copy(&mut delta, &mut out))
@@ -149,13 +194,13 @@ pub fn diff(
 }
 
 struct Work<'a> {
-    base: &'a Release<'a>,
+    base: &'a Base<'a>,
     target: &'a Release<'a>,
     options: &'a Options<'a>,
 }
 
-impl Work<'_> {
-    fn run(&self) -> Result<(File, Report), DiffError> {
+impl<'a> Work<'a> {
+    fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
         let told = section::encode(self.base.tree, self.target.tree);
         let planned = plan(self.base, self.target, &told, self.options.memory)?;
         let mut encoder = Encoder::new(self.spool("a temporary file for frames")?);
@@ -171,7 +216,10 @@ impl Work<'_> {
             );
             add_all(&mut encoder, &mut tally, compressed)?;
             let records: Result<Vec<Vec<Record>>, DiffError> = records;
-            for records in records? {
+            for (planned, records) in wave.iter().zip(records?) {
+                if let BaseContents::Signed(_) = self.base.contents {
+                    assumed.learn(planned.path, &records)?;
+                }
                 for record in records {
                     tally.count(&record)?;
                     full.extend(frames.push(record));
@@ -238,16 +286,32 @@ impl Work<'_> {
 
     fn records(&self, planned: &Planned<'_>) -> Result<Vec<Record>, DiffError> {
         self.options.control.check()?;
-        let target = self.target;
-        let new = load(target.contents, planned.path, planned.digest, "target")?;
-        let base = match planned.base {
-            None => None,
-            Some((index, path, digest)) => Some((index, load(self.base.contents, path, digest, "base")?)),
-        };
+        let new = load(self.target.contents, planned.path, planned.digest, "target")?;
         let size = new.len() as u64;
-        let records = candidate::records(&Job { number: planned.number, new, base });
+        let old = self.old(planned)?;
+        let base = planned.base.as_ref().map(|base| base.index);
+        let records = candidate::records(&Job { number: planned.number, new, base, old })?;
         self.options.control.advance(size);
         Ok(records)
+    }
+
+    /// What there is to make a content from.
+    fn old(&self, planned: &Planned<'_>) -> Result<Old<'a>, DiffError> {
+        let Some(base) = &planned.base else { return Ok(Old::Nothing) };
+        match self.base.contents {
+            BaseContents::Signed(signature) => {
+                let signature = signature.of_file(base.index as usize);
+                Ok(signature.map_or(Old::Nothing, |signature| Old::Signed(signature.clone())))
+            }
+            BaseContents::Known(contents) if base.is_held => {
+                Ok(Old::Held(load(contents, base.path, base.digest, "base")?))
+            }
+            BaseContents::Known(contents) => {
+                let failed = |source| DiffError::Read { side: "base", path: base.path.clone(), source };
+                let content = contents.open(base.path).map_err(failed)?;
+                Ok(Old::Open { content, path: base.path.clone(), digest: base.digest })
+            }
+        }
     }
 }
 

@@ -32,6 +32,9 @@ pub enum DiffError {
     /// A codec's own encoder wrote what its decoder refuses: a defect.
     #[error("a codec did not prove itself: {0}; nothing was written, please report this with both images")]
     Codec(#[from] skiff_patch::PatchError),
+    /// Blocks cannot be searched for: a file of the base cannot be read, or has more blocks than can be told apart.
+    #[error("searching for blocks of the base: {0}")]
+    Block(#[from] skiff_block::BlockError),
     /// A temporary file or the output cannot be written.
     #[error("{op}: {source}")]
     Io {

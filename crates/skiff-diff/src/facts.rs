@@ -8,6 +8,7 @@ use skiff_replay::record::Record;
 use skiff_tree::section::EncodedSection;
 use skiff_tree::{ConfigDigest, Entry, Kind, ManifestDigest, Node, Tree};
 
+use crate::encoder::Base;
 use crate::report::CodecReport;
 use crate::{DiffError, Release, Report};
 
@@ -70,7 +71,7 @@ impl Tally {
 
 /// All of the header but the frames.
 pub(crate) fn header_fields(
-    base: &Release<'_>,
+    base: &Base<'_>,
     target: &Release<'_>,
     told: &EncodedSection,
     tally: &Tally,
@@ -85,7 +86,7 @@ pub(crate) fn header_fields(
     HeaderFields {
         codecs: codecs.collect(),
         bases: vec![BaseInfo {
-            release: digest(base.id().as_bytes()),
+            release: digest(base.release.as_bytes()),
             tree: digest(base.tree.digest().as_bytes()),
         }],
         target: TargetInfo {

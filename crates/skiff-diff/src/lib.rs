@@ -25,6 +25,7 @@
 //! # Ok::<(), skiff_diff::DiffError>(())
 //! ```
 
+mod assumed;
 mod candidate;
 mod encoder;
 mod error;
@@ -34,6 +35,6 @@ mod plan;
 mod proof;
 mod report;
 
-pub use encoder::{Level, Options, Release, diff};
+pub use encoder::{Level, Options, Release, diff, diff_against};
 pub use error::DiffError;
 pub use report::{CodecReport, Report};

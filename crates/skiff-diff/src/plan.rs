@@ -4,6 +4,8 @@ use skiff_patch::bsdiff;
 use skiff_tree::section::EncodedSection;
 use skiff_tree::{ContentDigest, EntryPath, ReadAt as _};
 
+use crate::candidate::block_memory;
+use crate::encoder::Base;
 use crate::pairing::Pairing;
 use crate::{DiffError, Release};
 
@@ -14,16 +16,25 @@ pub(crate) struct Planned<'a> {
     /// The first file of the target that has it.
     pub(crate) path: &'a EntryPath,
     pub(crate) digest: ContentDigest,
-    /// The base's entry: its place, path and digest.
-    pub(crate) base: Option<(u32, &'a EntryPath, ContentDigest)>,
+    pub(crate) base: Option<PlannedBase<'a>>,
     /// What encoding it takes, in bytes.
     pub(crate) memory: u64,
+}
+
+/// The file of the base that a content is to be made from.
+pub(crate) struct PlannedBase<'a> {
+    /// Its place among the base's entries.
+    pub(crate) index: u32,
+    pub(crate) path: &'a EntryPath,
+    pub(crate) digest: ContentDigest,
+    /// Whether it is held in memory meanwhile.
+    pub(crate) is_held: bool,
 }
 
 /// Plans all contents that have bytes. Like stands beside like, because that is what a compressor needs: first by what
 /// the file is, then by its extension, then by its path.
 pub(crate) fn plan<'a>(
-    base: &Release<'a>,
+    base: &Base<'a>,
     target: &Release<'a>,
     told: &EncodedSection,
     budget: u64,
@@ -38,18 +49,29 @@ pub(crate) fn plan<'a>(
             entry.as_file().map(|file| (index, entry, *file))
         });
         let base_bytes = base.map_or(0, |(_, _, file)| file.size);
-        let memory = bsdiff::encode_memory(base_bytes, new.size, &bsdiff::Options::default())
-            .saturating_add(base_bytes)
-            .saturating_add(new.size.saturating_mul(3));
         // Beyond the budget only the window of the matcher could be held, and not both files.
-        let base = base.filter(|_| base_bytes.saturating_add(new.size.saturating_mul(3)) <= budget);
+        let is_held = base_bytes.saturating_add(new.size.saturating_mul(3)) <= budget;
+        let beside = match base {
+            Some((_, _, file)) if is_held => {
+                bsdiff::encode_memory(file.size, new.size, &bsdiff::Options::default())
+                    .saturating_add(file.size)
+            }
+            Some((_, _, file)) => block_memory(file.size),
+            None => 0,
+        };
+        let memory = beside.saturating_add(new.size.saturating_mul(3));
         planned.push((
             kind(target, &entry.path)?,
             Planned {
                 number: u32::try_from(number).expect("because the section numbers contents in 32 bits"),
                 path: &entry.path,
                 digest,
-                base: base.map(|(index, entry, file)| (index, &entry.path, file.digest)),
+                base: base.map(|(index, entry, file)| PlannedBase {
+                    index,
+                    path: &entry.path,
+                    digest: file.digest,
+                    is_held,
+                }),
                 memory,
             },
         ));

@@ -5,21 +5,28 @@ use std::io::{self, Seek as _};
 
 use skiff_format::FormatError;
 use skiff_fs::Control;
-use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink};
+use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust};
 use skiff_tree::{ContentDigest, ContentSource, EntryPath, ReadAt, TreeError};
 
+use crate::assumed::Assumed;
+use crate::encoder::{self, BaseContents};
 use crate::{DiffError, Release};
 
 /// Replays what was written, with the decoder that devices use, and leaves the file at its end.
 pub(crate) fn prove(
-    base: &Release<'_>,
+    base: &encoder::Base<'_>,
+    assumed: &Assumed<'_>,
     target: &Release<'_>,
     control: Control<'_>,
     delta: &mut File,
 ) -> Result<(), DiffError> {
     delta.rewind().map_err(reading_again)?;
     let mut proof = Proof { contents: target.contents, control, paths: Vec::new() };
-    let base = Base { release: base.id(), tree: base.tree, contents: base.contents };
+    let (contents, trust): (&dyn ContentSource, _) = match base.contents {
+        BaseContents::Known(contents) => (contents, Trust::Checked),
+        BaseContents::Signed(_) => (assumed, Trust::Assumed),
+    };
+    let base = Base { release: base.release, tree: base.tree, contents, trust };
     let replayed = skiff_replay::replay(io::BufReader::new(delta), base, &mut proof, Limits::default())
         .map_err(|error| control.check().map_or_else(DiffError::Interrupted, |()| unproven(error)))?;
     debug_assert_eq!(

@@ -5,7 +5,7 @@ use std::io;
 
 use peak_alloc::PeakAlloc;
 use skiff_diff::{Level, Options, Release, diff};
-use skiff_replay::{Base, Limits, Prelude, Sink, replay};
+use skiff_replay::{Base, Limits, Prelude, Sink, Trust, replay};
 use skiff_tree::*;
 
 #[global_allocator]
@@ -86,7 +86,7 @@ fn memory_is_as_declared() {
         let before = ALLOCATOR.current_usage();
         let base_tree = base_tree.clone();
         ALLOCATOR.reset_peak_usage();
-        let base = Base { release, tree: &base_tree, contents: &base_contents };
+        let base = Base { release, tree: &base_tree, contents: &base_contents, trust: Trust::Checked };
         replay(&delta[..], base, &mut Nothing, Limits::default()).unwrap();
         let held = (ALLOCATOR.peak_usage() - before) as u64;
         assert!(held <= declared, "{what}: {held} of {declared}");

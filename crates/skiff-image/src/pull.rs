@@ -24,14 +24,14 @@ pub fn pull_size(target: &[LayerInfo], base: &[LayerInfo]) -> u64 {
 }
 
 impl Image {
-    /// Bytes that a device with `base` fetches to get this image: the compressed sizes of the layers whose DiffID the base
-    /// lacks, each once. Layers that are stored uncompressed are compressed with gzip to find out, and so is the whole of a
+    /// Bytes that a device that has layers `base` fetches to get this image: the compressed sizes of the layers whose DiffID is not
+    /// among them, each once. Of a device that has none, or none that are known, that is all. Layers that are stored uncompressed are compressed with gzip to find out, and so is the whole of a
     /// `tar:` or `rootfs:`, which has no layers to share: that takes as long as `gzip` does. A `tar:` that is compressed counts
     /// as it is.
     ///
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`, those of [`flatten`](Self::flatten).
-    pub fn pull_size(&self, base: &Self, control: Control<'_>) -> Result<u64, ImageError> {
+    pub fn pull_size(&self, base: &[LayerInfo], control: Control<'_>) -> Result<u64, ImageError> {
         match &self.source {
             Source::Tar { compression: Compression::None, blob, path } => gzip_size(blob, path, control),
             Source::Tar { blob, .. } => Ok(blob.size),
@@ -42,7 +42,7 @@ impl Image {
                 Ok(encoder.finish().expect("because counting bytes does not fail").0)
             }
             Source::Layers(layers) => {
-                let mut known: HashSet<DiffId> = base.layers().iter().map(|layer| layer.diff_id).collect();
+                let mut known: HashSet<DiffId> = base.iter().map(|layer| layer.diff_id).collect();
                 let mut sum = 0_u64;
                 for layer in layers.iter().filter(|layer| known.insert(layer.info.diff_id)) {
                     let size = match layer.info.compression {

@@ -14,6 +14,9 @@ pub enum Codec {
     /// [`gzip`](crate::gzip).
     #[cfg(feature = "gzip")]
     Gzip,
+    /// Blocks of the source and new bytes, for sources that the encoder does not have, or that are too long for the others:
+    /// see [`block`](crate::block).
+    Block,
 }
 
 impl Codec {
@@ -23,6 +26,7 @@ impl Codec {
         Self::Bsdiff,
         #[cfg(feature = "gzip")]
         Self::Gzip,
+        Self::Block,
     ];
 
     /// The number that names the codec in a delta. Never given to another codec.
@@ -33,6 +37,7 @@ impl Codec {
             Self::Bsdiff => 2,
             #[cfg(feature = "gzip")]
             Self::Gzip => 3,
+            Self::Block => 4,
         }
     }
 
@@ -40,7 +45,7 @@ impl Codec {
     #[must_use]
     pub const fn version(self) -> u16 {
         match self {
-            Self::Data | Self::Bsdiff => 0,
+            Self::Data | Self::Bsdiff | Self::Block => 0,
             #[cfg(feature = "gzip")]
             Self::Gzip => 0,
         }
@@ -63,6 +68,7 @@ impl Codec {
             Self::Bsdiff => "bsdiff",
             #[cfg(feature = "gzip")]
             Self::Gzip => "gzip",
+            Self::Block => "block",
         }
     }
 }

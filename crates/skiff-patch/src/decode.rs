@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, Write};
 
-use crate::{Codec, PatchError, Source, bsdiff, data};
+use crate::{Codec, PatchError, Source, block, bsdiff, data};
 
 /// A payload, and what is known about it beforehand.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,7 @@ pub fn decode<S: Read + Seek, W: Write>(
         Codec::Bsdiff => bsdiff::decode(job, source, output),
         #[cfg(feature = "gzip")]
         Codec::Gzip => crate::gzip::decode(job, source, output, limits),
+        Codec::Block => block::decode(job, source, output),
     }
 }
 
@@ -78,5 +79,6 @@ pub fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
         Codec::Bsdiff => Ok(bsdiff::DECODER_MEMORY),
         #[cfg(feature = "gzip")]
         Codec::Gzip => crate::gzip::decoder_memory(job),
+        Codec::Block => Ok(block::DECODER_MEMORY),
     }
 }

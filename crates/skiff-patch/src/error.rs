@@ -1,5 +1,6 @@
 //! What can go wrong, told apart by who is at fault.
 
+use std::borrow::Cow;
 use std::io;
 
 use skiff_wire::WireError;
@@ -15,7 +16,7 @@ pub enum PatchError {
         /// Where, counted from the start of the payload.
         offset: u64,
         /// What is wrong there.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// The payload may be good, but decoding it takes more than the caller allows.
     #[error("decoding takes {wanted} bytes of {what}, and the limit is {limit}")]
@@ -64,8 +65,8 @@ impl std::fmt::Display for Stream {
 }
 
 impl PatchError {
-    pub(crate) const fn corrupt(offset: u64, what: &'static str) -> Self {
-        Self::Corrupt { offset, what }
+    pub(crate) fn corrupt(offset: u64, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Corrupt { offset, what: what.into() }
     }
 
     pub(crate) const fn source(source: io::Error) -> Self {

@@ -26,6 +26,7 @@
 //! longer than what was promised, nothing outside the source is read, and memory stays below [`Limits::memory_bytes`].
 //! That the output is *right* is for the caller to prove, by its digest.
 
+pub mod block;
 pub mod bsdiff;
 mod codec;
 mod data;

@@ -62,14 +62,31 @@ impl<S: Read + Seek> Source<S> {
 
     /// Adds the source's bytes from `offset` on to `bytes`, each modulo 256. The caller has checked the range against
     /// the length.
-    pub(crate) fn add_to(&mut self, mut offset: u64, mut bytes: &mut [u8]) -> Result<(), PatchError> {
+    pub(crate) fn add_to(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), PatchError> {
+        self.combine(offset, bytes, |bytes, source| {
+            for (byte, source) in bytes.iter_mut().zip(source) {
+                *byte = byte.wrapping_add(*source);
+            }
+        })
+    }
+
+    /// Fills `bytes` with the source's from `offset` on. The caller has checked the range against the length.
+    pub(crate) fn read_to(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), PatchError> {
+        self.combine(offset, bytes, |bytes, source| bytes.copy_from_slice(&source[..bytes.len()]))
+    }
+
+    /// Goes through `bytes` beside the source's from `offset` on, which are at least as many each time.
+    fn combine(
+        &mut self,
+        mut offset: u64,
+        mut bytes: &mut [u8],
+        mut combine: impl FnMut(&mut [u8], &[u8]),
+    ) -> Result<(), PatchError> {
         while !bytes.is_empty() {
             let held = self.hold(offset).map_err(PatchError::source)?;
             let count = held.len().min(bytes.len());
             let (now, later) = bytes.split_at_mut(count);
-            for (byte, source) in now.iter_mut().zip(held) {
-                *byte = byte.wrapping_add(*source);
-            }
+            combine(now, held);
             bytes = later;
             offset += count as u64;
         }

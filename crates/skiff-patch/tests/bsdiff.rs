@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::borrow::Cow;
 use std::io::Cursor;
 use std::num::NonZeroU32;
 
@@ -163,7 +164,7 @@ fn unframe(stream: &[u8]) -> Vec<u8> {
 
 fn refused(payload: &[u8], output_len: u64) -> (u64, &'static str) {
     match decode_one(b"0123456789", payload, output_len) {
-        (output, Err(PatchError::Corrupt { offset, what })) => {
+        (output, Err(PatchError::Corrupt { offset, what: Cow::Borrowed(what) })) => {
             assert!(output.is_empty());
             (offset, what)
         }

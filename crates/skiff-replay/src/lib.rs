@@ -9,7 +9,7 @@
 //! use std::collections::BTreeMap;
 //! use std::io::{Error, ErrorKind, Result};
 //!
-//! use skiff_replay::{Base, Limits, Prelude, Sink, replay};
+//! use skiff_replay::{Base, Limits, Prelude, Sink, Trust, replay};
 //! use skiff_tree::*;
 //!
 //! /// New contents, by number.
@@ -48,7 +48,7 @@
 //! # skiff_diff::diff(&sides[0], &sides[1], &skiff_diff::Options::default(), &mut delta).unwrap();
 //! // `delta` was made from a tree with the file `motd`, which said "ahoy".
 //! let release = ReleaseId::new(base_tree.digest(), None);
-//! let base = Base { release, tree: &base_tree, contents: &base_contents };
+//! let base = Base { release, tree: &base_tree, contents: &base_contents, trust: Trust::Checked };
 //! let mut sink = InMemory::default();
 //! let replayed = replay(&delta[..], base, &mut sink, Limits::default())?;
 //! assert_eq!(replayed.tree, target_tree);
@@ -66,7 +66,7 @@ mod replay;
 mod sink;
 mod source;
 
-pub use base::Base;
+pub use base::{Base, Trust};
 pub use checkpoint::Checkpoint;
 pub use error::ReplayError;
 pub use replay::{Limits, Replay, Replayed, SavedPrelude, SectionLimit, replay};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section, compress};
 use skiff_replay::record::{self, Origin, Part, Record};
-use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, replay};
+use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust, replay};
 use skiff_tree::{
     ContentDigest, ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, ReadAt, Tree,
 };
@@ -117,7 +117,7 @@ fn a_byte_from_a_large_file_does_not_read_all_of_it() {
         Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload: made[0].payload.clone() };
     let delta = with_records(&delta, &vec![one; new.len()]);
     let counted = Counted { bytes: old, read: AtomicU64::new(0) };
-    let base = Base { release: sides[0].id(), tree: &old_tree, contents: &counted };
+    let base = Base { release: sides[0].id(), tree: &old_tree, contents: &counted, trust: Trust::Checked };
     let error = replay(&delta[..], base, &mut Nowhere, Limits::default()).unwrap_err();
     assert!(matches!(error, ReplayError::WrongResult { .. }), "{error}");
     // Once to check it, and then little.

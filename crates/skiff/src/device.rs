@@ -71,3 +71,43 @@ pub fn install(store: impl AsRef<Path>, image: &ImageRef, options: &Options<'_>)
     let store = Store::create(store.as_ref(), &StoreOptions::default())?;
     Ok(store.install(&input, options)?)
 }
+
+/// Signs the current release of a store, for a server that does not know it: [`diff_against`](crate::diff_against) makes a delta
+/// of that. Every file is read, and seen to be what the release's tree says.
+///
+/// ```
+/// # use skiff_testkit::{Image, Layer, OciLayout};
+/// # let work = tempfile::tempdir()?;
+/// # let image = |text: &str| Image::new().layer(Layer::new().file("etc/motd", text.repeat(900)));
+/// # OciLayout::new().image("1.0", image("ahoy ")).image("1.1", image("land ahoy ")).write_directory(&work.path().join("images"));
+/// # let image = |tag: &str| format!("oci:{}:{tag}", work.path().join("images").display()).parse();
+/// # let (store, options) = (work.path().join("store"), skiff::apply::Options::rootless());
+/// # skiff::install(&store, &image("1.0")?, &options)?;
+/// // On the device:
+/// let mut signature = Vec::new();
+/// skiff::sign(&store, &Default::default(), &mut signature)?;
+///
+/// // On a server that has never seen the device's image:
+/// let mut delta = std::io::Cursor::new(Vec::new());
+/// let report = skiff::diff_against(&signature[..], &image("1.1")?, &Default::default(), &mut delta)?;
+///
+/// // On the device again:
+/// let target = skiff::apply::Expectation::Release(report.target);
+/// skiff::apply(&store, &mut skiff::apply::SeekableDelta::new(delta), target, &options)?;
+/// # assert!(std::fs::read_to_string(store.join("current/rootfs/etc/motd"))?.starts_with("land"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Apply`] where the store has no release or is damaged, [`Error::Signature`] where a file is, or writing fails.
+#[cfg(feature = "signature")]
+pub fn sign(
+    store: impl AsRef<Path>,
+    options: &skiff_signature::Options<'_>,
+    out: impl std::io::Write,
+) -> Result<skiff_signature::Report, Error> {
+    let release = Store::open(store.as_ref(), &StoreOptions::default())?.hold_current()?;
+    let signed =
+        skiff_signature::Signed { tree: &release.tree, contents: &release.contents, config: release.config };
+    Ok(skiff_signature::sign_tree(&signed, options, out)?)
+}

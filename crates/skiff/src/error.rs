@@ -14,6 +14,10 @@ pub enum Error {
     #[cfg(feature = "apply")]
     #[error(transparent)]
     Apply(#[from] skiff_apply::ApplyError),
+    /// A tree cannot be signed, or its signature not be read.
+    #[cfg(feature = "signature")]
+    #[error(transparent)]
+    Signature(#[from] skiff_signature::SignatureError),
     /// A delta cannot be read.
     #[error(transparent)]
     Format(#[from] skiff_format::FormatError),

@@ -31,7 +31,7 @@
 //! ```
 //!
 //! Each feature adds one side and takes nothing away: `apply` for devices (no encoder, no image format), `diff` for
-//! servers, `image` for reading images. The crates underneath are re-exported, for whoever needs more than the paved path.
+//! servers, `image` for reading images, `signature` for a device whose image its server does not know. The crates underneath are re-exported, for whoever needs more than the paved path.
 
 #[cfg(feature = "apply")]
 mod device;
@@ -43,9 +43,11 @@ mod server;
 pub use device::apply;
 #[cfg(all(feature = "apply", feature = "image"))]
 pub use device::install;
+#[cfg(all(feature = "apply", feature = "signature"))]
+pub use device::sign;
 pub use error::Error;
 #[cfg(feature = "diff")]
-pub use server::{ImagePair, diff};
+pub use server::{ImagePair, SignedPair, diff, diff_against};
 #[cfg(feature = "apply")]
 pub use skiff_apply as apply;
 #[cfg(feature = "diff")]
@@ -55,6 +57,8 @@ pub use skiff_fs as fs;
 #[cfg(feature = "image")]
 pub use skiff_image as image;
 pub use skiff_replay as replay;
+#[cfg(feature = "signature")]
+pub use skiff_signature as signature;
 pub use skiff_tree as tree;
 
 /// The README's examples are compiled like all others.

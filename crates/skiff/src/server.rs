@@ -1,10 +1,11 @@
 //! What a server does.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use skiff_diff::{Options, Release, Report};
 use skiff_fs::Control;
 use skiff_image::{FlatImage, FlattenOptions, Image, ImageError, ImageRef, OpenOptions};
+use skiff_signature::TreeSignature;
 
 use crate::Error;
 
@@ -48,6 +49,22 @@ pub fn diff(
     ImagePair::open(base, target, control)?.diff(options, out)
 }
 
+/// Makes the delta that leads to an image from a release that is not here, but was signed: `base` reads the signature (see
+/// `skiff::sign`).
+///
+/// # Errors
+/// [`Error::Signature`] where the signature cannot be read, [`Error::Image`] where the image cannot be, [`Error::Diff`] where the
+/// delta cannot be made or written.
+pub fn diff_against(
+    base: impl Read,
+    target: &ImageRef,
+    options: &Options<'_>,
+    out: impl Write,
+) -> Result<Report, Error> {
+    let control = Control { progress: None, ..options.control };
+    SignedPair::open(base, target, control)?.diff(options, out)
+}
+
 /// Two images, flattened: what the first step of [`diff()`] makes, for those who want to see its progress on its own.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -73,7 +90,7 @@ impl ImagePair {
         let uncounted = Control { progress: None, ..control };
         let (flat_base, flat_target, pull_bytes) = std::thread::scope(|scope| {
             let flat_base = scope.spawn(|| flatten(&base));
-            let pull_bytes = scope.spawn(|| target.pull_size(&base, uncounted));
+            let pull_bytes = scope.spawn(|| target.pull_size(&base.layers(), uncounted));
             let flat_target = flatten(&target);
             (join(flat_base), flat_target, join(pull_bytes))
         });
@@ -87,6 +104,46 @@ impl ImagePair {
     pub fn diff(&self, options: &Options<'_>, out: impl Write) -> Result<Report, Error> {
         let options = Options { pull_bytes: options.pull_bytes.or(Some(self.pull_bytes)), ..*options };
         Ok(skiff_diff::diff(&release(&self.base), &release(&self.target), &options, out)?)
+    }
+}
+
+/// A release that was signed and an image, flattened: what the first step of [`diff_against`] makes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SignedPair {
+    /// What is known of the release that the device has.
+    pub base: TreeSignature,
+    /// The image that it shall have.
+    pub target: FlatImage,
+    /// What the device would pull to get the target, in bytes: all of its layers, compressed, as it is not known which of them
+    /// it has.
+    pub pull_bytes: u64,
+}
+
+impl SignedPair {
+    /// Reads a signature and an image. Progress counts bytes of layers.
+    ///
+    /// # Errors
+    /// [`Error::Signature`], [`Error::Image`].
+    pub fn open(base: impl Read, target: &ImageRef, control: Control<'_>) -> Result<Self, Error> {
+        let base = TreeSignature::read(base, &skiff_signature::Limits::default())?;
+        let image = Image::open(target, &OpenOptions::default().with_control(control))?;
+        let uncounted = Control { progress: None, ..control };
+        let (target, pull_bytes) = std::thread::scope(|scope| {
+            let pull_bytes = scope.spawn(|| image.pull_size(&[], uncounted));
+            let target = image.flatten(&FlattenOptions::default().with_control(control));
+            (target, join(pull_bytes))
+        });
+        Ok(Self { base, target: target?, pull_bytes: pull_bytes? })
+    }
+
+    /// Makes the delta that leads from the release to the image.
+    ///
+    /// # Errors
+    /// [`Error::Diff`].
+    pub fn diff(&self, options: &Options<'_>, out: impl Write) -> Result<Report, Error> {
+        let options = Options { pull_bytes: options.pull_bytes.or(Some(self.pull_bytes)), ..*options };
+        Ok(skiff_diff::diff_against(&self.base, &release(&self.target), &options, out)?)
     }
 }
 

@@ -48,9 +48,20 @@ pub(crate) enum Command {
     #[command(after_help = format!("Examples:
   skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff
   skiff diff docker-archive:old.tar docker-archive:new.tar -o update.skiff --level best
+  skiff diff --against device.sig oci:images:1.1 -o update.skiff
 
 {IMAGES}"))]
     Diff(Diff),
+    /// Sign a store's current release, for a server that does not know it
+    #[command(
+        after_help = "The signature names every file and has hashes of their blocks; it goes to whoever makes deltas, who need not have
+the release: see `skiff diff --against`.
+
+Examples:
+  skiff sign-tree /var/lib/skiff -o device.sig
+  skiff sign-tree /var/lib/skiff | ssh server 'skiff diff --against - oci:images:1.1 -o update.skiff'"
+    )]
+    SignTree(SignTree),
     /// Show what a delta is for and what it holds
     #[command(after_help = "Example:\n  skiff inspect update.skiff --json")]
     Inspect(Inspect),
@@ -111,13 +122,15 @@ pub(crate) enum Level {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "skiff diff [OPTIONS] --output <FILE> <OLD> <NEW>
+       skiff diff [OPTIONS] --output <FILE> --against <SIGNATURE> <NEW>")]
 pub(crate) struct Diff {
-    /// The image that devices have
-    #[arg(value_name = "OLD")]
-    pub(crate) base: String,
-    /// The image that they shall have
-    #[arg(value_name = "NEW")]
-    pub(crate) target: String,
+    /// The image that devices have, and the one that they shall have; with --against only the latter
+    #[arg(value_names = ["OLD", "NEW"], required = true, num_args = 1..=2)]
+    pub(crate) images: Vec<String>,
+    /// Lead from the release that was signed with `skiff sign-tree`, which need not be here; "-" reads standard input
+    #[arg(long, value_name = "SIGNATURE")]
+    pub(crate) against: Option<PathBuf>,
     /// Where the delta goes; an existing file is replaced once the delta is whole
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
@@ -125,6 +138,21 @@ pub(crate) struct Diff {
     #[arg(long, value_enum, default_value_t = Level::Default)]
     pub(crate) level: Level,
     /// Threads, as many as there are cores unless set; the delta is the same on any number
+    #[arg(long)]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) print: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignTree {
+    /// The store's directory
+    #[arg(value_name = "STORE")]
+    pub(crate) store: PathBuf,
+    /// Where the signature goes; an existing file is replaced once it is whole
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Threads, as many as there are cores unless set; the signature is the same on any number
     #[arg(long)]
     pub(crate) threads: Option<std::num::NonZeroUsize>,
     #[command(flatten)]

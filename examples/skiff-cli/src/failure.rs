@@ -11,6 +11,7 @@ use skiff::diff::DiffError;
 use skiff::format::FormatError;
 use skiff::fs::FsError;
 use skiff::image::ImageError;
+use skiff::signature::SignatureError;
 
 /// Why a command failed. The codes are part of the command's interface: `skiff --help` lists them.
 #[derive(Debug)]
@@ -140,6 +141,15 @@ fn of_format(error: &FormatError) -> u8 {
     }
 }
 
+fn of_signature(error: &SignatureError) -> u8 {
+    match error {
+        SignatureError::Read { source, .. } | SignatureError::Io { source, .. } => of_io(source),
+        SignatureError::Changed { .. } => Failure::DAMAGED,
+        SignatureError::Interrupted(_) => Failure::CANCELLED,
+        _ => Failure::CORRUPT,
+    }
+}
+
 fn of_diff(error: &DiffError) -> u8 {
     match error {
         DiffError::Read { source, .. } | DiffError::Io { source, .. } => of_io(source),
@@ -163,6 +173,7 @@ impl<E: Into<Error>> From<E> for Failure {
         let code = match &error {
             Error::Image(error) => of_image(error),
             Error::Diff(error) => of_diff(error),
+            Error::Signature(error) => of_signature(error),
             Error::Apply(ApplyError::Io { source, .. } | ApplyError::Delta { source }) => of_io(source),
             Error::Apply(error) => of_class(error.class()),
             Error::Format(error) => of_format(error),

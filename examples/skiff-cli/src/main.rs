@@ -7,6 +7,7 @@ mod inspect;
 mod print;
 mod progress;
 mod server;
+mod sign;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Diff(args) => server::diff(args),
+        Command::SignTree(args) => sign::run(args),
         Command::Flatten(args) => server::flatten(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Install(args) => device::install(args),
@@ -57,6 +59,7 @@ fn run(command: &Command) -> Result<(), Failure> {
 fn output(command: &Command) -> Option<Output> {
     match command {
         Command::Diff(args) => Some(args.print),
+        Command::SignTree(args) => Some(args.print),
         Command::Flatten(args) => Some(args.print),
         Command::Inspect(args) => Some(args.print),
         Command::Install(args) => Some(args.print),

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::json;
-use skiff::ImagePair;
 use skiff::diff::{Level, Options, Report};
 use skiff::fs::{Control, Ownership, Root, WriteOptions, write_tree};
 use skiff::image::{FlatImage, FlattenOptions, Image, ImageRef, OpenOptions, write_tar};
+use skiff::{ImagePair, SignedPair};
 
 use crate::args::{self, Output};
 use crate::failure::Failure;
@@ -19,17 +20,11 @@ use crate::progress::{Bar, cancel_on_signals};
 /// `skiff diff`
 pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
     let started = Instant::now();
-    let (base, target) = (reference(&args.base)?, reference(&args.target)?);
     let cancel = cancel_on_signals()?;
-    let pair = {
-        let bar = Bar::new(args.print, "flattening");
-        let progress = |count| bar.advance(count);
-        let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-        ImagePair::open(&base, &target, control)?
-    };
+    let pair = Pair::open(args, &cancel)?;
 
     let bar = Bar::new(args.print, "comparing");
-    bar.expect(pair.target.tree.content_bytes_missing_from(&pair.base.tree));
+    bar.expect(pair.new_bytes());
     let progress = |count| bar.advance(count);
     let level = match args.level {
         args::Level::Fast => Level::Fast,
@@ -38,9 +33,51 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
     };
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
     let options = Options { level, threads: args.threads, control, ..Options::default() };
-    let report = write_file(&args.output, |out| Ok(pair.diff(&options, out)?))?;
+    let report = write_file(&args.output, |out| match &pair {
+        Pair::Images(pair) => Ok(pair.diff(&options, out)?),
+        Pair::Signed(pair) => Ok(pair.diff(&options, out)?),
+    })?;
     bar.finish();
     tell(&report, args.print, started)
+}
+
+/// What a delta is made of.
+enum Pair {
+    Images(ImagePair),
+    Signed(SignedPair),
+}
+
+impl Pair {
+    fn open(args: &args::Diff, cancel: &AtomicBool) -> Result<Self, Failure> {
+        let bar = Bar::new(args.print, "flattening");
+        let progress = |count| bar.advance(count);
+        let control = Control { cancel: Some(cancel), progress: Some(&progress), ..Control::default() };
+        match (&args.against, &args.images[..]) {
+            (None, [base, target]) => {
+                Ok(Self::Images(ImagePair::open(&reference(base)?, &reference(target)?, control)?))
+            }
+            (Some(signature), [target]) => {
+                let target = reference(target)?;
+                if signature.as_os_str() == "-" {
+                    return Ok(Self::Signed(SignedPair::open(io::stdin().lock(), &target, control)?));
+                }
+                let file = File::open(signature).map_err(|error| Failure::io("opening", signature, error))?;
+                Ok(Self::Signed(SignedPair::open(file, &target, control)?))
+            }
+            (None, _) => Err(Failure::usage("diff takes two images, or --against SIGNATURE and one")),
+            (Some(_), _) => {
+                Err(Failure::usage("with --against, diff takes one image: the one that devices shall have"))
+            }
+        }
+    }
+
+    /// Bytes of contents that the base lacks.
+    fn new_bytes(&self) -> u64 {
+        match self {
+            Self::Images(pair) => pair.target.tree.content_bytes_missing_from(&pair.base.tree),
+            Self::Signed(pair) => pair.target.tree.content_bytes_missing_from(pair.base.tree()),
+        }
+    }
 }
 
 /// `skiff flatten`
@@ -117,7 +154,7 @@ fn open(image: &ImageRef, control: Control<'_>) -> Result<FlatImage, Failure> {
 
 /// Writes beside the file and renames at the end, so that what stands under its name is whole. What is there and no file, such
 /// as `/dev/null` or a pipe, is written to as it stands: renaming would replace it.
-fn write_file<T>(
+pub(crate) fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {

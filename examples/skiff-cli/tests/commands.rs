@@ -76,6 +76,69 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_server_without_the_devices_image_makes_a_delta_from_its_signature() {
+    let place = Place::new();
+    place.json(&["install", "oci:images:1.0", "--store", "store", "--rootless"]);
+    let known = place.json(&["diff", "oci:images:1.0", "oci:images:1.1", "-o", "update.skiff"]);
+    let signed = place.json(&["sign-tree", "store", "-o", "device.sks"]);
+    assert_eq!(signed["release"], known["base"]);
+    assert_eq!(signed["signature_bytes"], fs::metadata(place.path("device.sks")).unwrap().len());
+    let piped = place.skiff(&["sign-tree", "store", "--threads", "1"]);
+    assert!(piped.stdout == fs::read(place.path("device.sks")).unwrap(), "as to a file");
+
+    // The image is not there any more.
+    fs::rename(place.path("images"), place.path("elsewhere")).unwrap();
+    let diff = ["diff", "--against", "device.sks", "oci:elsewhere:1.1", "-o", "update.skiff"];
+    let report = place.json(&diff);
+    assert_eq!((&report["base"], &report["target"]), (&known["base"], &known["target"]));
+    let from_pipe = place.command(&["diff", "--against", "-", "oci:elsewhere:1.1", "-o", "piped.skiff"]);
+    let status = { from_pipe }.stdin(fs::File::open(place.path("device.sks")).unwrap()).output().unwrap();
+    assert!(status.status.success(), "{}", text(&status.stderr));
+    assert!(fs::read(place.path("piped.skiff")).unwrap() == fs::read(place.path("update.skiff")).unwrap());
+    let target = known["target"].as_str().unwrap();
+    place.json(&["apply", "update.skiff", "--store", "store", "--target", target, "--rootless"]);
+    assert_eq!(place.motd(), "land ahoy");
+    // It was for the release before.
+    place.fails(
+        &[
+            "apply",
+            "update.skiff",
+            "--store",
+            "store",
+            "--target",
+            known["base"].as_str().unwrap(),
+            "--rootless",
+        ],
+        3,
+        "",
+    );
+}
+
+#[test]
+fn signatures_that_cannot_be_made_or_read_are_refused() {
+    let place = Place::new();
+    place.fails(&["sign-tree", "nowhere"], 2, "nowhere");
+    place.json(&["install", "oci:images:1.0", "--store", "store", "--rootless"]);
+    place.fails(
+        &["diff", "--against", "saved.tar", "oci:images:1.1", "-o", "x"],
+        4,
+        "does not begin as a tree signature",
+    );
+    place.fails(&["diff", "--against", "nowhere", "oci:images:1.1", "-o", "x"], 2, "nowhere");
+    place.fails(
+        &["diff", "--against", "saved.tar", "oci:images:1.0", "oci:images:1.1", "-o", "x"],
+        2,
+        "one image",
+    );
+    place.fails(&["diff", "oci:images:1.1", "-o", "x"], 2, "--against");
+    let motd = place.path("store/current/rootfs/etc/motd");
+    let changed = fs::read_to_string(&motd).unwrap().replace("ahoy", "avast");
+    fs::write(&motd, &changed[..10_000]).unwrap();
+    place.fails(&["sign-tree", "store", "-o", "device.sks"], 7, "motd");
+    assert!(!place.path("device.sks").exists() && !place.path("x").exists());
+}
+
+#[test]
 fn what_is_no_file_is_written_to_and_not_replaced() {
     let place = Place::new();
     let made = Command::new("mkfifo").arg(place.path("pipe")).status().unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use skiff_diff::Release;
-use skiff_replay::Base;
+use skiff_replay::{Base, Trust};
 use skiff_tree::*;
 
 /// The folder of golden files.
@@ -67,7 +67,12 @@ impl Image {
     }
 
     pub(crate) fn base(&self) -> Base<'_> {
-        Base { release: self.release().id(), tree: &self.tree, contents: &self.contents }
+        Base {
+            release: self.release().id(),
+            tree: &self.tree,
+            contents: &self.contents,
+            trust: Trust::Checked,
+        }
     }
 
     pub(crate) fn content(&self, path: &EntryPath) -> Vec<u8> {

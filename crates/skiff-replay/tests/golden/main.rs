@@ -7,16 +7,18 @@ mod damage;
 mod document;
 mod hostile;
 mod images;
+mod signature;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{fs, io};
 
-use skiff_diff::{Level, Options, diff};
+use skiff_diff::{Level, Options, diff, diff_against};
 use skiff_format::Compressor;
 use skiff_patch::Codec;
 use skiff_replay::{Base, Limits, Prelude, ReplayError, Replayed, Sink, replay};
+use skiff_signature::TreeSignature;
 use skiff_tree::ContentDigest;
 
 use images::Image;
@@ -24,31 +26,45 @@ use images::Image;
 /// A golden delta, and where it leads from and to.
 struct Golden {
     name: &'static str,
-    level: Level,
+    made: Made,
     base: &'static str,
     target: &'static str,
     /// The target's release id, as a script that shares nothing with this code computed it.
     release: &'static str,
 }
 
-const GOLDEN: [Golden; 3] = [
+/// What it was made of.
+enum Made {
+    OfImages(Level),
+    /// The base's tree signature, `signature-BASE.sks`, with blocks of 100 bytes.
+    OfSignature,
+}
+
+const GOLDEN: [Golden; 4] = [
     Golden {
         name: "delta-example",
-        level: Level::Default,
+        made: Made::OfImages(Level::Default),
         base: "example-base",
         target: "example-target",
         release: "858835c6d2ee4fbe0a2c59f67e2f7850e59e3ef5b800a7679bdc8f26eecae2df",
     },
     Golden {
+        name: "delta-small-block",
+        made: Made::OfSignature,
+        base: "small-base",
+        target: "small-target",
+        release: "89a9351b676baf6c0a5a52d6488ea517a6d1405de69cbc75f0acbf270bcce566",
+    },
+    Golden {
         name: "delta-small-xz",
-        level: Level::Best,
+        made: Made::OfImages(Level::Best),
         base: "small-base",
         target: "small-target",
         release: "89a9351b676baf6c0a5a52d6488ea517a6d1405de69cbc75f0acbf270bcce566",
     },
     Golden {
         name: "delta-small-zstd",
-        level: Level::Fast,
+        made: Made::OfImages(Level::Fast),
         base: "small-base",
         target: "small-target",
         release: "89a9351b676baf6c0a5a52d6488ea517a6d1405de69cbc75f0acbf270bcce566",
@@ -114,10 +130,21 @@ fn write_anew() {
         }
         for golden in &GOLDEN {
             let (base, target) = (Image::read(golden.base), Image::read(golden.target));
-            let options = Options { level: golden.level, pull_bytes: Some(4096), ..Options::default() };
+            let options = Options { pull_bytes: Some(4096), ..Options::default() };
             let mut delta = Vec::new();
-            diff(&base.release(), &target.release(), &options, &mut delta).unwrap();
             fs::create_dir_all(images::folder().join("valid")).unwrap();
+            match golden.made {
+                Made::OfImages(level) => {
+                    let options = Options { level, ..options };
+                    diff(&base.release(), &target.release(), &options, &mut delta).unwrap();
+                }
+                Made::OfSignature => {
+                    let bytes = signature::make(&base);
+                    fs::write(signature::file(golden.base), &bytes).unwrap();
+                    let signature = TreeSignature::read(&bytes[..], &Default::default()).unwrap();
+                    diff_against(&signature, &target.release(), &options, &mut delta).unwrap();
+                }
+            }
             fs::write(golden.file(), delta).unwrap();
         }
     });

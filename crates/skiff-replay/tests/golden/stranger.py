@@ -1,4 +1,5 @@
-"""Follows a delta as doc/format.md defines it, sharing no code with the crates: stranger.py DELTA BASE.
+"""Follows a delta as doc/format.md defines it, sharing no code with the crates: stranger.py DELTA BASE. Or reads a tree
+signature, whose name ends in .sks, and compares it with the base.
 
 BASE is a folder with the files `tree` and `contents/DIGEST`, and `config.json` where the base has one. Prints the release
 id and the tree digest of the result, once they are what the header names. Exits with 1, and says why, where the delta is
@@ -353,7 +354,7 @@ class Contents:
         if self.open is None:
             self.open = (content, b"")
         must(self.open[0] == content, "a content begins before another ends")
-        made = {1: data, 2: bsdiff, 3: gzip}[codec](payload, self.source(parts))
+        made = {1: data, 2: bsdiff, 3: gzip, 4: block}[codec](payload, self.source(parts))
         must(len(made) == output, "a record makes less or more than it says")
         whole = self.open[1] + made
         must(len(whole) <= self.sizes[content], "a content that is too long")
@@ -410,7 +411,63 @@ def gzip(payload, source):
     return head + deflated + zlib.crc32(plain).to_bytes(4, "little") + (length % 2**32).to_bytes(4, "little")
 
 
-CODECS = {(1, 0), (2, 0), (3, 0)}
+def block(payload, source):
+    told, out = Input(payload), b""
+    number = lambda width: int.from_bytes(told.take(width), "big")
+    must(told.take(4) == bytes.fromhex("72730236"), "not a block delta")
+    while command := told.byte():
+        if command < 0x45:
+            length = command if command <= 64 else number(1 << (command - 0x41))
+            must(length, "a literal of nothing")
+            out += told.take(length)
+        else:
+            must(command < 0x55, "no such command")
+            offset, length = number(1 << (command - 0x45) // 4), number(1 << (command - 0x45) % 4)
+            must(length and offset + length <= len(source), "a copy of nothing, or of what is not there")
+            out += source[offset : offset + length]
+    must(told.ends(), "bytes follow the last command")
+    return out
+
+
+CODECS = {(1, 0), (2, 0), (3, 0), (4, 0)}
+
+
+# Tree signatures.
+
+
+def weak_hash(data):
+    value = 1
+    for byte in data:
+        value = (value * 0x08104225 + byte) % 2**32
+    return value
+
+
+def read_signature(path, folder):
+    """Reads a tree signature, and sees that it is that of the image in the folder."""
+    signed = path.read_bytes()
+    must(sha256(signed[:-32]) == signed[-32:], "the signature's digest")
+    told = Input(signed[:-32])
+    must(told.take(12) == bytes.fromhex("89534b530d0a1a0a") + bytes(4), "preamble")
+    config = told.take(32) if told.byte() else None
+    encoding = told.take(told.integer())
+    entries, at, seen = decode_tree(encoding), 0, set()
+    while gap := told.integer():
+        at += gap
+        file = entries[at - 1]
+        must(file["type"] == FILE and file["digest"] not in seen, "no file, or one twice")
+        seen.add(file["digest"])
+        content = (folder / "contents" / file["digest"].hex()).read_bytes()
+        must(told.take(4) == bytes.fromhex("72730147"), "a kind of signature")
+        length, kept = (int.from_bytes(told.take(4), "big") for _ in range(2))
+        for start in range(0, len(content), length):
+            piece = content[start : start + length]
+            must(int.from_bytes(told.take(4), "big") == weak_hash(piece), "a weak hash")
+            must(told.take(kept) == hashlib.blake2b(piece, digest_size=32).digest()[:kept], "a strong hash")
+    must(told.ends() and seen, "bytes are left, or nothing is signed")
+    must(config == sha256((folder / "config.json").read_bytes()), "the config's digest")
+    release = release_id(sha256(encoding), (folder / "config.json").read_bytes())
+    print(f"{release.hex()}\n{sha256(encoding).hex()}")
+    return 0
 
 
 # The container.
@@ -454,6 +511,8 @@ def read_container(delta):
 
 
 def main(delta, folder):
+    if delta.endswith(".sks"):
+        return read_signature(pathlib.Path(delta), pathlib.Path(folder))
     header, frames = read_container(pathlib.Path(delta).read_bytes())
     folder = pathlib.Path(folder)
     encoding = (folder / "tree").read_bytes()

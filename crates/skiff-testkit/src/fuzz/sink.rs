@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use skiff_replay::{Base, Checkpoint, Limits, Prelude, Replay, ReplayError, Replayed, SavedPrelude, Sink};
+use skiff_replay::{
+    Base, Checkpoint, Limits, Prelude, Replay, ReplayError, Replayed, SavedPrelude, Sink, Trust,
+};
 use skiff_tree::{ContentDigest, ReleaseId};
 
 use super::release::Release;
@@ -135,5 +137,5 @@ fn resume(
 
 pub(crate) fn as_base(release: &Release) -> Base<'_> {
     let Release { tree, contents } = release;
-    Base { release: ReleaseId::new(tree.digest(), None), tree, contents }
+    Base { release: ReleaseId::new(tree.digest(), None), tree, contents, trust: Trust::Checked }
 }

@@ -1,0 +1,39 @@
+//! Reading a release where it lies.
+
+use skiff_fs::DirectoryContents;
+use skiff_tree::{ConfigDigest, ReleaseId, Tree};
+
+use crate::store::read_config;
+use crate::{ApplyError, Lease, Store};
+
+/// A release of a store with its files, held: it is not removed meanwhile.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HeldRelease {
+    /// Its name.
+    pub id: ReleaseId,
+    /// Its tree, proved to be the one that the release is named after.
+    pub tree: Tree,
+    /// The digest of its config, where it has one.
+    pub config: Option<ConfigDigest>,
+    /// The contents of its files as they are on the disk, which nobody has compared with the tree.
+    pub contents: DirectoryContents,
+    /// What holds it.
+    pub lease: Lease,
+}
+
+impl Store {
+    /// Opens the current release to read its files.
+    ///
+    /// # Errors
+    /// [`ApplyError::NotAStore`] where nothing is installed; [`ApplyError::StoreDamaged`] where the tree is damaged;
+    /// [`ApplyError::Busy`] where the release is just being removed; [`ApplyError::Io`].
+    pub fn hold_current(&self) -> Result<HeldRelease, ApplyError> {
+        let id = self.current_id()?.ok_or_else(|| self.nothing_installed())?;
+        let lease = self.lease(id)?;
+        let release = self.load(id)?;
+        let config = read_config(&release.directory)?.as_deref().map(ConfigDigest::of);
+        let contents = DirectoryContents::new(release.rootfs()?);
+        Ok(HeldRelease { id, tree: release.tree, config, contents, lease })
+    }
+}
