@@ -104,7 +104,7 @@ impl Image {
 
     /// What is read, in this order.
     fn streams(&self, limits: Limits) -> Vec<Stream> {
-        let limit = limits.layer_bytes;
+        let Limits { layer_bytes: limit, decoder_memory, .. } = limits;
         match &self.source {
             Source::Layers(layers) => {
                 let stream = |(index, layer): (usize, &Layer)| Stream {
@@ -116,13 +116,15 @@ impl Image {
                     diff_id: Some(layer.info.diff_id),
                     limit,
                     before: 0,
+                    decoder_memory,
                 };
                 layers.iter().enumerate().map(stream).collect()
             }
             Source::Tar { path, blob, compression } => {
                 let (blob, path) = (blob.clone(), path.clone());
                 let (part, compression) = (Part::Archive, *compression);
-                vec![Stream { blob, part, path, compression, digest: None, diff_id: None, limit, before: 0 }]
+                let (digest, diff_id, before) = (None, None, 0);
+                vec![Stream { blob, part, path, compression, digest, diff_id, limit, before, decoder_memory }]
             }
             Source::Rootfs(_) => Vec::new(),
         }

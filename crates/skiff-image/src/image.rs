@@ -59,6 +59,8 @@ pub enum Compression {
     Gzip,
     /// zstd, in one or several frames.
     Zstd,
+    /// xz, in one or several streams.
+    Xz,
 }
 
 /// How an image is opened.
@@ -222,13 +224,13 @@ impl Compression {
         let failed = |source| ImageError::Io { op: "reading", path: path.into(), source };
         let start = reader.fill_buf().map_err(failed)?;
         let unsupported = |name| {
-            let what = format!("it is compressed with {name}; gzip, zstd and none are read");
+            let what = format!("it is compressed with {name}; gzip, zstd, xz and none are read");
             Err(ImageError::unsupported(part, what))
         };
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Self::Xz),
             // The digits of pi, where the first block begins: a tar archive may begin with a name in "BZh".
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => unsupported("bzip2"),
             _ => Ok(Self::None),
@@ -242,6 +244,7 @@ impl fmt::Display for Compression {
             Self::None => "uncompressed",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Xz => "xz",
         })
     }
 }

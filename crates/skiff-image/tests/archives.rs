@@ -37,13 +37,14 @@ fn gnu_tars_archives_are_the_directories_they_were_made_of() {
     let (root, file) = (directory.path().join("root"), directory.path().join("archive.tar"));
     fill(&root);
     let expected = tree_on_disk(&root);
-    let formats: [&[&str]; 8] = [
+    let formats: [&[&str]; 9] = [
         &["--format=posix"],
         &["--format=posix", "--sparse"],
         &["--format=posix", "--sparse", "--sparse-version=0.1"],
         &["--format=posix", "--sparse", "--sparse-version=1.0"],
         &["--format=posix", "--gzip"],
         &["--format=posix", "--zstd"],
+        &["--format=posix", "--xz"],
         &["--format=gnu"],
         &["--format=gnu", "--sparse"],
     ];

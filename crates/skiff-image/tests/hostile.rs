@@ -200,9 +200,9 @@ fn every_truncation_is_noticed() {
         assert!(matches!(flatten_files(&files), Err(ImageError::Corrupt { .. })), "cut at {length}");
     }
     assert_eq!(flatten_tar(&[&tar[..], b"whatever follows the end"].concat()).unwrap().tree, whole.tree);
-    for encoding in [Encoding::Gzip, Encoding::GzipMembers, Encoding::Zstd, Encoding::ZstdFrames] {
+    for encoding in Encoding::ALL.into_iter().filter(|&encoding| encoding != Encoding::Plain) {
         let encoded = encoding.encode(&tar);
-        for length in 4..encoded.len() - 8 {
+        for length in 6..encoded.len() - 8 {
             match flatten_tar(&encoded[..length]) {
                 Err(ImageError::Corrupt { .. }) => {}
                 // Before the skippable frame, the content is whole.
@@ -216,9 +216,68 @@ fn every_truncation_is_noticed() {
 }
 
 #[test]
+fn what_follows_compressed_data_is_more_of_it_or_refused() {
+    let tar = Layer::new().file("a", b"1").to_tar();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("followed.tar");
+    let flatten_tar = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        flatten(&format!("tar:{}", file.display()))
+    };
+    let whole = flatten_tar(&tar).unwrap().tree;
+    for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::Xz] {
+        let (encoded, empty) = (encoding.encode(&tar), encoding.encode(b""));
+        assert_eq!(flatten_tar(&[&empty[..], &encoded, &empty].concat()).unwrap().tree, whole);
+        for garbage in [&b"x"[..], b"garbage at the end of it all", &[0; 7], &encoded[..9]] {
+            match flatten_tar(&[&encoded[..], garbage].concat()) {
+                Err(ImageError::Corrupt { at, what }) => {
+                    // liblzma gives nothing out of the buffer in which it finds damage.
+                    let end = tar.len() as u64;
+                    assert_eq!(at.part, Part::Archive);
+                    assert!(at.offset == end || encoding == Encoding::Xz && at.offset < end, "{encoding:?}");
+                    assert!(what.contains("damaged or cut off"), "{what}");
+                }
+                other => panic!("{encoding:?} and {garbage:?}: {:?}", other.map(|flat| summary(&flat))),
+            }
+        }
+    }
+    // Padding is xz's own, in fours.
+    let padded = [&Encoding::Xz.encode(&tar)[..], &[0; 12]].concat();
+    assert_eq!(flatten_tar(&padded).unwrap().tree, whole);
+    // Frames to be skipped may stand anywhere among zstd's.
+    let skipped = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0], &b"any"[..]].concat();
+    let around = [&skipped[..], &Encoding::ZstdFrames.encode(&tar), &skipped, &skipped].concat();
+    assert_eq!(flatten_tar(&around).unwrap().tree, whole);
+}
+
+#[test]
+fn decompressors_take_no_more_memory_than_granted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("window.tar");
+    let tar = Layer::new().file("a", b"1").to_tar();
+    let mut long = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    long.window_log(27).unwrap();
+    std::io::Write::write_all(&mut long, &tar).unwrap();
+    let mut limits = Limits::default();
+    for bytes in [Encoding::Xz.encode(&tar), long.finish().unwrap()] {
+        std::fs::write(&file, &bytes).unwrap();
+        let image = open(&format!("tar:{}", file.display())).unwrap();
+        limits.decoder_memory = 128 << 20;
+        image.flatten(&FlattenOptions::default().with_limits(limits)).unwrap();
+        limits.decoder_memory = 1 << 20;
+        match image.flatten(&FlattenOptions::default().with_limits(limits)) {
+            Err(ImageError::LimitExceeded { at, limit, .. }) => {
+                assert_eq!((at.part, limit), (Part::Archive, 1 << 20));
+            }
+            other => panic!("{:?}", other.map(|flat| summary(&flat))),
+        }
+    }
+}
+
+#[test]
 fn every_changed_byte_of_a_layer_is_noticed() {
     let layer = Layer::new().file("a", b"content").xattr("user.x", "y");
-    for encoding in [Encoding::Plain, Encoding::Gzip, Encoding::Zstd] {
+    for encoding in [Encoding::Plain, Encoding::Gzip, Encoding::Zstd, Encoding::Xz] {
         let image = TestImage::new().encoded_layer(layer.clone(), encoding);
         let files = OciLayout::new().image("t", image).files();
         let encoded = encoding.encode(&layer.to_tar());

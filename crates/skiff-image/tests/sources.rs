@@ -42,10 +42,13 @@ fn oci_layouts_in_directories_and_archives() {
     images.write_archive(&archive);
     let compressed = directory.path().join("archive.tar.zst");
     std::fs::write(&compressed, Encoding::ZstdFrames.encode(&std::fs::read(&archive).unwrap())).unwrap();
+    let squeezed = directory.path().join("archive.tar.xz");
+    std::fs::write(&squeezed, Encoding::XzStreams.encode(&std::fs::read(&archive).unwrap())).unwrap();
     for source in [
         format!("oci:{}", layout.display()),
         format!("oci-archive:{}", archive.display()),
         format!("oci-archive:{}", compressed.display()),
+        format!("oci-archive:{}", squeezed.display()),
     ] {
         for (selection, text) in [("one", "1"), ("two:x", "2"), ("@0", "1"), ("@1", "2")] {
             let flat = flatten(&format!("{source}:{selection}")).unwrap();
@@ -148,7 +151,7 @@ fn tar_archives_and_directories() {
     let flat = flatten_image(image("1", Encoding::Zstd)).unwrap();
     let mut tar = Vec::new();
     write_tar(&flat.tree, &flat.contents, &mut tar, Default::default()).unwrap();
-    for encoding in [Encoding::Plain, Encoding::Gzip, Encoding::Zstd] {
+    for encoding in Encoding::ALL {
         let file = directory.path().join("a:b.tar");
         std::fs::write(&file, encoding.encode(&tar)).unwrap();
         let again = flatten(&format!("tar:{}", file.display())).unwrap();

@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use xz2::write::XzEncoder;
 
 use crate::Layer;
 
@@ -22,6 +23,10 @@ pub enum Encoding {
     Zstd,
     /// As several zstd frames and a skippable one at the end, as zstd:chunked has it.
     ZstdFrames,
+    /// As one xz stream.
+    Xz,
+    /// As several xz streams, with padding between them and at the end.
+    XzStreams,
 }
 
 /// An image to write: layers from the bottom up, and a config.
@@ -111,6 +116,10 @@ impl Image {
 }
 
 impl Encoding {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Plain, Self::Gzip, Self::GzipMembers, Self::Zstd, Self::ZstdFrames, Self::Xz, Self::XzStreams];
+
     /// Compresses bytes.
     #[must_use]
     pub fn encode(self, bytes: &[u8]) -> Vec<u8> {
@@ -124,6 +133,11 @@ impl Encoding {
                 let skippable = [&0x184D_2A50_u32.to_le_bytes()[..], &4_u32.to_le_bytes(), b"toc\n"].concat();
                 [zstd(first), zstd(second), skippable].concat()
             }
+            Self::Xz => xz(bytes),
+            Self::XzStreams => {
+                let padding = vec![0; 8];
+                [xz(first), padding.clone(), xz(b""), xz(second), padding].concat()
+            }
         }
     }
 
@@ -134,6 +148,8 @@ impl Encoding {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip | Self::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
             Self::Zstd | Self::ZstdFrames => "application/vnd.oci.image.layer.v1.tar+zstd",
+            // The specification has none: readers go by the first bytes.
+            Self::Xz | Self::XzStreams => "application/vnd.oci.image.layer.v1.tar+xz",
         }
     }
 }
@@ -255,4 +271,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).expect("compressing in memory")
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = XzEncoder::new(Vec::new(), 6);
+    encoder.write_all(bytes).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
 }

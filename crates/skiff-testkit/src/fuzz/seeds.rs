@@ -145,6 +145,7 @@ fn tar_flatten() -> Vec<Seed> {
         seed("tar_flatten", "plain", two(0, &lower, &upper)),
         seed("tar_flatten", "gzip", two(1, &lower, &Layer::new())),
         seed("tar_flatten", "zstd-frames-gnu-names", two(4, &upper, &gnu)),
+        seed("tar_flatten", "xz-streams", two(6, &lower, &upper)),
         seed("tar_flatten", "mended", wrong_checksums),
     ]
 }
