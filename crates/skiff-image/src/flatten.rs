@@ -61,8 +61,8 @@ impl Image {
     ///
     /// # Errors
     /// [`ImageError::Corrupt`] with the layer, entry and byte where it is damaged or made to mislead, and
-    /// [`ImageError::DigestMismatch`] where a layer is not the promised one; [`ImageError::Unsupported`] for global PAX headers,
-    /// sparse files of format 0.0 and unknown types; [`ImageError::LimitExceeded`], [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`,
+    /// [`ImageError::DigestMismatch`] where a layer is not the promised one; [`ImageError::Unsupported`] for global PAX headers
+    /// and unknown types; [`ImageError::LimitExceeded`], [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`,
     /// [`ImageError::Fs`].
     pub fn flatten(&self, options: &FlattenOptions<'_>) -> Result<FlatImage, ImageError> {
         let (tree, contents, dropped_xattrs) = match &self.source {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use common::*;
 use skiff_fs::{Control, Interrupted};
 use skiff_image::*;
-use skiff_testkit::{Encoding, Image as TestImage, Layer, OciLayout};
+use skiff_testkit::{Encoding, Image as TestImage, Layer, OciLayout, SparseFormat};
 
 const BLOCK: usize = 512;
 
@@ -118,7 +118,20 @@ fn holes_are_zeros_and_their_maps_are_checked() {
         let layer = Layer::new().file("a", content).pax("GNU.sparse.major", "1").pax("GNU.sparse.minor", "0");
         layer.pax("GNU.sparse.realsize", size)
     };
-    for layer in [sparse("1,2,4,1,6,0", "6", "xyz"), later("3\n1\n2\n4\n1\n6\n0\n", "6", "xyz")] {
+    let first = |pieces: &[(&str, &str)], size: &str, stored: &str| {
+        let layer = Layer::new().file("a", stored).pax("GNU.sparse.size", size);
+        pieces.iter().fold(layer, |layer, (key, value)| layer.pax(format!("GNU.sparse.{key}"), value))
+    };
+    let whole = [("offset", "1"), ("numbytes", "2"), ("offset", "4"), ("numbytes", "1")];
+    let end = [("offset", "6"), ("numbytes", "0"), ("numblocks", "3")];
+    let formats = SparseFormat::ALL
+        .map(|format| Layer::new().sparse_file("a", format, &[(1, b"xy"), (4, b"z"), (6, b"")], 6));
+    let by_hand = [
+        first(&[&whole[..], &end].concat(), "6", "xyz"),
+        sparse("1,2,4,1,6,0", "6", "xyz"),
+        later("3\n1\n2\n4\n1\n6\n0\n", "6", "xyz"),
+    ];
+    for layer in formats.into_iter().chain(by_hand) {
         let plain = flatten_layers([layer.clone(), Layer::new().file("b", b"")]).unwrap();
         assert_eq!(summary(&plain), r"a=\x00xy\x00z\x00 b=");
         // Where contents stay in their archive, this one cannot.
@@ -133,7 +146,26 @@ fn holes_are_zeros_and_their_maps_are_checked() {
         (sparse("1,2", "6", "xyz"), "pieces have 2 bytes, and 3 are stored"),
         (sparse("1,4", "6", "xyz"), "pieces have 4 bytes, and 3 are stored"),
         (sparse("1,2,3", "6", "xyz"), "pairs of numbers"),
+        (sparse("1,2,4,1", "6", "xyz").pax("GNU.sparse.numblocks", "3"), "2 pieces, and should have 3"),
+        (sparse("1,2,4,1", "6", "xyz").pax("GNU.sparse.size", ""), "whose size is missing"),
+        (
+            sparse("1,2", "6", "xy").pax("GNU.sparse.offset", "1").pax("GNU.sparse.numbytes", "2"),
+            "other than",
+        ),
+        (first(&[], "6", ""), "other than"),
+        (first(&whole[..3], "6", "xyz"), "an offset without length"),
+        (first(&whole[1..], "6", "xyz"), "offsets and lengths in turn"),
+        (first(&[whole[0], whole[2]], "6", "xyz"), "offsets and lengths in turn"),
+        (first(&[("offset", "")], "6", ""), "offsets and lengths in turn"),
+        (first(&[("offset", "-1")], "6", ""), "cannot be"),
+        (first(&[&whole[..], &[("numblocks", "3")]].concat(), "6", "xyz"), "2 pieces, and should have 3"),
+        (first(&[whole[2], whole[3], whole[0], whole[1]], "6", "xyz"), "overlap"),
+        (first(&whole, "4", "xyz"), "beyond its end"),
+        (first(&whole, "6", "xy"), "pieces have 3 bytes, and 2 are stored"),
+        (first(&whole, "6", "xyz").pax("GNU.sparse.major", "1").pax("GNU.sparse.minor", "0"), "other than"),
+        (later("1\n1\n2\n", "6", "xy").pax("GNU.sparse.minor", "1"), "other than"),
         (sparse("", "6", "xyz"), "format other than"),
+        (Layer::new().sparse_file("a", SparseFormat::Gnu, &[(4, b"xx"), (2, b"yy")], 6), "overlap"),
         (sparse("1,x", "6", "xyz"), "pairs of numbers"),
         (sparse("1,3", "x", "xyz"), "cannot be"),
         (later("", "6", ""), "longer than its content"),

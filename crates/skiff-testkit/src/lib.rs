@@ -18,6 +18,8 @@
 pub mod fuzz;
 mod image;
 mod layer;
+mod sparse;
 
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_docker_archive};
 pub use layer::Layer;
+pub use sparse::SparseFormat;
