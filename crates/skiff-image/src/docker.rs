@@ -4,7 +4,7 @@ use crate::documents::{DockerImage, parse};
 use crate::error::escape;
 use crate::files::Files;
 use crate::image::{Image, Layer, LayerInfo, OpenOptions, Source};
-use crate::oci::diff_ids;
+use crate::oci::{check_platform, diff_ids};
 use crate::{BlobDigest, Compression, ImageError, Part, Selection};
 
 /// Opens the selected image.
@@ -19,6 +19,7 @@ pub(crate) fn open(
     let image = select(images, selection, files)?;
     let config = files.read(&image.config, Part::Config, limits)?;
     check_name(&image.config, &config)?;
+    check_platform(&config, files, options)?;
     let names = image.layers.unwrap_or_default();
     let diff_ids = diff_ids(&config, names.len(), limits)?;
     let mut layers = Vec::new();

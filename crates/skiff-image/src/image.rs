@@ -6,7 +6,7 @@ use skiff_fs::Control;
 
 use crate::files::Files;
 use crate::input::Blob;
-use crate::{BlobDigest, DiffId, ImageError, ImageRef, Limits, Part, docker, oci};
+use crate::{BlobDigest, DiffId, ImageError, ImageRef, Limits, Part, Platform, docker, oci};
 
 /// An image that was found, and whose layers were not read yet.
 #[derive(Debug)]
@@ -67,8 +67,10 @@ pub enum Compression {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OpenOptions<'a> {
-    /// Which of an image's platforms, where it has several. Default: this machine's, on Linux.
-    pub platform: Platform,
+    /// The platform that the image must be for, or run on; of several, the one is taken that suits it best. Archives and
+    /// directories without a config do not say what they are for, and are taken for any. Default: none is named, and an image
+    /// is taken whatever it is for, or, where there are several, the one for this machine.
+    pub platform: Option<Platform>,
     /// Where an archive that is compressed as a whole is decompressed to, in a file without a name. Default: the system's
     /// directory for temporary files.
     pub spool_directory: PathBuf,
@@ -76,17 +78,6 @@ pub struct OpenOptions<'a> {
     pub limits: Limits,
     /// Stops it; nothing worth a progress bar is done, but for compressed archives. Default: nothing stops it.
     pub control: Control<'a>,
-}
-
-/// A kind of machine, in Go's words, as images have them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    /// The operating system: `linux`.
-    pub os: String,
-    /// The processor: `amd64`, `arm64`, `arm`, ...
-    pub architecture: String,
-    /// The processor's variant, such as `v7`; if not given, an image without one is preferred, and then the first.
-    pub variant: Option<String>,
 }
 
 impl Image {
@@ -159,7 +150,7 @@ impl Image {
 impl Default for OpenOptions<'_> {
     fn default() -> Self {
         Self {
-            platform: Platform::of_this_machine(),
+            platform: None,
             spool_directory: std::env::temp_dir(),
             limits: Limits::default(),
             control: Control::default(),
@@ -168,10 +159,10 @@ impl Default for OpenOptions<'_> {
 }
 
 impl<'a> OpenOptions<'a> {
-    /// These options, for another platform.
+    /// These options, for a platform.
     #[must_use]
     pub fn with_platform(self, platform: Platform) -> Self {
-        Self { platform, ..self }
+        Self { platform: Some(platform), ..self }
     }
 
     /// These options, with spools in another directory.
@@ -190,30 +181,6 @@ impl<'a> OpenOptions<'a> {
     #[must_use]
     pub fn with_control(self, control: Control<'a>) -> Self {
         Self { control, ..self }
-    }
-}
-
-impl Platform {
-    /// Linux on this machine's processor.
-    #[must_use]
-    pub fn of_this_machine() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "loongarch64" => "loong64",
-            "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-            "powerpc64" => "ppc64",
-            other => other,
-        };
-        Self { os: "linux".into(), architecture: architecture.into(), variant: None }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
     }
 }
 

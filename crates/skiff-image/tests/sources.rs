@@ -186,27 +186,6 @@ fn contents_that_occur_twice_are_spooled_once_and_read_everywhere() {
 }
 
 #[test]
-fn the_platform_is_this_machines_unless_told() {
-    let directory = tempfile::tempdir().unwrap();
-    let here = Platform::of_this_machine();
-    let own = image("here", Encoding::Gzip).architecture(&here.architecture);
-    let images = vec![image("there", Encoding::Gzip).architecture("vax"), own];
-    OciLayout::new().multi_platform_image("t", images).write_directory(directory.path());
-    let reference: ImageRef = format!("oci:{}:t", directory.path().display()).parse().unwrap();
-    let open = |platform: Platform| {
-        let image = Image::open(&reference, &OpenOptions::default().with_platform(platform))?;
-        image.flatten(&FlattenOptions::default())
-    };
-    assert_eq!(text_of(&flatten(&reference.to_string()).unwrap()), "here");
-    let platform = |architecture: &str| Platform { architecture: architecture.into(), ..here.clone() };
-    assert_eq!(text_of(&open(platform("vax")).unwrap()), "there");
-    assert_eq!(
-        known(open(platform("pdp11"))),
-        ["linux/vax".to_owned(), format!("linux/{}", here.architecture)]
-    );
-}
-
-#[test]
 fn documents_that_mislead_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let refuse = |index: &str| {

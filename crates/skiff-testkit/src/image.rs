@@ -35,6 +35,7 @@ pub struct Image {
     layers: Vec<(Vec<u8>, Encoding)>,
     config: Value,
     architecture: String,
+    variant: Option<String>,
 }
 
 /// A directory or archive with the layout that the OCI image specification describes.
@@ -46,7 +47,7 @@ pub struct OciLayout {
 
 impl Default for Image {
     fn default() -> Self {
-        Self { layers: Vec::new(), config: json!({}), architecture: "amd64".into() }
+        Self { layers: Vec::new(), config: json!({}), architecture: "amd64".into(), variant: None }
     }
 }
 
@@ -96,6 +97,13 @@ impl Image {
         self
     }
 
+    /// Says what variant of the machine the image is for: `v7`.
+    #[must_use]
+    pub fn variant(mut self, variant: &str) -> Self {
+        self.variant = Some(variant.into());
+        self
+    }
+
     /// The DiffIDs of the layers, from the bottom up, as `sha256:HEX`.
     #[must_use]
     pub fn diff_ids(&self) -> Vec<String> {
@@ -105,13 +113,18 @@ impl Image {
     /// The bytes of the config.
     #[must_use]
     pub fn config_bytes(&self) -> Vec<u8> {
-        let config = json!({
-            "architecture": self.architecture,
-            "os": "linux",
-            "config": self.config,
-            "rootfs": { "type": "layers", "diff_ids": self.diff_ids() },
-        });
+        let mut config = self.platform();
+        config["config"] = self.config.clone();
+        config["rootfs"] = json!({ "type": "layers", "diff_ids": self.diff_ids() });
         config.to_string().into_bytes()
+    }
+
+    fn platform(&self) -> Value {
+        let mut platform = json!({ "os": "linux", "architecture": self.architecture });
+        if let Some(variant) = &self.variant {
+            platform["variant"] = json!(variant);
+        }
+        platform
     }
 }
 
@@ -176,7 +189,7 @@ impl OciLayout {
         let mut manifests = Vec::new();
         for image in images {
             let mut descriptor = self.add_image(&image);
-            descriptor["platform"] = json!({ "os": "linux", "architecture": image.architecture });
+            descriptor["platform"] = image.platform();
             manifests.push(descriptor);
         }
         let media_type = "application/vnd.oci.image.index.v1+json";
@@ -184,6 +197,17 @@ impl OciLayout {
         let mut descriptor = self.add_blob(media_type, index.to_string().into_bytes());
         descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
         self.manifests.push(descriptor);
+        self
+    }
+
+    /// Adds several images, each for the machine it says, to the layout's own index, without a tag.
+    #[must_use]
+    pub fn platforms(mut self, images: Vec<Image>) -> Self {
+        for image in images {
+            let mut descriptor = self.add_image(&image);
+            descriptor["platform"] = image.platform();
+            self.manifests.push(descriptor);
+        }
         self
     }
 

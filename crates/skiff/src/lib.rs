@@ -42,7 +42,7 @@ mod server;
 #[cfg(feature = "apply")]
 pub use device::apply;
 #[cfg(all(feature = "apply", feature = "image"))]
-pub use device::install;
+pub use device::{install, install_image};
 pub use error::Error;
 #[cfg(feature = "diff")]
 pub use server::{ImagePair, diff};

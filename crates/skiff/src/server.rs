@@ -68,13 +68,21 @@ impl ImagePair {
     /// [`Error::Image`], the base's where both fail.
     pub fn open(base: &ImageRef, target: &ImageRef, control: Control<'_>) -> Result<Self, Error> {
         let options = OpenOptions::default().with_control(control);
-        let (base, target) = (Image::open(base, &options)?, Image::open(target, &options)?);
+        Self::flatten(&Image::open(base, &options)?, &Image::open(target, &options)?, control)
+    }
+
+    /// Reads two images that were opened as [`OpenOptions`] can tell, for another platform for example, at the same time.
+    /// Progress counts bytes of layers.
+    ///
+    /// # Errors
+    /// [`Error::Image`], the base's where both fail.
+    pub fn flatten(base: &Image, target: &Image, control: Control<'_>) -> Result<Self, Error> {
         let flatten = |image: &Image| image.flatten(&FlattenOptions::default().with_control(control));
         let uncounted = Control { progress: None, ..control };
         let (flat_base, flat_target, pull_bytes) = std::thread::scope(|scope| {
-            let flat_base = scope.spawn(|| flatten(&base));
-            let pull_bytes = scope.spawn(|| target.pull_size(&base, uncounted));
-            let flat_target = flatten(&target);
+            let flat_base = scope.spawn(|| flatten(base));
+            let pull_bytes = scope.spawn(|| target.pull_size(base, uncounted));
+            let flat_target = flatten(target);
             (join(flat_base), flat_target, join(pull_bytes))
         });
         Ok(Self { base: flat_base?, target: flat_target?, pull_bytes: pull_bytes? })

@@ -9,9 +9,9 @@ use serde_json::json;
 use skiff::ImagePair;
 use skiff::diff::{Level, Options, Report};
 use skiff::fs::{Control, Ownership, Root, WriteOptions, write_tree};
-use skiff::image::{FlatImage, FlattenOptions, Image, ImageRef, OpenOptions, write_tar};
+use skiff::image::{FlattenOptions, Image, OpenOptions, write_tar};
 
-use crate::args::{self, Output};
+use crate::args::{self, ForPlatform, Output};
 use crate::failure::Failure;
 use crate::print::{Lines, bytes, say, share};
 use crate::progress::{Bar, cancel_on_signals};
@@ -19,13 +19,15 @@ use crate::progress::{Bar, cancel_on_signals};
 /// `skiff diff`
 pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
     let started = Instant::now();
-    let (base, target) = (reference(&args.base)?, reference(&args.target)?);
     let cancel = cancel_on_signals()?;
+    let unwatched = Control { cancel: Some(&cancel), ..Control::default() };
+    let base = open(&args.base, &args.platform, unwatched)?;
+    let target = open(&args.target, &args.platform, unwatched)?;
     let pair = {
         let bar = Bar::new(args.print, "flattening");
         let progress = |count| bar.advance(count);
         let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-        ImagePair::open(&base, &target, control)?
+        ImagePair::flatten(&base, &target, control)?
     };
 
     let bar = Bar::new(args.print, "comparing");
@@ -46,12 +48,12 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
 /// `skiff flatten`
 pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     let started = Instant::now();
-    let image = reference(&args.image)?;
     let cancel = cancel_on_signals()?;
     let bar = Bar::new(args.print, "flattening");
     let progress = |count| bar.advance(count);
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-    let flat = open(&image, control)?;
+    let image = open(&args.image, &args.platform, control)?;
+    let flat = image.flatten(&FlattenOptions::default().with_control(control))?;
     bar.finish();
 
     let bar = Bar::new(args.print, "writing");
@@ -105,14 +107,11 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An image that was named on the command line.
-pub(crate) fn reference(text: &str) -> Result<ImageRef, Failure> {
-    Ok(text.parse::<ImageRef>()?)
-}
-
-fn open(image: &ImageRef, control: Control<'_>) -> Result<FlatImage, Failure> {
-    let image = Image::open(image, &OpenOptions::default().with_control(control))?;
-    Ok(image.flatten(&FlattenOptions::default().with_control(control))?)
+/// Opens an image that was named on the command line.
+pub(crate) fn open(name: &str, platform: &ForPlatform, control: Control<'_>) -> Result<Image, Failure> {
+    let mut options = OpenOptions::default().with_control(control);
+    options.platform.clone_from(&platform.platform);
+    Ok(Image::open(&name.parse()?, &options)?)
 }
 
 /// Writes beside the file and renames at the end, so that what stands under its name is whole. What is there and no file, such

@@ -144,6 +144,44 @@ fn every_way_to_name_an_image_leads_to_the_same_tree() {
 }
 
 #[test]
+fn a_platform_is_taken_out_of_several() {
+    let place = Place::new();
+    let version = |word: &str| {
+        let variant =
+            |variant: &str| image(&format!("{word} {variant} ")).architecture("arm").variant(variant);
+        vec![variant("v6"), variant("v7"), image(word).architecture("vax")]
+    };
+    OciLayout::new()
+        .multi_platform_image("1.0", version("ahoy"))
+        .multi_platform_image("1.1", version("land ahoy"))
+        .write_directory(&place.path("images"));
+    let v6 = ["--platform", "linux/arm/v6"];
+    let words = |words: &[&'static str]| [words, &v6[..]].concat();
+    let report = place.json(&words(&["diff", "oci:images:1.0", "oci:images:1.1", "-o", "update.skiff"]));
+    place.json(&words(&["install", "oci:images:1.0", "--store", "store", "--rootless"]));
+    let motd = || fs::read_to_string(place.path("store/current/rootfs/etc/motd")).unwrap();
+    assert!(motd().starts_with("ahoy v6 "));
+    let target = report["target"].as_str().unwrap();
+    place.json(&["apply", "update.skiff", "--store", "store", "--target", target, "--rootless"]);
+    assert!(motd().starts_with("land ahoy v6 "));
+    place.json(&["flatten", "oci:images:1.0", "--rootfs", "rootfs", "--rootless", "--platform", "linux/arm"]);
+    assert!(fs::read_to_string(place.path("rootfs/etc/motd")).unwrap().starts_with("ahoy v7 "));
+
+    let there_is = "there is: linux/arm/v6, linux/arm/v7, linux/vax";
+    for command in [
+        &["flatten", "oci:images:1.0", "-o", "x.tar"][..],
+        &["install", "oci:images:1.0", "--store", "other", "--rootless"],
+        &["diff", "oci:images:1.0", "oci:images:1.1", "-o", "x.skiff"],
+    ] {
+        place.fails(&[command, &["--platform", "linux/pdp11"]].concat(), 2, there_is);
+        place.fails(&[command, &["--platform", "arm64"]].concat(), 2, "OS/ARCH[/VARIANT]");
+    }
+    let saved = ["flatten", "docker-archive:saved.tar", "-o", "x.tar", "--platform", "linux/vax"];
+    place.fails(&saved, 2, "there is: linux/amd64");
+    assert!(!place.path("other").exists() && !place.path("x.tar").exists());
+}
+
+#[test]
 fn mistakes_have_exit_codes() {
     let place = Place::new();
     let target = place.prepare();
