@@ -39,7 +39,7 @@ pub(crate) struct Layer {
 pub struct LayerInfo {
     /// The digest of the layer, uncompressed.
     pub diff_id: DiffId,
-    /// The digest of the blob that is stored; none in a docker archive, which does not tell.
+    /// The digest of the blob that is stored; none in a docker archive from before Docker 25, which does not tell.
     pub digest: Option<BlobDigest>,
     /// Bytes of the blob that is stored: compressed, if it is.
     pub size: u64,

@@ -32,7 +32,7 @@ pub enum Encoding {
 /// An image to write: layers from the bottom up, and a config.
 #[derive(Debug, Clone)]
 pub struct Image {
-    layers: Vec<(Vec<u8>, Encoding)>,
+    pub(crate) layers: Vec<(Vec<u8>, Encoding)>,
     config: Value,
     architecture: String,
     variant: Option<String>,
@@ -221,9 +221,7 @@ impl OciLayout {
 
     /// Writes it as a tar archive.
     pub fn write_archive(&self, file: &Path) {
-        let layer =
-            self.files().into_iter().fold(Layer::new(), |layer, (name, bytes)| layer.file(name, bytes));
-        std::fs::write(file, layer.to_tar()).expect("an archive of the layout");
+        write_archive(file, &self.files());
     }
 
     /// The files of the layout, by name: for those who want to break one.
@@ -256,25 +254,10 @@ impl OciLayout {
     }
 }
 
-/// Writes images as `docker save` did before it wrote OCI layouts, each with its names (`name:tag`).
-pub fn write_docker_archive(file: &Path, images: &[(&[&str], &Image)]) {
-    let mut members: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut manifest = Vec::new();
-    for (names, image) in images {
-        let config = image.config_bytes();
-        let config_name = format!("{}.json", sha256_hex(&config));
-        let mut layers = Vec::new();
-        for (tar, encoding) in &image.layers {
-            let name = format!("{}/layer.tar", sha256_hex(tar));
-            members.insert(name.clone(), encoding.encode(tar));
-            layers.push(name);
-        }
-        members.insert(config_name.clone(), config);
-        manifest.push(json!({ "Config": config_name, "RepoTags": names, "Layers": layers }));
-    }
-    members.insert("manifest.json".into(), json!(manifest).to_string().into_bytes());
-    let layer = members.into_iter().fold(Layer::new(), |layer, (name, bytes)| layer.file(name, bytes));
-    std::fs::write(file, layer.to_tar()).expect("a docker archive");
+/// Writes named files as a tar archive, in their order.
+pub fn write_archive(file: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    let layer = files.iter().fold(Layer::new(), |layer, (name, bytes)| layer.file(name, bytes));
+    std::fs::write(file, layer.to_tar()).expect("an archive");
 }
 
 /// The SHA-256 of bytes in hexadecimal.
