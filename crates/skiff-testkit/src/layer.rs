@@ -20,7 +20,7 @@ pub struct Layer {
 
 #[derive(Debug, Clone)]
 enum Member {
-    Entry(Entry),
+    Entry(Box<Entry>),
     Raw(Vec<u8>),
 }
 
@@ -208,7 +208,7 @@ impl Layer {
     }
 
     fn entry(mut self, entry: Entry) -> Self {
-        self.members.push(Member::Entry(entry));
+        self.members.push(Member::Entry(Box::new(entry)));
         self
     }
 
