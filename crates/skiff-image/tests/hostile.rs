@@ -7,18 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use common::*;
 use skiff_fs::{Control, Interrupted};
 use skiff_image::*;
-use skiff_testkit::{Encoding, Image as TestImage, Layer, OciLayout, SparseFormat};
+use skiff_testkit::{Encoding, Image as TestImage, Layer, OciLayout};
 
 const BLOCK: usize = 512;
-
-/// Flattens a layer with ordinary layer beneath and above it, and expects an error that names its place.
-fn refused(layer: Layer) -> String {
-    let image = TestImage::new().layer(Layer::new().file("base", b"1")).layer(layer).layer(Layer::new());
-    match flatten_image(image).map(|flat| summary(&flat)) {
-        Err(error @ (ImageError::Corrupt { .. } | ImageError::Unsupported { .. })) => error.to_string(),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn what_leads_out_of_the_tree_or_fits_nowhere_is_refused() {
@@ -50,7 +41,7 @@ fn what_leads_out_of_the_tree_or_fits_nowhere_is_refused() {
         (Layer::new().symlink("a", "t".repeat(4096)), "4095 bytes"),
         (Layer::new().symlink("a", "").pax("linkpath", "a\0b"), "NUL byte"),
     ] {
-        let error = refused(layer);
+        let error = refused(layer).to_string();
         assert!(error.contains(what) && error.contains("layer 1"), "{error:?} does not say {what:?}");
     }
 }
@@ -83,7 +74,7 @@ fn what_readers_differ_in_is_refused() {
         (Layer::new().typed("a", b'V'), "have no meaning"),
         (Layer::new().raw(vec![b'x'; BLOCK]), "checksum"),
     ] {
-        let error = refused(layer);
+        let error = refused(layer).to_string();
         assert!(error.contains(what) && error.contains("layer 1"), "{error:?} does not say {what:?}");
     }
 }
@@ -100,87 +91,6 @@ fn global(key: &str, value: &str) -> Vec<u8> {
         .sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     header
-}
-
-#[test]
-fn holes_are_zeros_and_their_maps_are_checked() {
-    let sparse = |map: &str, size: &str, stored: &str| {
-        Layer::new()
-            .file("GNUSparseFile.0/a", stored)
-            .pax("GNU.sparse.name", "a")
-            .pax("GNU.sparse.map", map)
-            .pax("GNU.sparse.size", size)
-    };
-    let later = |map: &str, size: &str, stored: &str| {
-        let mut content = map.as_bytes().to_vec();
-        content.resize(content.len().next_multiple_of(BLOCK), 0);
-        content.extend_from_slice(stored.as_bytes());
-        let layer = Layer::new().file("a", content).pax("GNU.sparse.major", "1").pax("GNU.sparse.minor", "0");
-        layer.pax("GNU.sparse.realsize", size)
-    };
-    let first = |pieces: &[(&str, &str)], size: &str, stored: &str| {
-        let layer = Layer::new().file("a", stored).pax("GNU.sparse.size", size);
-        pieces.iter().fold(layer, |layer, (key, value)| layer.pax(format!("GNU.sparse.{key}"), value))
-    };
-    let whole = [("offset", "1"), ("numbytes", "2"), ("offset", "4"), ("numbytes", "1")];
-    let end = [("offset", "6"), ("numbytes", "0"), ("numblocks", "3")];
-    let formats = SparseFormat::ALL
-        .map(|format| Layer::new().sparse_file("a", format, &[(1, b"xy"), (4, b"z"), (6, b"")], 6));
-    let by_hand = [
-        first(&[&whole[..], &end].concat(), "6", "xyz"),
-        sparse("1,2,4,1,6,0", "6", "xyz"),
-        later("3\n1\n2\n4\n1\n6\n0\n", "6", "xyz"),
-    ];
-    for layer in formats.into_iter().chain(by_hand) {
-        let plain = flatten_layers([layer.clone(), Layer::new().file("b", b"")]).unwrap();
-        assert_eq!(summary(&plain), r"a=\x00xy\x00z\x00 b=");
-        // Where contents stay in their archive, this one cannot.
-        let image = TestImage::new().encoded_layer(layer.file("c", b"2"), Encoding::Plain);
-        assert_eq!(summary(&flatten_image(image).unwrap()), r"a=\x00xy\x00z\x00 c=2");
-    }
-    for (layer, what) in [
-        (sparse("1,2,2,1", "6", "xyz"), "overlap"),
-        (sparse("4,1,1,2", "6", "xyz"), "overlap"),
-        (sparse("1,2,4,3", "6", "xyzxy"), "beyond its end"),
-        (sparse("1,2,18446744073709551615,3", "6", "xyzxy"), "beyond its end"),
-        (sparse("1,2", "6", "xyz"), "pieces have 2 bytes, and 3 are stored"),
-        (sparse("1,4", "6", "xyz"), "pieces have 4 bytes, and 3 are stored"),
-        (sparse("1,2,3", "6", "xyz"), "pairs of numbers"),
-        (sparse("1,2,4,1", "6", "xyz").pax("GNU.sparse.numblocks", "3"), "2 pieces, and should have 3"),
-        (sparse("1,2,4,1", "6", "xyz").pax("GNU.sparse.size", ""), "whose size is missing"),
-        (
-            sparse("1,2", "6", "xy").pax("GNU.sparse.offset", "1").pax("GNU.sparse.numbytes", "2"),
-            "other than",
-        ),
-        (first(&[], "6", ""), "other than"),
-        (first(&whole[..3], "6", "xyz"), "an offset without length"),
-        (first(&whole[1..], "6", "xyz"), "offsets and lengths in turn"),
-        (first(&[whole[0], whole[2]], "6", "xyz"), "offsets and lengths in turn"),
-        (first(&[("offset", "")], "6", ""), "offsets and lengths in turn"),
-        (first(&[("offset", "-1")], "6", ""), "cannot be"),
-        (first(&[&whole[..], &[("numblocks", "3")]].concat(), "6", "xyz"), "2 pieces, and should have 3"),
-        (first(&[whole[2], whole[3], whole[0], whole[1]], "6", "xyz"), "overlap"),
-        (first(&whole, "4", "xyz"), "beyond its end"),
-        (first(&whole, "6", "xy"), "pieces have 3 bytes, and 2 are stored"),
-        (first(&whole, "6", "xyz").pax("GNU.sparse.major", "1").pax("GNU.sparse.minor", "0"), "other than"),
-        (later("1\n1\n2\n", "6", "xy").pax("GNU.sparse.minor", "1"), "other than"),
-        (sparse("", "6", "xyz"), "format other than"),
-        (Layer::new().sparse_file("a", SparseFormat::Gnu, &[(4, b"xx"), (2, b"yy")], 6), "overlap"),
-        (sparse("1,x", "6", "xyz"), "pairs of numbers"),
-        (sparse("1,3", "x", "xyz"), "cannot be"),
-        (later("", "6", ""), "longer than its content"),
-        (later("1\n1\n-2\n", "6", "xy"), "not one of numbers"),
-        (later("99999999999999999999\n", "6", "xy"), "not one of numbers"),
-        (later("9999\n1\n1\n", "6", "xy"), "not one of numbers"),
-        (
-            Layer::new().directory("a").pax("GNU.sparse.map", "1,2").pax("GNU.sparse.size", "6"),
-            "is said to be sparse",
-        ),
-        (Layer::new().typed("a", b'S'), "format that has none"),
-    ] {
-        let error = refused(layer);
-        assert!(error.contains(what), "{error:?} does not say {what:?}");
-    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn real_images_are_what_umoci_unpacks_and_what_gnu_tar_extracts() {
             let flat = flatten(&format!("oci:{}:{tag}", layout.display())).unwrap();
             let time = start.elapsed();
             let directory = tempfile::tempdir().unwrap();
-            let theirs = unpack_with_umoci(&layout, &tag, &directory.path().join("bundle"));
+            let theirs = unpack_with_umoci(&layout, &tag, &directory.path().join("bundle")).unwrap();
             let found = differences(&flat.tree, &theirs, &[]);
             assert!(
                 found.is_empty(),

@@ -27,7 +27,7 @@ enum Member {
 #[derive(Debug, Clone)]
 struct Entry {
     name: Vec<u8>,
-    kind: EntryType,
+    kind: u8,
     content: Vec<u8>,
     link: Vec<u8>,
     mode: u32,
@@ -100,7 +100,7 @@ impl Layer {
     /// Adds an entry of any type, without content.
     #[must_use]
     pub fn typed(self, name: impl AsRef<[u8]>, kind: u8) -> Self {
-        self.entry(Entry::new(name, EntryType::new(kind), 0o644))
+        self.entry(Entry::with_type(name, kind, 0o644))
     }
 
     /// Hides what the layers below have at `name`: adds `.wh.NAME` beside it.
@@ -223,6 +223,10 @@ impl Layer {
 
 impl Entry {
     fn new(name: impl AsRef<[u8]>, kind: EntryType, mode: u32) -> Self {
+        Self::with_type(name, kind.as_byte(), mode)
+    }
+
+    fn with_type(name: impl AsRef<[u8]>, kind: u8, mode: u32) -> Self {
         Self {
             name: name.as_ref().to_vec(),
             kind,
@@ -269,7 +273,7 @@ impl Entry {
         header.set_uid(self.owner.0);
         header.set_gid(self.owner.1);
         header.set_mtime(u64::try_from(seconds).unwrap_or(0));
-        if matches!(self.kind, EntryType::Char | EntryType::Block) {
+        if matches!(self.kind, b'3' | b'4') {
             header.set_device_major(self.device.0).expect("a header with devices");
             header.set_device_minor(self.device.1).expect("a header with devices");
         }
@@ -282,7 +286,7 @@ impl Entry {
             self.put_binary_numbers(&mut header);
         }
         let map = self.map.as_ref().map(|map| map.write(&mut header)).unwrap_or_default();
-        put_header(tar, header, self.kind.as_byte());
+        put_header(tar, header, self.kind);
         tar.extend_from_slice(&map);
         put_content(tar, &self.content);
     }
@@ -317,7 +321,7 @@ fn write_member(tar: &mut Vec<u8>, mut header: Header, kind: u8, body: &[u8]) {
 }
 
 fn put_header(tar: &mut Vec<u8>, mut header: Header, kind: u8) {
-    header.set_entry_type(EntryType::new(kind));
+    header.as_old_mut().linkflag = [kind];
     header.set_cksum();
     tar.extend_from_slice(header.as_bytes());
 }

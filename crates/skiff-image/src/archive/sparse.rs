@@ -225,13 +225,20 @@ impl<I: Input> Members<I> {
         Ok(())
     }
 
-    /// The bytes of all pieces, which must be in order, apart from each other, and within the file.
+    /// The bytes of all pieces, which must be in order, fill their blocks, apart from each other, and within the file.
     fn check_pieces(&self, sparse: &Sparse) -> Result<u64, ImageError> {
         let (mut position, mut stored) = (0, 0_u64);
         for &(offset, length) in &sparse.pieces {
             let end = offset.checked_add(length).filter(|&end| offset >= position && end <= sparse.size);
             position =
                 end.ok_or_else(|| self.corrupt("its pieces overlap, are out of order or beyond its end"))?;
+            // GNU tar begins each piece at a block, others where the last one ends. As it finds holes, only the last piece leaves
+            // that open.
+            if length > 0 && stored % BLOCK as u64 != 0 {
+                return Err(self.corrupt(
+                    "one of its pieces does not fill its blocks and another follows; readers differ in where that begins",
+                ));
+            }
             // No overflow: pieces that do not overlap have no more bytes than the file.
             stored += length;
         }
