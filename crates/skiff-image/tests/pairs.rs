@@ -7,7 +7,17 @@ use std::time::Instant;
 
 use common::*;
 
-const PAIRS: [&str; 3] = ["debian-security", "debian-upgrade", "python-app"];
+/// All that `make-pairs` knows; those that are built are compared.
+const PAIRS: [&str; 8] = [
+    "debian-security",
+    "debian-upgrade",
+    "python-app",
+    "typo",
+    "major-upgrade",
+    "node-app",
+    "java-app",
+    "arm64-security",
+];
 
 fn directory() -> PathBuf {
     PathBuf::from(std::env::var_os("SKIFF_PAIRS").expect("SKIFF_PAIRS, the directory with oci/ in it"))
