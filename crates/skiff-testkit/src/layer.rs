@@ -42,6 +42,7 @@ struct Entry {
     /// What the header says of the size, where that is not what follows.
     declared_size: Option<u64>,
     map: Option<GnuMap>,
+    patch: Option<fn(&mut [u8; BLOCK])>,
 }
 
 impl Layer {
@@ -169,6 +170,18 @@ impl Layer {
         self.change(|entry| entry.gnu_names = true)
     }
 
+    /// Makes the last entry one of another type, with whatever content it has.
+    #[must_use]
+    pub fn entry_type(self, kind: u8) -> Self {
+        self.change(|entry| entry.kind = kind)
+    }
+
+    /// Changes the finished header of the last entry; its checksum is made to fit after that.
+    #[must_use]
+    pub fn patch(self, patch: fn(&mut [u8; BLOCK])) -> Self {
+        self.change(|entry| entry.patch = Some(patch))
+    }
+
     /// Lets the numbers in the last entry's header be binary (GNU's base-256), its time too, before 1970 as well.
     #[must_use]
     pub fn binary_numbers(self) -> Self {
@@ -242,6 +255,7 @@ impl Entry {
             is_binary: false,
             declared_size: None,
             map: None,
+            patch: None,
         }
     }
 
@@ -286,6 +300,9 @@ impl Entry {
             self.put_binary_numbers(&mut header);
         }
         let map = self.map.as_ref().map(|map| map.write(&mut header)).unwrap_or_default();
+        if let Some(patch) = self.patch {
+            patch(header.as_mut_bytes());
+        }
         put_header(tar, header, self.kind);
         tar.extend_from_slice(&map);
         put_content(tar, &self.content);

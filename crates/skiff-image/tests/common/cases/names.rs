@@ -50,6 +50,38 @@ pub(super) fn cases() -> Vec<Case> {
             "a/ a/b=1",
         )
         .unspecified(&[""]),
+        case(
+            "through a link that is replaced between entries",
+            vec![
+                root()
+                    .directory("d")
+                    .symlink("l", "d")
+                    .file("l/a", b"1")
+                    .directory("l")
+                    .file("l/b", b"2")
+                    .directory("d")
+                    .directory("l"),
+            ],
+            "d/ d/a=1 l/ l/b=2",
+        ),
+        case(
+            "through links that lead outside, and stay inside",
+            vec![
+                root().directory("etc").symlink("up", "../../../etc").symlink("abs", "/../../etc"),
+                Layer::new().file("up/a", b"1").file("abs/b", b"2").directory("etc"),
+            ],
+            "abs->/../../etc etc/ etc/a=1 etc/b=2 up->../../../etc",
+        ),
+        case(
+            "whose rest after a NUL byte no header counts",
+            vec![
+                root()
+                    .file("././@LongLink", b"real\0rest")
+                    .entry_type(b'L')
+                    .file("short", b"1"),
+            ],
+            "real=1",
+        ),
         case("long, in GNU headers", vec![long_names(Layer::gnu_names)], long_expected()),
         case("long, in PAX headers", vec![long_names(|layer| layer)], long_expected()),
         case(

@@ -174,6 +174,12 @@ pub(super) fn cases() -> Vec<Case> {
             ],
             "d/",
         ),
+        // "A whiteout file is an empty file with a special filename": overlayfs has others on its own disks, no layer has.
+        case(
+            "a character device 0:0 hides nothing",
+            vec![lower(), Layer::new().character_device("d/a", 0, 0).directory("d")],
+            "d/ d/a:character device d/b=2 d/s/ d/s/c=3",
+        ),
         case(
             "whiteout of a name that is not UTF-8",
             vec![root().file(b"\xff", b"1"), Layer::new().whiteout(b"\xff")],
