@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use skiff_testkit::{Image, Layer, OciLayout, write_docker_archive};
+use skiff_testkit::{Encoding, Image, Layer, OciLayout, write_docker_archive};
 use tempfile::TempDir;
 
 /// A place with two images, `oci:images:1.0` and `:1.1`.
@@ -129,7 +129,20 @@ fn every_way_to_name_an_image_leads_to_the_same_tree() {
     let place = Place::new();
     let flat = place.json(&["flatten", "oci:images:1.0", "-o", "rootfs.tar"]);
     place.json(&["flatten", "oci:images:1.0", "--rootfs", "rootfs", "--rootless"]);
-    for image in ["docker-archive:saved.tar:app:1.0", "tar:rootfs.tar"] {
+    // The same tree in other layers, otherwise compressed.
+    let upper =
+        Layer::new().file("etc/kept", "kept").file("etc/motd", "ahoy ".repeat(2000)).whiteout("etc/lost");
+    let otherwise = Image::new()
+        .encoded_layer(Layer::new().file("etc/kept", "other").file("etc/lost", ""), Encoding::Zstd)
+        .encoded_layer(upper, Encoding::Xz);
+    write_docker_archive(&place.path("other.tar"), &[(&["app:1.0"], &otherwise)]);
+    OciLayout::new().image("1.0", otherwise).write_archive(&place.path("layout.tar"));
+    for image in [
+        "docker-archive:saved.tar:app:1.0",
+        "docker-archive:other.tar",
+        "oci-archive:layout.tar:1.0",
+        "tar:rootfs.tar",
+    ] {
         let other = place.json(&["flatten", image, "-o", "again.tar"]);
         assert_eq!(other["tree"], flat["tree"], "{image}");
         assert_eq!(
