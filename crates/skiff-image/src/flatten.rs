@@ -57,6 +57,10 @@ impl Image {
     ///   refused.
     /// - A hard link takes its metadata from what it links to; a target that is not there is refused.
     /// - A `tar:` is one layer: names with `.wh.` are whiteouts in it, too.
+    /// - What overlayfs makes of a character device 0:0 and of `trusted.overlay.*` on its own disks means nothing in a layer: the one
+    ///   is a device, the others are left out.
+    /// - PAX records override headers, and the last of a key counts; one without value takes back. Global ones, a size that
+    ///   contradicts its header, and whatever else readers are known to differ in, are refused.
     /// - Directories that no layer declares get mode 0755, owner 0:0, and the time 0; symbolic links have mode 0777, as on Linux.
     ///
     /// # Errors

@@ -3,6 +3,17 @@
 //! An [`ImageRef`] says where an image is, [`Image::open`] reads what describes it, and [`Image::flatten`] lays its layers over each
 //! other, every digest checked: each layer is read once, decompressed on one thread and taken apart on another.
 //!
+//! | | is read |
+//! |---|---|
+//! | images | OCI layouts in directories and archives, with an index of platforms or without; archives as `docker save` writes them since Docker 1.10; root file systems |
+//! | which of several | by tag, name or position ([`Selection`]), and by [`Platform`], matched as containerd does |
+//! | compression | none, gzip, zstd and xz, in one or several members, frames or streams, told by the first bytes |
+//! | archives | ustar, PAX, GNU's and older ones; sparse files in all four formats |
+//! | entries | of every kind but sockets, with owners, modes, times to the nanosecond, and extended attributes: capabilities, ACLs, SELinux labels |
+//!
+//! Every error of a layer names the layer, the entry as far as it is known, and the byte ([`Location`]); what an image may cost is
+//! bounded by [`Limits`]. A tree that is written again with [`write_tar`] makes the same bytes, whatever its layers were.
+//!
 //! ```
 //! use skiff_image::*;
 //! use skiff_tree::{ContentSource, EntryPath, read_all};

@@ -82,6 +82,29 @@ pub(super) fn cases() -> Vec<Case> {
             ],
             "real=1",
         ),
+        case(
+            "in two parts, as ustar has it",
+            vec![
+                root()
+                    .directory("some")
+                    .directory("some/where")
+                    .file("file", b"1")
+                    .patch(|header| header[345..355].copy_from_slice(b"some/where"))
+                    .hard_link("link", "some/where/file")
+                    .patch(|header| header[345..349].copy_from_slice(b"some")),
+            ],
+            "some/ some/link=1 some/where/ some/where/file==some/link",
+        ),
+        case(
+            "without the second part, in headers older than it",
+            vec![
+                root().file("file", b"1").patch(|header| {
+                    header[257..265].fill(0);
+                    header[345..355].copy_from_slice(b"some/where");
+                }),
+            ],
+            "file=1",
+        ),
         case("long, in GNU headers", vec![long_names(Layer::gnu_names)], long_expected()),
         case("long, in PAX headers", vec![long_names(|layer| layer)], long_expected()),
         case(
