@@ -3,6 +3,10 @@
 use super::*;
 
 pub(super) fn cases() -> Vec<Case> {
+    [within_and_across_layers(), to_what_later_layers_hide(), odd_ones()].into_iter().flatten().collect()
+}
+
+fn within_and_across_layers() -> Vec<Case> {
     vec![
         case(
             "within a layer, later in order",
@@ -35,6 +39,11 @@ pub(super) fn cases() -> Vec<Case> {
             vec![root().character_device("a", 1, 3).hard_link("b", "a")],
             "a:character device b==a",
         ),
+    ]
+}
+
+fn to_what_later_layers_hide() -> Vec<Case> {
+    vec![
         case(
             "one of two whited out in a later layer",
             vec![
@@ -89,6 +98,11 @@ pub(super) fn cases() -> Vec<Case> {
             ],
             "b=2",
         ),
+    ]
+}
+
+fn odd_ones() -> Vec<Case> {
+    vec![
         case(
             "over another name of the same file",
             vec![root().file("a", b"1").hard_link("b", "a"), Layer::new().hard_link("b", "a")],

@@ -3,14 +3,10 @@
 use super::*;
 
 pub(super) fn cases() -> Vec<Case> {
-    let usr = || {
-        root()
-            .directory("usr")
-            .directory("usr/lib")
-            .file("usr/lib/a", b"1")
-            .symlink("lib", "usr/lib")
-            .symlink("abs", "/usr")
-    };
+    [spelled(), through_links(), undeclared(), long()].into_iter().flatten().collect()
+}
+
+fn spelled() -> Vec<Case> {
     vec![
         case(
             "spelled in other ways",
@@ -27,6 +23,24 @@ pub(super) fn cases() -> Vec<Case> {
             r"\xc3->\xa4\n \xff\xfe=1",
         ),
         case(
+            "not UTF-8, in PAX records",
+            vec![
+                root()
+                    .directory("x")
+                    .pax("path", b"d\xff/")
+                    .file("x", b"1")
+                    .pax("path", b"d\xff/\xfe\n\"=")
+                    .symlink("s", "x")
+                    .pax("linkpath", b"\x80"),
+            ],
+            r#"d\xff/ d\xff/\xfe\n\"==1 s->\x80"#,
+        ),
+    ]
+}
+
+fn through_links() -> Vec<Case> {
+    vec![
+        case(
             "through a link",
             vec![usr(), Layer::new().file("lib/b", b"2")],
             "abs->/usr lib->usr/lib usr/ usr/lib/ usr/lib/a=1 usr/lib/b=2",
@@ -42,14 +56,6 @@ pub(super) fn cases() -> Vec<Case> {
             "gone/ gone/b=2 l->/../gone",
         )
         .unspecified(&["", "gone"]),
-        case("in directories that no layer declares", vec![root().file("a/b/c", b"1")], "a/ a/b/ a/b/c=1")
-            .unspecified(&["", "a", "a/b"]),
-        case(
-            "declared after their content",
-            vec![root().file("a/b", b"1").directory("a").mode(0o700)],
-            "a/ a/b=1",
-        )
-        .unspecified(&[""]),
         case(
             "through a link that is replaced between entries",
             vec![
@@ -72,6 +78,38 @@ pub(super) fn cases() -> Vec<Case> {
             ],
             "abs->/../../etc etc/ etc/a=1 etc/b=2 up->../../../etc",
         ),
+    ]
+}
+
+fn undeclared() -> Vec<Case> {
+    vec![
+        case("in directories that no layer declares", vec![root().file("a/b/c", b"1")], "a/ a/b/ a/b/c=1")
+            .unspecified(&["", "a", "a/b"]),
+        case(
+            "declared after their content",
+            vec![root().file("a/b", b"1").directory("a").mode(0o700)],
+            "a/ a/b=1",
+        )
+        .unspecified(&[""]),
+        case(
+            "in directories that a later layer declares",
+            vec![
+                root().file("a/b/c", b"1"),
+                Layer::new().directory("a/b").mode(0o700).owner(1, 2),
+                Layer::new().directory("./").directory("a").mode(0o711),
+            ],
+            "a/ a/b/ a/b/c=1",
+        )
+        .with("a", "711 0:0 1600000000.000000000")
+        .with("a/b", "700 1:2 1600000000.000000000"),
+        case("in an undeclared root", vec![Layer::new().file("a", b"1")], "a=1")
+            .unspecified(&[""])
+            .with("", "755 0:0 0.000000000"),
+    ]
+}
+
+fn long() -> Vec<Case> {
+    vec![
         case(
             "whose rest after a NUL byte no header counts",
             vec![
@@ -113,19 +151,6 @@ pub(super) fn cases() -> Vec<Case> {
             format!("{}=1 s->{}", "n".repeat(100), "t".repeat(100)),
         ),
         case(
-            "not UTF-8, in PAX records",
-            vec![
-                root()
-                    .directory("x")
-                    .pax("path", b"d\xff/")
-                    .file("x", b"1")
-                    .pax("path", b"d\xff/\xfe\n\"=")
-                    .symlink("s", "x")
-                    .pax("linkpath", b"\x80"),
-            ],
-            r#"d\xff/ d\xff/\xfe\n\"==1 s->\x80"#,
-        ),
-        case(
             "not UTF-8, and long",
             vec![
                 root()
@@ -143,21 +168,16 @@ pub(super) fn cases() -> Vec<Case> {
         .umoci_deviates(
             "umoci unpacks by absolute paths, which end where the kernel's PATH_MAX does; beneath the root, none is too long",
         ),
-        case(
-            "in directories that a later layer declares",
-            vec![
-                root().file("a/b/c", b"1"),
-                Layer::new().directory("a/b").mode(0o700).owner(1, 2),
-                Layer::new().directory("./").directory("a").mode(0o711),
-            ],
-            "a/ a/b/ a/b/c=1",
-        )
-        .with("a", "711 0:0 1600000000.000000000")
-        .with("a/b", "700 1:2 1600000000.000000000"),
-        case("in an undeclared root", vec![Layer::new().file("a", b"1")], "a=1")
-            .unspecified(&[""])
-            .with("", "755 0:0 0.000000000"),
     ]
+}
+
+fn usr() -> Layer {
+    root()
+        .directory("usr")
+        .directory("usr/lib")
+        .file("usr/lib/a", b"1")
+        .symlink("lib", "usr/lib")
+        .symlink("abs", "/usr")
 }
 
 /// A path of 4,095 bytes, in directories of 200.

@@ -3,8 +3,13 @@
 use super::*;
 
 pub(super) fn cases() -> Vec<Case> {
-    let lower =
-        || root().directory("d").file("d/a", b"1").file("d/b", b"2").directory("d/s").file("d/s/c", b"3");
+    [whiteouts(), opaque_directories(), odd_kinds(), opaque_and_siblings(), of_the_same_layer()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn whiteouts() -> Vec<Case> {
     vec![
         case("whiteout of a file", vec![lower(), Layer::new().whiteout("d/a")], "d/ d/b=2 d/s/ d/s/c=3"),
         case("whiteout of a directory", vec![lower(), Layer::new().whiteout("d/s")], "d/ d/a=1 d/b=2"),
@@ -40,6 +45,11 @@ pub(super) fn cases() -> Vec<Case> {
             "d/ d/a=1 d/b=2 d/s/ d/s/x=4",
         ),
         case("whiteout in the root", vec![lower(), Layer::new().whiteout("d")], ""),
+    ]
+}
+
+fn opaque_directories() -> Vec<Case> {
+    vec![
         case(
             "opaque before its siblings",
             vec![lower(), Layer::new().opaque("d").file("d/n", b"4")],
@@ -67,6 +77,11 @@ pub(super) fn cases() -> Vec<Case> {
             vec![lower(), Layer::new().opaque("x")],
             "d/ d/a=1 d/b=2 d/s/ d/s/c=3",
         ),
+    ]
+}
+
+fn odd_kinds() -> Vec<Case> {
+    vec![
         case(
             "whiteout through a symbolic link",
             vec![lower().symlink("l", "/d"), Layer::new().whiteout("l/a").opaque("l/s")],
@@ -90,6 +105,11 @@ pub(super) fn cases() -> Vec<Case> {
             ],
             "d/ d/a=1",
         ),
+    ]
+}
+
+fn opaque_and_siblings() -> Vec<Case> {
+    vec![
         case(
             "opaque before its siblings, whatever they are",
             vec![
@@ -135,6 +155,11 @@ pub(super) fn cases() -> Vec<Case> {
             vec![lower(), Layer::new().opaque("d").file("d/n", b"4"), Layer::new().file("d/b", b"5")],
             "d/ d/b=5 d/n=4",
         ),
+    ]
+}
+
+fn of_the_same_layer() -> Vec<Case> {
+    vec![
         case(
             "whiteout of a directory that the same layer makes anew, before it",
             vec![lower(), Layer::new().whiteout("d").directory("d").mode(0o711).file("d/n", b"4")],
@@ -191,4 +216,8 @@ pub(super) fn cases() -> Vec<Case> {
             "",
         ),
     ]
+}
+
+fn lower() -> Layer {
+    root().directory("d").file("d/a", b"1").file("d/b", b"2").directory("d/s").file("d/s/c", b"3")
 }
