@@ -11,8 +11,8 @@ const IMAGES: &str = "IMAGE is one of:
   docker-archive:FILE[:NAME]  what `docker save` writes
   tar:FILE                    a root filesystem in a tar archive
   rootfs:DIR                  a root filesystem in a directory
-In place of TAG and NAME, @N takes the image at that position, from 0. Archives and layers may be compressed with gzip,
-zstd or xz.";
+In place of TAG and NAME, @N takes the image at that position, from 0.
+Archives and layers may be compressed with gzip, zstd or xz.";
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
