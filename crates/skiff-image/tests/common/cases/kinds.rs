@@ -182,7 +182,7 @@ fn owners() -> Case {
         .pax("uid", "65537")
         .file("largest", b"")
         .owner(4_294_967_294, 4_294_967_294)
-        // Names are another way to say it, of other machines: "secondary to uid".
+        // To POSIX a name overrides a number, to the specification it is "secondary to uid".
         .file("named", b"")
         .owner(1, 2)
         .owner_names("root", "nogroup")

@@ -139,6 +139,7 @@ fn odd_ones() -> Vec<Case> {
             "a=1 b==a",
         )
         .with("a", "600 0:0 1600000000.000000000"),
+        // POSIX: "No data logical records are stored for types 1, 2, or 5."
         case(
             "with the size of what it links to",
             vec![root().file("a", b"12345").hard_link("b", "a").declared_size(5).file("c", b"2")],

@@ -29,7 +29,7 @@ fn overrides() -> Case {
         .pax("path", "real/directory/")
         .symlink("l", "short")
         .pax("linkpath", "real/name");
-    // POSIX, pax, extended header keyword/value pairs: "shall override any field in the following header block(s)".
+    // POSIX, pax, Extended Header, of each: "This record shall override the [...] field in the following header block(s)."
     case("PAX records override", vec![layer], "l->real/name real/ real/directory/ real/name=x")
         .with("real/name", "644 70000:4000000000 -8.500000000")
 }
@@ -45,7 +45,7 @@ fn last_wins() -> Case {
         .pax("mtime", "2.000000003")
         .pax("SCHILY.xattr.user.x", "1")
         .pax("SCHILY.xattr.user.x", "2");
-    // POSIX: "If a keyword in an extended header record [...] is repeated, the last one wins", in the words of its rationale.
+    // POSIX: "When extended header records conflict, the last one given in the header shall take precedence."
     case("of PAX records with one key the last counts", vec![layer], "last=x")
         .with("last", "644 2:0 2.000000003 user.x=2")
 }
@@ -61,10 +61,12 @@ fn taken_back() -> Case {
         .pax("mtime", "")
         .pax("uid", "")
         .pax("path", "");
-    // POSIX: "If the value field is zero length, it shall delete any [...] previously entered extended header value".
+    // POSIX: "If the <value> field is zero length, it shall delete any header block field, previously entered extended header
+    // value, or global extended header value of the same name." What counts then it does not say; for Go it is the header.
     case("a PAX record without value takes back", vec![layer], "header=x")
         .with("header", "644 5:6 9.000000000")
-        .tar_deviates("GNU tar calls records malformed that POSIX lets delete what was said before")
+        .tar_deviates("GNU tar calls records malformed of which POSIX says: \"If the <value> field is zero length, it shall delete any [...] \
+             previously entered extended header value\"")
 }
 
 fn ignored() -> Case {
