@@ -4,8 +4,13 @@ use crate::documents::{DockerImage, parse};
 use crate::error::escape;
 use crate::files::Files;
 use crate::image::{Image, Layer, LayerInfo, OpenOptions, Source};
-use crate::oci::diff_ids;
+use crate::oci::{check_platform, diff_ids};
 use crate::{BlobDigest, Compression, ImageError, Part, Selection};
+
+/// What names the images, since Docker 1.10.
+const MANIFEST: &str = "manifest.json";
+/// What the names of blobs begin with, since Docker 25; their digests follow.
+const BLOBS: &str = "blobs/sha256/";
 
 /// Opens the selected image.
 pub(crate) fn open(
@@ -14,11 +19,14 @@ pub(crate) fn open(
     options: &OpenOptions<'_>,
 ) -> Result<Image, ImageError> {
     let limits = &options.limits;
-    let images: Vec<DockerImage> =
-        parse(&files.read("manifest.json", Part::Manifest, limits)?, Part::Manifest)?;
+    if files.open(MANIFEST)?.is_none() {
+        return Err(without_manifest(files)?);
+    }
+    let images: Vec<DockerImage> = parse(&files.read(MANIFEST, Part::Manifest, limits)?, Part::Manifest)?;
     let image = select(images, selection, files)?;
     let config = files.read(&image.config, Part::Config, limits)?;
     check_name(&image.config, &config)?;
+    check_platform(&config, files, options)?;
     let names = image.layers.unwrap_or_default();
     let diff_ids = diff_ids(&config, names.len(), limits)?;
     let mut layers = Vec::new();
@@ -29,10 +37,27 @@ pub(crate) fn open(
         let blob = files.open(name)?.ok_or(ImageError::NotFound { what, known: Vec::new() })?;
         let path = files.path().join(&shown);
         let compression = Compression::of(&blob, part, &path)?;
-        let info = LayerInfo { diff_id, digest: None, size: blob.size, media_type: None, compression };
+        let digest = name.strip_prefix(BLOBS).and_then(|hex| hex.parse().ok());
+        let info = LayerInfo { diff_id, digest, size: blob.size, media_type: None, compression };
         layers.push(Layer { info, blob, path });
     }
     Ok(Image { config: Some(config), manifest: None, source: Source::Layers(layers) })
+}
+
+/// Says of an archive that does not name its images what it may be.
+fn without_manifest(files: &Files) -> Result<ImageError, ImageError> {
+    let place = files.path().display();
+    if files.open("index.json")?.is_some() {
+        let what = format!("{MANIFEST} in {place}, which is an OCI layout: its name is oci-archive:{place}");
+        return Ok(ImageError::NotFound { what, known: Vec::new() });
+    }
+    if files.open("repositories")?.is_some() {
+        // Nothing in it tells what its layers should be, and its configs have another form.
+        let what = "it was saved by a Docker before 1.10, without configs and digests; load it into a newer one and save it again";
+        return Ok(ImageError::unsupported(Part::Archive, what));
+    }
+    let what = format!("{MANIFEST} in {place}; is it what `docker save` wrote?");
+    Ok(ImageError::NotFound { what, known: Vec::new() })
 }
 
 /// A config's name is its digest (`HEX.json`, `blobs/sha256/HEX`), unless somebody made the archive by hand.
@@ -67,12 +92,19 @@ fn select(
         names => names.iter().map(|name| escape(name.as_bytes())).collect(),
     });
     let (known, count) = (known.collect(), images.len());
-    let wanted = images.into_iter().enumerate().find(|(index, image)| match selection {
+    let wanted = images.into_iter().enumerate().filter(|(index, image)| match selection {
         None => count == 1,
         Some(Selection::Name(name)) => names(image).iter().any(|own| full_name(own) == full_name(name)),
         Some(Selection::Index(wanted)) => index == wanted,
     });
-    wanted.map(|(_, image)| image).ok_or(ImageError::NotFound { what, known })
+    let mut wanted: Vec<DockerImage> = wanted.map(|(_, image)| image).collect();
+    match wanted.len() {
+        0 => Err(ImageError::NotFound { what, known }),
+        2.. if wanted.iter().any(|image| image.config != wanted[0].config) => {
+            Err(ImageError::NotFound { what: format!("single {what}"), known })
+        }
+        _ => Ok(wanted.swap_remove(0)),
+    }
 }
 
 /// A name with what Docker takes for granted: `alpine` is `docker.io/library/alpine:latest`.

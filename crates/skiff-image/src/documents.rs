@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{ImageError, Part};
+use crate::{ImageError, Part, Platform};
 
 /// The annotation that tags an image in an OCI layout.
 pub(crate) const TAG: &str = "org.opencontainers.image.ref.name";
@@ -29,21 +29,24 @@ pub(crate) struct Descriptor {
     pub(crate) size: u64,
     #[serde(default)]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
-    pub(crate) platform: Option<PlatformField>,
+    platform: Option<PlatformField>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct PlatformField {
     #[serde(default)]
-    pub(crate) os: String,
+    os: Option<String>,
     #[serde(default)]
-    pub(crate) architecture: String,
-    pub(crate) variant: Option<String>,
+    architecture: Option<String>,
+    #[serde(default)]
+    variant: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Config {
     pub(crate) rootfs: RootFs,
+    #[serde(flatten)]
+    pub(crate) platform: PlatformField,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +66,26 @@ pub(crate) struct DockerImage {
     pub(crate) layers: Option<Vec<String>>,
 }
 
+impl PlatformField {
+    /// What it says; none where it does not say, or says that it is for none, as attestations do.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+        let (os, architecture) = (given(&self.os)?, given(&self.architecture)?);
+        (os != "unknown").then(|| Platform { os, architecture, variant: given(&self.variant) })
+    }
+}
+
 impl Descriptor {
+    /// What the image is for, as far as that is told.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        self.platform.as_ref()?.platform()
+    }
+
+    /// Whether it names no image but what is said of one: BuildKit's attestations are for the platform "unknown".
+    pub(crate) fn is_attestation(&self) -> bool {
+        self.platform.as_ref().is_some_and(|field| field.os.as_deref() == Some("unknown"))
+    }
+
     /// The tag it has in a layout's index.
     pub(crate) fn tag(&self) -> Option<&str> {
         self.annotations.as_ref()?.get(TAG).map(String::as_str)

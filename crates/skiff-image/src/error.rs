@@ -17,6 +17,14 @@ pub enum ImageError {
         /// Why it does not, and what would.
         what: String,
     },
+    /// A text that does not name a platform.
+    #[error("{text:?} does not name a platform as OS/ARCH[/VARIANT] does: {what}")]
+    Platform {
+        /// The text.
+        text: String,
+        /// Why it does not.
+        what: String,
+    },
     /// The image, or a part of it, is not where it was looked for.
     #[error("there is no {what}{}", list(.known))]
     NotFound {

@@ -149,6 +149,7 @@ fn uncompressed(path: &Path, options: &OpenOptions<'_>) -> Result<Blob, ImageErr
         diff_id: None,
         limit: options.limits.layer_bytes,
         before: 0,
+        decoder_memory: options.limits.decoder_memory,
     };
     let failed = |op| move |source| ImageError::Io { op, path: options.spool_directory.clone(), source };
     let mut spool: File =

@@ -57,12 +57,16 @@ impl Image {
     ///   refused.
     /// - A hard link takes its metadata from what it links to; a target that is not there is refused.
     /// - A `tar:` is one layer: names with `.wh.` are whiteouts in it, too.
+    /// - What overlayfs makes of a character device 0:0 and of `trusted.overlay.*` on its own disks means nothing in a layer: the one
+    ///   is a device, the others are left out.
+    /// - PAX records override headers, and the last of a key counts; one without value takes back. Global ones, a size that
+    ///   contradicts its header, and whatever else readers are known to differ in, are refused.
     /// - Directories that no layer declares get mode 0755, owner 0:0, and the time 0; symbolic links have mode 0777, as on Linux.
     ///
     /// # Errors
     /// [`ImageError::Corrupt`] with the layer, entry and byte where it is damaged or made to mislead, and
-    /// [`ImageError::DigestMismatch`] where a layer is not the promised one; [`ImageError::Unsupported`] for global PAX headers,
-    /// sparse files of format 0.0 and unknown types; [`ImageError::LimitExceeded`], [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`,
+    /// [`ImageError::DigestMismatch`] where a layer is not the promised one; [`ImageError::Unsupported`] for global PAX headers
+    /// and unknown types; [`ImageError::LimitExceeded`], [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`,
     /// [`ImageError::Fs`].
     pub fn flatten(&self, options: &FlattenOptions<'_>) -> Result<FlatImage, ImageError> {
         let (tree, contents, dropped_xattrs) = match &self.source {
@@ -104,7 +108,7 @@ impl Image {
 
     /// What is read, in this order.
     fn streams(&self, limits: Limits) -> Vec<Stream> {
-        let limit = limits.layer_bytes;
+        let Limits { layer_bytes: limit, decoder_memory, .. } = limits;
         match &self.source {
             Source::Layers(layers) => {
                 let stream = |(index, layer): (usize, &Layer)| Stream {
@@ -116,13 +120,15 @@ impl Image {
                     diff_id: Some(layer.info.diff_id),
                     limit,
                     before: 0,
+                    decoder_memory,
                 };
                 layers.iter().enumerate().map(stream).collect()
             }
             Source::Tar { path, blob, compression } => {
                 let (blob, path) = (blob.clone(), path.clone());
                 let (part, compression) = (Part::Archive, *compression);
-                vec![Stream { blob, part, path, compression, digest: None, diff_id: None, limit, before: 0 }]
+                let (digest, diff_id, before) = (None, None, 0);
+                vec![Stream { blob, part, path, compression, digest, diff_id, limit, before, decoder_memory }]
             }
             Source::Rootfs(_) => Vec::new(),
         }

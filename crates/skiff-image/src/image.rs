@@ -6,7 +6,7 @@ use skiff_fs::Control;
 
 use crate::files::Files;
 use crate::input::Blob;
-use crate::{BlobDigest, DiffId, ImageError, ImageRef, Limits, Part, docker, oci};
+use crate::{BlobDigest, DiffId, ImageError, ImageRef, Limits, Part, Platform, docker, oci};
 
 /// An image that was found, and whose layers were not read yet.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct Layer {
 pub struct LayerInfo {
     /// The digest of the layer, uncompressed.
     pub diff_id: DiffId,
-    /// The digest of the blob that is stored; none in a docker archive, which does not tell.
+    /// The digest of the blob that is stored; none in a docker archive from before Docker 25, which does not tell.
     pub digest: Option<BlobDigest>,
     /// Bytes of the blob that is stored: compressed, if it is.
     pub size: u64,
@@ -59,14 +59,18 @@ pub enum Compression {
     Gzip,
     /// zstd, in one or several frames.
     Zstd,
+    /// xz, in one or several streams.
+    Xz,
 }
 
 /// How an image is opened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OpenOptions<'a> {
-    /// Which of an image's platforms, where it has several. Default: this machine's, on Linux.
-    pub platform: Platform,
+    /// The platform that the image must be for, or run on; of several, the one is taken that suits it best. Archives and
+    /// directories without a config do not say what they are for, and are taken for any. Default: none is named, and an image
+    /// is taken whatever it is for, or, where there are several, the one for this machine.
+    pub platform: Option<Platform>,
     /// Where an archive that is compressed as a whole is decompressed to, in a file without a name. Default: the system's
     /// directory for temporary files.
     pub spool_directory: PathBuf,
@@ -74,17 +78,6 @@ pub struct OpenOptions<'a> {
     pub limits: Limits,
     /// Stops it; nothing worth a progress bar is done, but for compressed archives. Default: nothing stops it.
     pub control: Control<'a>,
-}
-
-/// A kind of machine, in Go's words, as images have them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    /// The operating system: `linux`.
-    pub os: String,
-    /// The processor: `amd64`, `arm64`, `arm`, ...
-    pub architecture: String,
-    /// The processor's variant, such as `v7`; if not given, an image without one is preferred, and then the first.
-    pub variant: Option<String>,
 }
 
 impl Image {
@@ -157,7 +150,7 @@ impl Image {
 impl Default for OpenOptions<'_> {
     fn default() -> Self {
         Self {
-            platform: Platform::of_this_machine(),
+            platform: None,
             spool_directory: std::env::temp_dir(),
             limits: Limits::default(),
             control: Control::default(),
@@ -166,10 +159,10 @@ impl Default for OpenOptions<'_> {
 }
 
 impl<'a> OpenOptions<'a> {
-    /// These options, for another platform.
+    /// These options, for a platform.
     #[must_use]
     pub fn with_platform(self, platform: Platform) -> Self {
-        Self { platform, ..self }
+        Self { platform: Some(platform), ..self }
     }
 
     /// These options, with spools in another directory.
@@ -191,30 +184,6 @@ impl<'a> OpenOptions<'a> {
     }
 }
 
-impl Platform {
-    /// Linux on this machine's processor.
-    #[must_use]
-    pub fn of_this_machine() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "loongarch64" => "loong64",
-            "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-            "powerpc64" => "ppc64",
-            other => other,
-        };
-        Self { os: "linux".into(), architecture: architecture.into(), variant: None }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
-    }
-}
-
 impl Compression {
     /// What the first bytes say.
     pub(crate) fn of(blob: &Blob, part: Part, path: &Path) -> Result<Self, ImageError> {
@@ -222,13 +191,13 @@ impl Compression {
         let failed = |source| ImageError::Io { op: "reading", path: path.into(), source };
         let start = reader.fill_buf().map_err(failed)?;
         let unsupported = |name| {
-            let what = format!("it is compressed with {name}; gzip, zstd and none are read");
+            let what = format!("it is compressed with {name}; gzip, zstd, xz and none are read");
             Err(ImageError::unsupported(part, what))
         };
         match start {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Self::Xz),
             // The digits of pi, where the first block begins: a tar archive may begin with a name in "BZh".
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => unsupported("bzip2"),
             _ => Ok(Self::None),
@@ -242,6 +211,7 @@ impl fmt::Display for Compression {
             Self::None => "uncompressed",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Xz => "xz",
         })
     }
 }

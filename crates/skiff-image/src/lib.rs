@@ -3,6 +3,17 @@
 //! An [`ImageRef`] says where an image is, [`Image::open`] reads what describes it, and [`Image::flatten`] lays its layers over each
 //! other, every digest checked: each layer is read once, decompressed on one thread and taken apart on another.
 //!
+//! | | is read |
+//! |---|---|
+//! | images | OCI layouts in directories and archives, with an index of platforms or without; archives as `docker save` writes them since Docker 1.10; root file systems |
+//! | which of several | by tag, name or position ([`Selection`]), and by [`Platform`], matched as containerd does |
+//! | compression | none, gzip, zstd and xz, in one or several members, frames or streams, told by the first bytes |
+//! | archives | ustar, PAX, GNU's and older ones; sparse files in all four formats |
+//! | entries | of every kind but sockets, with owners, modes, times to the nanosecond, and extended attributes: capabilities, ACLs, SELinux labels |
+//!
+//! Every error of a layer names the layer, the entry as far as it is known, and the byte ([`Location`]); what an image may cost is
+//! bounded by [`Limits`]. A tree that is written again with [`write_tar`] makes the same bytes, whatever its layers were.
+//!
 //! ```
 //! use skiff_image::*;
 //! use skiff_tree::{ContentSource, EntryPath, read_all};
@@ -40,6 +51,7 @@ mod layer;
 mod limits;
 mod merge;
 mod oci;
+mod platform;
 mod pull;
 mod reference;
 mod stream;
@@ -49,8 +61,9 @@ pub use contents::ImageContents;
 pub use digest::{BlobDigest, DiffId};
 pub use error::{ImageError, Location, Part};
 pub use flatten::{FlatImage, FlattenOptions};
-pub use image::{Compression, Image, LayerInfo, OpenOptions, Platform};
+pub use image::{Compression, Image, LayerInfo, OpenOptions};
 pub use limits::Limits;
+pub use platform::Platform;
 pub use pull::pull_size;
 pub use reference::{ImageRef, Selection};
 pub use write::write_tar;

@@ -18,6 +18,9 @@ pub struct Limits {
     /// Stops decompression bombs: the bytes of all layers together, uncompressed, and those of the files in them, holes
     /// included. Default 128 GiB.
     pub layer_bytes: u64,
+    /// Stops decompressors that ask for large windows: bytes of memory for the one of a layer. Default 128 MiB: what zstd grants
+    /// unless told otherwise, and twice what `xz -9` asks for.
+    pub decoder_memory: u64,
     /// Stops floods of layers. Default 1,000; engines stop at 127.
     pub layers: u64,
     /// Stops floods of members in an archive that holds an image. Default 100,000.
@@ -34,6 +37,7 @@ impl Default for Limits {
             extension: 1 << 20,
             sparse_pieces: 1_000_000,
             layer_bytes: 128 << 30,
+            decoder_memory: 128 << 20,
             layers: 1_000,
             archive_members: 100_000,
             document: 8 << 20,

@@ -4,7 +4,7 @@ use crate::documents::{Config, Descriptor, Document, parse};
 use crate::error::escape;
 use crate::files::Files;
 use crate::image::{Image, Layer, LayerInfo, OpenOptions, Source};
-use crate::{BlobDigest, Compression, DiffId, ImageError, Limits, Location, Part, Selection};
+use crate::{BlobDigest, Compression, DiffId, ImageError, Limits, Location, Part, Platform, Selection};
 
 /// How many indexes lead to a manifest: one of a layout, one of platforms, and some to spare.
 const INDEXES_MAX: usize = 5;
@@ -17,18 +17,21 @@ pub(crate) fn open(
 ) -> Result<Image, ImageError> {
     let index: Document = parse(&files.read("index.json", Part::Index, &options.limits)?, Part::Index)?;
     let manifests = index.manifests.unwrap_or_default();
-    let mut descriptor = select(manifests, selection, files)?;
+    let Selected { mut descriptor, mut is_for_platform } = select(manifests, selection, files, options)?;
     for _ in 0..INDEXES_MAX {
         let bytes = read_blob(files, &descriptor, Part::Manifest, &options.limits)?;
         let document: Document = parse(&bytes, Part::Manifest)?;
         check_media_type(&descriptor, &document)?;
         match document {
             Document { manifests: Some(manifests), config: None, layers: None, .. } => {
-                descriptor = for_platform(manifests, options)?;
+                Selected { descriptor, is_for_platform } = for_platform(manifests, files, options)?;
             }
             Document { manifests: None, config: Some(config), layers: Some(layers), .. } => {
                 let config = read_blob(files, &config, Part::Config, &options.limits)?;
                 let diff_ids = diff_ids(&config, layers.len(), &options.limits)?;
+                if !is_for_platform {
+                    check_platform(&config, files, options)?;
+                }
                 let layers = layers.iter().zip(diff_ids).enumerate();
                 let layers =
                     layers.map(|(index, (descriptor, diff_id))| layer(files, index, descriptor, diff_id));
@@ -77,58 +80,94 @@ pub(crate) fn diff_ids(config: &[u8], layers: usize, limits: &Limits) -> Result<
     texts.iter().map(parse).collect()
 }
 
+/// A manifest or an index, and whether it was taken for its platform.
+struct Selected {
+    descriptor: Descriptor,
+    is_for_platform: bool,
+}
+
 fn select(
     manifests: Vec<Descriptor>,
     selection: Option<&Selection>,
     files: &Files,
-) -> Result<Descriptor, ImageError> {
-    let known = |manifests: &[Descriptor]| {
-        let name = |(index, manifest): (usize, &Descriptor)| {
-            manifest.tag().map_or(format!("@{index}"), |tag| escape(tag.as_bytes()))
-        };
-        manifests.iter().enumerate().map(name).collect::<Vec<_>>()
+    options: &OpenOptions<'_>,
+) -> Result<Selected, ImageError> {
+    let name = |(index, manifest): (usize, &Descriptor)| {
+        manifest.tag().map_or(format!("@{index}"), |tag| escape(tag.as_bytes()))
     };
+    let known: Vec<String> = manifests.iter().enumerate().map(name).collect();
     let place = files.path().display();
     let what = match selection {
-        None if manifests.len() == 1 => String::new(),
         None if manifests.is_empty() => format!("image in {place}"),
         None => format!("single image in {place}; say which"),
         Some(Selection::Name(tag)) => format!("image tagged {tag:?} in {place}"),
         Some(Selection::Index(index)) => format!("image at position {index} in {place}"),
     };
-    let known = known(&manifests);
-    let wanted = manifests.into_iter().enumerate().find(|(index, manifest)| match selection {
-        None => what.is_empty(),
+    let wanted = manifests.into_iter().enumerate().filter(|(index, manifest)| match selection {
+        None => true,
         Some(Selection::Name(tag)) => manifest.tag() == Some(tag),
         Some(Selection::Index(wanted)) => index == wanted,
     });
-    wanted.map(|(_, manifest)| manifest).ok_or(ImageError::NotFound { what, known })
+    let mut wanted: Vec<Descriptor> = wanted.map(|(_, manifest)| manifest).collect();
+    // Some tools write the platforms of one image into the layout's own index, under one tag or none.
+    let is_one_image = wanted.iter().all(|other| {
+        other.tag() == wanted[0].tag() && (other.platform().is_some() || other.is_attestation())
+    });
+    let is_one_blob = wanted.iter().all(|other| other.digest == wanted[0].digest);
+    match wanted.len() {
+        0 => Err(ImageError::NotFound { what, known }),
+        2.. if is_one_image => for_platform(wanted, files, options),
+        2.. if selection.is_none() || !is_one_blob => {
+            let what = format!("single {what}").replacen("single single", "single", 1);
+            Err(ImageError::NotFound { what, known })
+        }
+        _ => Ok(Selected { descriptor: wanted.swap_remove(0), is_for_platform: false }),
+    }
 }
 
-fn for_platform(manifests: Vec<Descriptor>, options: &OpenOptions<'_>) -> Result<Descriptor, ImageError> {
-    let wanted = &options.platform;
-    let variant =
-        |manifest: &Descriptor| manifest.platform.as_ref().and_then(|platform| platform.variant.clone());
-    let known = manifests.iter().map(|manifest| {
-        let platform = manifest.platform.as_ref();
-        platform.map_or("one without platform".into(), |p| {
-            format!("{}/{}", escape(p.os.as_bytes()), escape(p.architecture.as_bytes()))
-        })
-    });
-    let known = known.collect();
-    let mut fitting: Vec<Descriptor> = manifests
-        .into_iter()
-        .filter(|manifest| {
-            let platform = manifest.platform.as_ref();
-            platform.is_some_and(|p| p.os == wanted.os && p.architecture == wanted.architecture)
-                && (wanted.variant.is_none() || variant(manifest) == wanted.variant)
-        })
-        .collect();
-    let plain = fitting.iter().position(|manifest| variant(manifest).is_none()).unwrap_or(0);
-    if fitting.is_empty() {
-        return Err(ImageError::NotFound { what: format!("image for {wanted}"), known });
+/// The image that suits the platform best; the first of those that do equally.
+fn for_platform(
+    mut manifests: Vec<Descriptor>,
+    files: &Files,
+    options: &OpenOptions<'_>,
+) -> Result<Selected, ImageError> {
+    manifests.retain(|manifest| !manifest.is_attestation());
+    // Its config says what it is for, if anything does.
+    if manifests.len() == 1 && manifests[0].platform().is_none() {
+        return Ok(Selected { descriptor: manifests.swap_remove(0), is_for_platform: false });
     }
-    Ok(fitting.swap_remove(plain))
+    let wanted = options.platform.clone().unwrap_or_else(Platform::of_this_machine);
+    let suits = |manifest: &Descriptor| manifest.platform().and_then(|platform| wanted.suits(&platform));
+    let best = manifests.iter().enumerate().filter_map(|(index, manifest)| Some((suits(manifest)?, index)));
+    match best.min() {
+        Some((_, index)) => Ok(Selected { descriptor: manifests.swap_remove(index), is_for_platform: true }),
+        None => {
+            let known = manifests.iter().map(|manifest| match manifest.platform() {
+                Some(platform) => escape(platform.to_string().as_bytes()),
+                None => "one that does not say what it is for".into(),
+            });
+            Err(no_image_for(&wanted, files, known.collect()))
+        }
+    }
+}
+
+/// Compares what an image's config says that it is for with what it has to be for, if that was named.
+pub(crate) fn check_platform(
+    config: &[u8],
+    files: &Files,
+    options: &OpenOptions<'_>,
+) -> Result<(), ImageError> {
+    let config: Config = parse(config, Part::Config)?;
+    match (&options.platform, config.platform.platform()) {
+        (Some(wanted), Some(found)) if wanted.suits(&found).is_none() => {
+            Err(no_image_for(wanted, files, vec![escape(found.to_string().as_bytes())]))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn no_image_for(wanted: &Platform, files: &Files, known: Vec<String>) -> ImageError {
+    ImageError::NotFound { what: format!("image for {wanted} in {}", files.path().display()), known }
 }
 
 /// A document that says it is something else than its descriptor says is refused, as the specification asks.

@@ -16,7 +16,7 @@ use crate::ImageError;
 ///
 /// As in skopeo, the first `:` after a path of the first three ends it, so that those paths cannot hold one, and `@N` in
 /// place of a tag or name takes the image at that position, from 0. Those of the last two can. Archives may be compressed with
-/// gzip or zstd.
+/// gzip, zstd or xz.
 ///
 /// ```
 /// use skiff_image::{ImageRef, Selection};

@@ -9,6 +9,8 @@ use std::thread;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use skiff_fs::Control;
+use xz2::bufread::XzDecoder;
+use xz2::stream::{CONCATENATED, Error as XzError, Stream as XzStream};
 
 use crate::input::{Blob, BlobReader, Hashing, Input, read_buffered};
 use crate::{BlobDigest, Compression, DiffId, ImageError, Location, Part};
@@ -17,6 +19,10 @@ use crate::{BlobDigest, Compression, DiffId, ImageError, Location, Part};
 const CHUNK: usize = 256 << 10;
 /// How many chunks may wait.
 const WAITING: usize = 4;
+/// What zstd lets one set its largest window to, as a power of two (`ZSTD_WINDOWLOG_ABSOLUTEMIN`, `ZSTD_WINDOWLOG_MAX_32`).
+const ZSTD_WINDOW_LOGS: (u32, u32) = (10, 30);
+/// The name of `ZSTD_error_frameParameter_windowTooLarge`.
+const ZSTD_WINDOW_TOO_LARGE: &str = "requires too much memory";
 
 /// A layer, or something else that is stored as one, and what is known of it.
 #[derive(Debug, Clone)]
@@ -33,6 +39,8 @@ pub(crate) struct Stream {
     /// How many bytes there may be, uncompressed, and how many of them are taken already.
     pub(crate) limit: u64,
     pub(crate) before: u64,
+    /// How many bytes of memory its decompressor may take.
+    pub(crate) decoder_memory: u64,
 }
 
 impl Stream {
@@ -124,7 +132,9 @@ impl Producer<'_> {
             self.control.check()?;
             let mut chunk = self.returned.try_recv().unwrap_or_default();
             chunk.resize(CHUNK, 0);
-            let length = decoder.fill(&mut chunk).map_err(|error| self.stream.failed(error, count))?;
+            let length = decoder
+                .fill(&mut chunk)
+                .map_err(|(filled, error)| self.stream.failed(error, count + filled as u64))?;
             let consumed = decoder.input().count();
             self.control.advance(consumed - reported);
             reported = consumed;
@@ -151,8 +161,17 @@ impl Stream {
             Compression::None => Decoder::Plain(input),
             Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(input))),
             Compression::Zstd => {
-                let decoder = zstd::Decoder::with_buffer(input).map_err(|error| self.failed(error, 0))?;
+                let failed = |error| self.failed(error, 0);
+                let mut decoder = zstd::Decoder::with_buffer(input).map_err(failed)?;
+                let window_log =
+                    self.decoder_memory.max(1).ilog2().clamp(ZSTD_WINDOW_LOGS.0, ZSTD_WINDOW_LOGS.1);
+                decoder.window_log_max(window_log).map_err(failed)?;
                 Decoder::Zstd(decoder)
+            }
+            Compression::Xz => {
+                let decoder = XzStream::new_stream_decoder(self.decoder_memory.max(1), CONCATENATED);
+                let decoder = decoder.map_err(|error| self.failed(error.into(), 0))?;
+                Decoder::Xz(XzDecoder::new_stream(input, decoder))
             }
         })
     }
@@ -191,8 +210,23 @@ impl Stream {
             return ImageError::Io { op: "reading", path: self.path.clone(), source };
         }
         let at = Location { part: self.part, entry: None, offset };
+        if wants_memory(&source) {
+            // How much it wants it does not say.
+            let (limit, wanted) = (self.decoder_memory, self.decoder_memory.saturating_add(1));
+            let what = "bytes of memory or more for its decompressor";
+            return ImageError::LimitExceeded { at, what, wanted, limit };
+        }
         let what = format!("its {} data is damaged or cut off: {source}", self.compression);
         ImageError::Corrupt { at, what }
+    }
+}
+
+/// Whether a decompressor gave up because it may not take the memory that the data asks for.
+fn wants_memory(error: &io::Error) -> bool {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<XzError>()) {
+        Some(error) => *error == XzError::MemLimit,
+        // zstd's errors have names only.
+        None => error.to_string().contains(ZSTD_WINDOW_TOO_LARGE),
     }
 }
 
@@ -200,11 +234,12 @@ enum Decoder {
     Plain(Hashing<BlobReader>),
     Gzip(Box<MultiGzDecoder<Hashing<BlobReader>>>),
     Zstd(zstd::Decoder<'static, Hashing<BlobReader>>),
+    Xz(XzDecoder<Hashing<BlobReader>>),
 }
 
 impl Decoder {
-    /// Reads until the buffer is full or nothing is left.
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads until the buffer is full or nothing is left. An error comes with how much was read before it.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, (usize, io::Error)> {
         let mut filled = 0;
         while filled < buffer.len() {
             let rest = &mut buffer[filled..];
@@ -212,12 +247,13 @@ impl Decoder {
                 Self::Plain(reader) => reader.read(rest),
                 Self::Gzip(reader) => reader.read(rest),
                 Self::Zstd(reader) => reader.read(rest),
+                Self::Xz(reader) => reader.read(rest),
             };
             match result {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err((filled, error)),
             }
         }
         Ok(filled)
@@ -228,6 +264,7 @@ impl Decoder {
             Self::Plain(reader) => reader,
             Self::Gzip(reader) => reader.get_ref(),
             Self::Zstd(reader) => reader.get_ref(),
+            Self::Xz(reader) => reader.get_ref(),
         }
     }
 
@@ -236,6 +273,7 @@ impl Decoder {
             Self::Plain(reader) => reader,
             Self::Gzip(reader) => reader.into_inner(),
             Self::Zstd(reader) => reader.finish(),
+            Self::Xz(reader) => reader.into_inner(),
         }
     }
 }

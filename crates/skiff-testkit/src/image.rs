@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use xz2::write::XzEncoder;
 
 use crate::Layer;
 
@@ -22,14 +23,19 @@ pub enum Encoding {
     Zstd,
     /// As several zstd frames and a skippable one at the end, as zstd:chunked has it.
     ZstdFrames,
+    /// As one xz stream.
+    Xz,
+    /// As several xz streams, with padding between them and at the end.
+    XzStreams,
 }
 
 /// An image to write: layers from the bottom up, and a config.
 #[derive(Debug, Clone)]
 pub struct Image {
-    layers: Vec<(Vec<u8>, Encoding)>,
+    pub(crate) layers: Vec<(Vec<u8>, Encoding)>,
     config: Value,
     architecture: String,
+    variant: Option<String>,
 }
 
 /// A directory or archive with the layout that the OCI image specification describes.
@@ -41,7 +47,7 @@ pub struct OciLayout {
 
 impl Default for Image {
     fn default() -> Self {
-        Self { layers: Vec::new(), config: json!({}), architecture: "amd64".into() }
+        Self { layers: Vec::new(), config: json!({}), architecture: "amd64".into(), variant: None }
     }
 }
 
@@ -91,6 +97,13 @@ impl Image {
         self
     }
 
+    /// Says what variant of the machine the image is for: `v7`.
+    #[must_use]
+    pub fn variant(mut self, variant: &str) -> Self {
+        self.variant = Some(variant.into());
+        self
+    }
+
     /// The DiffIDs of the layers, from the bottom up, as `sha256:HEX`.
     #[must_use]
     pub fn diff_ids(&self) -> Vec<String> {
@@ -100,17 +113,26 @@ impl Image {
     /// The bytes of the config.
     #[must_use]
     pub fn config_bytes(&self) -> Vec<u8> {
-        let config = json!({
-            "architecture": self.architecture,
-            "os": "linux",
-            "config": self.config,
-            "rootfs": { "type": "layers", "diff_ids": self.diff_ids() },
-        });
+        let mut config = self.platform();
+        config["config"] = self.config.clone();
+        config["rootfs"] = json!({ "type": "layers", "diff_ids": self.diff_ids() });
         config.to_string().into_bytes()
+    }
+
+    fn platform(&self) -> Value {
+        let mut platform = json!({ "os": "linux", "architecture": self.architecture });
+        if let Some(variant) = &self.variant {
+            platform["variant"] = json!(variant);
+        }
+        platform
     }
 }
 
 impl Encoding {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Plain, Self::Gzip, Self::GzipMembers, Self::Zstd, Self::ZstdFrames, Self::Xz, Self::XzStreams];
+
     /// Compresses bytes.
     #[must_use]
     pub fn encode(self, bytes: &[u8]) -> Vec<u8> {
@@ -124,6 +146,11 @@ impl Encoding {
                 let skippable = [&0x184D_2A50_u32.to_le_bytes()[..], &4_u32.to_le_bytes(), b"toc\n"].concat();
                 [zstd(first), zstd(second), skippable].concat()
             }
+            Self::Xz => xz(bytes),
+            Self::XzStreams => {
+                let padding = vec![0; 8];
+                [xz(first), padding.clone(), xz(b""), xz(second), padding].concat()
+            }
         }
     }
 
@@ -134,6 +161,8 @@ impl Encoding {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip | Self::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
             Self::Zstd | Self::ZstdFrames => "application/vnd.oci.image.layer.v1.tar+zstd",
+            // The specification has none: readers go by the first bytes.
+            Self::Xz | Self::XzStreams => "application/vnd.oci.image.layer.v1.tar+xz",
         }
     }
 }
@@ -160,7 +189,7 @@ impl OciLayout {
         let mut manifests = Vec::new();
         for image in images {
             let mut descriptor = self.add_image(&image);
-            descriptor["platform"] = json!({ "os": "linux", "architecture": image.architecture });
+            descriptor["platform"] = image.platform();
             manifests.push(descriptor);
         }
         let media_type = "application/vnd.oci.image.index.v1+json";
@@ -168,6 +197,17 @@ impl OciLayout {
         let mut descriptor = self.add_blob(media_type, index.to_string().into_bytes());
         descriptor["annotations"] = json!({ "org.opencontainers.image.ref.name": tag });
         self.manifests.push(descriptor);
+        self
+    }
+
+    /// Adds several images, each for the machine it says, to the layout's own index, without a tag.
+    #[must_use]
+    pub fn platforms(mut self, images: Vec<Image>) -> Self {
+        for image in images {
+            let mut descriptor = self.add_image(&image);
+            descriptor["platform"] = image.platform();
+            self.manifests.push(descriptor);
+        }
         self
     }
 
@@ -181,9 +221,7 @@ impl OciLayout {
 
     /// Writes it as a tar archive.
     pub fn write_archive(&self, file: &Path) {
-        let layer =
-            self.files().into_iter().fold(Layer::new(), |layer, (name, bytes)| layer.file(name, bytes));
-        std::fs::write(file, layer.to_tar()).expect("an archive of the layout");
+        write_archive(file, &self.files());
     }
 
     /// The files of the layout, by name: for those who want to break one.
@@ -216,25 +254,10 @@ impl OciLayout {
     }
 }
 
-/// Writes images as `docker save` did before it wrote OCI layouts, each with its names (`name:tag`).
-pub fn write_docker_archive(file: &Path, images: &[(&[&str], &Image)]) {
-    let mut members: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut manifest = Vec::new();
-    for (names, image) in images {
-        let config = image.config_bytes();
-        let config_name = format!("{}.json", sha256_hex(&config));
-        let mut layers = Vec::new();
-        for (tar, encoding) in &image.layers {
-            let name = format!("{}/layer.tar", sha256_hex(tar));
-            members.insert(name.clone(), encoding.encode(tar));
-            layers.push(name);
-        }
-        members.insert(config_name.clone(), config);
-        manifest.push(json!({ "Config": config_name, "RepoTags": names, "Layers": layers }));
-    }
-    members.insert("manifest.json".into(), json!(manifest).to_string().into_bytes());
-    let layer = members.into_iter().fold(Layer::new(), |layer, (name, bytes)| layer.file(name, bytes));
-    std::fs::write(file, layer.to_tar()).expect("a docker archive");
+/// Writes named files as a tar archive, in their order.
+pub fn write_archive(file: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    let layer = files.iter().fold(Layer::new(), |layer, (name, bytes)| layer.file(name, bytes));
+    std::fs::write(file, layer.to_tar()).expect("an archive");
 }
 
 /// The SHA-256 of bytes in hexadecimal.
@@ -255,4 +278,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).expect("compressing in memory")
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = XzEncoder::new(Vec::new(), 6);
+    encoder.write_all(bytes).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
 }

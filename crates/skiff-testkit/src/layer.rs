@@ -1,5 +1,7 @@
 use tar::{EntryType, Header};
 
+use crate::sparse::GnuMap;
+
 /// The modification time that entries have unless told otherwise: seconds since 1970.
 const MTIME: i64 = 1_600_000_000;
 /// What a name or a link target takes in a header.
@@ -18,22 +20,29 @@ pub struct Layer {
 
 #[derive(Debug, Clone)]
 enum Member {
-    Entry(Entry),
+    Entry(Box<Entry>),
     Raw(Vec<u8>),
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
     name: Vec<u8>,
-    kind: EntryType,
+    kind: u8,
     content: Vec<u8>,
     link: Vec<u8>,
     mode: u32,
     owner: (u64, u64),
+    owner_names: Option<(String, String)>,
     mtime: (i64, u32),
     device: (u32, u32),
     records: Vec<(Vec<u8>, Vec<u8>)>,
     gnu_names: bool,
+    /// Numbers in the header are binary, all of them.
+    is_binary: bool,
+    /// What the header says of the size, where that is not what follows.
+    declared_size: Option<u64>,
+    map: Option<GnuMap>,
+    patch: Option<fn(&mut [u8; BLOCK])>,
 }
 
 impl Layer {
@@ -92,7 +101,7 @@ impl Layer {
     /// Adds an entry of any type, without content.
     #[must_use]
     pub fn typed(self, name: impl AsRef<[u8]>, kind: u8) -> Self {
-        self.entry(Entry::new(name, EntryType::new(kind), 0o644))
+        self.entry(Entry::with_type(name, kind, 0o644))
     }
 
     /// Hides what the layers below have at `name`: adds `.wh.NAME` beside it.
@@ -131,6 +140,12 @@ impl Layer {
         self.change(|entry| entry.owner = (uid, gid))
     }
 
+    /// Gives the last entry's owner and group names.
+    #[must_use]
+    pub fn owner_names(self, user: &str, group: &str) -> Self {
+        self.change(|entry| entry.owner_names = Some((user.into(), group.into())))
+    }
+
     /// Gives the last entry a modification time: seconds since 1970 and nanoseconds after that.
     #[must_use]
     pub fn mtime(self, seconds: i64, nanoseconds: u32) -> Self {
@@ -155,6 +170,30 @@ impl Layer {
         self.change(|entry| entry.gnu_names = true)
     }
 
+    /// Makes the last entry one of another type, with whatever content it has.
+    #[must_use]
+    pub fn entry_type(self, kind: u8) -> Self {
+        self.change(|entry| entry.kind = kind)
+    }
+
+    /// Changes the finished header of the last entry; its checksum is made to fit after that.
+    #[must_use]
+    pub fn patch(self, patch: fn(&mut [u8; BLOCK])) -> Self {
+        self.change(|entry| entry.patch = Some(patch))
+    }
+
+    /// Lets the numbers in the last entry's header be binary (GNU's base-256), its time too, before 1970 as well.
+    #[must_use]
+    pub fn binary_numbers(self) -> Self {
+        self.change(|entry| entry.is_binary = true)
+    }
+
+    /// Lets the last entry's header declare another size than its content has.
+    #[must_use]
+    pub fn declared_size(self, size: u64) -> Self {
+        self.change(|entry| entry.declared_size = Some(size))
+    }
+
     /// The layer's tar archive, with its two blocks of zeros at the end.
     #[must_use]
     pub fn to_tar(&self) -> Vec<u8> {
@@ -176,8 +215,13 @@ impl Layer {
         tar
     }
 
+    pub(crate) fn gnu_sparse_file(self, name: &[u8], stored: Vec<u8>, map: GnuMap) -> Self {
+        let entry = Entry::new(name, EntryType::GNUSparse, 0o644);
+        self.entry(Entry { content: stored, map: Some(map), ..entry })
+    }
+
     fn entry(mut self, entry: Entry) -> Self {
-        self.members.push(Member::Entry(entry));
+        self.members.push(Member::Entry(Box::new(entry)));
         self
     }
 
@@ -192,6 +236,10 @@ impl Layer {
 
 impl Entry {
     fn new(name: impl AsRef<[u8]>, kind: EntryType, mode: u32) -> Self {
+        Self::with_type(name, kind.as_byte(), mode)
+    }
+
+    fn with_type(name: impl AsRef<[u8]>, kind: u8, mode: u32) -> Self {
         Self {
             name: name.as_ref().to_vec(),
             kind,
@@ -199,10 +247,15 @@ impl Entry {
             link: Vec::new(),
             mode,
             owner: (0, 0),
+            owner_names: None,
             mtime: (MTIME, 0),
             device: (0, 0),
             records: Vec::new(),
             gnu_names: false,
+            is_binary: false,
+            declared_size: None,
+            map: None,
+            patch: None,
         }
     }
 
@@ -218,7 +271,7 @@ impl Entry {
             }
         }
         let (seconds, nanoseconds) = self.mtime;
-        if seconds < 0 || nanoseconds != 0 {
+        if nanoseconds != 0 || seconds < 0 && !self.is_binary {
             records.push((b"mtime".to_vec(), decimal_time(seconds, nanoseconds).into_bytes()));
         }
         records.extend_from_slice(&self.records);
@@ -226,19 +279,51 @@ impl Entry {
             let body: Vec<u8> = records.iter().flat_map(|(key, value)| pax_record(key, value)).collect();
             write_member(tar, Header::new_ustar(), b'x', &body);
         }
-        let mut header = if self.gnu_names { Header::new_gnu() } else { Header::new_ustar() };
+        let is_gnu = self.gnu_names || self.is_binary || self.map.is_some();
+        let mut header = if is_gnu { Header::new_gnu() } else { Header::new_ustar() };
         copy_name(&mut header.as_old_mut().name, &self.name);
         copy_name(&mut header.as_old_mut().linkname, &self.link);
         header.set_mode(self.mode);
         header.set_uid(self.owner.0);
         header.set_gid(self.owner.1);
         header.set_mtime(u64::try_from(seconds).unwrap_or(0));
-        if matches!(self.kind, EntryType::Char | EntryType::Block) {
+        if matches!(self.kind, b'3' | b'4') {
             header.set_device_major(self.device.0).expect("a header with devices");
             header.set_device_minor(self.device.1).expect("a header with devices");
         }
-        write_member(tar, header, self.kind.as_byte(), &self.content);
+        if let Some((user, group)) = &self.owner_names {
+            header.set_username(user).expect("a short name");
+            header.set_groupname(group).expect("a short name");
+        }
+        header.set_size(self.declared_size.unwrap_or(self.content.len() as u64));
+        if self.is_binary {
+            self.put_binary_numbers(&mut header);
+        }
+        let map = self.map.as_ref().map(|map| map.write(&mut header)).unwrap_or_default();
+        if let Some(patch) = self.patch {
+            patch(header.as_mut_bytes());
+        }
+        put_header(tar, header, self.kind);
+        tar.extend_from_slice(&map);
+        put_content(tar, &self.content);
     }
+
+    fn put_binary_numbers(&self, header: &mut Header) {
+        let size = self.declared_size.unwrap_or(self.content.len() as u64);
+        let old = header.as_old_mut();
+        put_binary(&mut old.uid, self.owner.0.into());
+        put_binary(&mut old.gid, self.owner.1.into());
+        put_binary(&mut old.mode, self.mode.into());
+        put_binary(&mut old.mtime, self.mtime.0.into());
+        put_binary(&mut old.size, size.into());
+    }
+}
+
+/// Two's complement, most significant byte first; the first bit marks it.
+fn put_binary(field: &mut [u8], number: i128) {
+    let bytes = number.to_be_bytes();
+    field.copy_from_slice(&bytes[bytes.len() - field.len()..]);
+    field[0] |= 0x80;
 }
 
 fn copy_name(field: &mut [u8; HEADER_NAME], name: &[u8]) {
@@ -247,10 +332,18 @@ fn copy_name(field: &mut [u8; HEADER_NAME], name: &[u8]) {
 }
 
 fn write_member(tar: &mut Vec<u8>, mut header: Header, kind: u8, body: &[u8]) {
-    header.set_entry_type(EntryType::new(kind));
     header.set_size(body.len() as u64);
+    put_header(tar, header, kind);
+    put_content(tar, body);
+}
+
+fn put_header(tar: &mut Vec<u8>, mut header: Header, kind: u8) {
+    header.as_old_mut().linkflag = [kind];
     header.set_cksum();
     tar.extend_from_slice(header.as_bytes());
+}
+
+fn put_content(tar: &mut Vec<u8>, body: &[u8]) {
     tar.extend_from_slice(body);
     tar.resize(tar.len().next_multiple_of(BLOCK), 0);
 }

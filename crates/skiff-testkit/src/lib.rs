@@ -14,10 +14,14 @@
 //! # std::fs::remove_dir_all(&directory).unwrap();
 //! ```
 
+mod docker;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod image;
 mod layer;
+mod sparse;
 
-pub use image::{Encoding, Image, OciLayout, sha256_hex, write_docker_archive};
+pub use docker::{DockerForm, docker_archive, write_docker_archive};
+pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
 pub use layer::Layer;
+pub use sparse::SparseFormat;

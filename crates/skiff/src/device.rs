@@ -61,8 +61,21 @@ pub fn apply(
 #[cfg(feature = "image")]
 pub fn install(store: impl AsRef<Path>, image: &ImageRef, options: &Options<'_>) -> Result<Installed, Error> {
     let open = OpenOptions::default().with_control(options.control);
-    let flat =
-        Image::open(image, &open)?.flatten(&FlattenOptions::default().with_control(options.control))?;
+    install_image(store, &Image::open(image, &open)?, options)
+}
+
+/// Puts an image into a store as [`install`] does, one that was opened as [`OpenOptions`] can tell: for another platform, for
+/// example.
+///
+/// # Errors
+/// [`Error::Image`] where the image cannot be read, [`Error::Apply`] where the store refuses it.
+#[cfg(feature = "image")]
+pub fn install_image(
+    store: impl AsRef<Path>,
+    image: &Image,
+    options: &Options<'_>,
+) -> Result<Installed, Error> {
+    let flat = image.flatten(&FlattenOptions::default().with_control(options.control))?;
     let input = InstallInput {
         config: flat.config.as_deref(),
         manifest: flat.manifest.as_deref(),

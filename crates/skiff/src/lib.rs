@@ -41,10 +41,10 @@ mod server;
 
 #[cfg(feature = "apply")]
 pub use device::apply;
-#[cfg(all(feature = "apply", feature = "image"))]
-pub use device::install;
 #[cfg(all(feature = "apply", feature = "signature"))]
 pub use device::sign;
+#[cfg(all(feature = "apply", feature = "image"))]
+pub use device::{install, install_image};
 pub use error::Error;
 #[cfg(feature = "diff")]
 pub use server::{ImagePair, SignedPair, diff, diff_against};

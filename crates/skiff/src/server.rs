@@ -85,13 +85,21 @@ impl ImagePair {
     /// [`Error::Image`], the base's where both fail.
     pub fn open(base: &ImageRef, target: &ImageRef, control: Control<'_>) -> Result<Self, Error> {
         let options = OpenOptions::default().with_control(control);
-        let (base, target) = (Image::open(base, &options)?, Image::open(target, &options)?);
+        Self::flatten(&Image::open(base, &options)?, &Image::open(target, &options)?, control)
+    }
+
+    /// Reads two images that were opened as [`OpenOptions`] can tell, for another platform for example, at the same time.
+    /// Progress counts bytes of layers.
+    ///
+    /// # Errors
+    /// [`Error::Image`], the base's where both fail.
+    pub fn flatten(base: &Image, target: &Image, control: Control<'_>) -> Result<Self, Error> {
         let flatten = |image: &Image| image.flatten(&FlattenOptions::default().with_control(control));
         let uncounted = Control { progress: None, ..control };
         let (flat_base, flat_target, pull_bytes) = std::thread::scope(|scope| {
-            let flat_base = scope.spawn(|| flatten(&base));
+            let flat_base = scope.spawn(|| flatten(base));
             let pull_bytes = scope.spawn(|| target.pull_size(&base.layers(), uncounted));
-            let flat_target = flatten(&target);
+            let flat_target = flatten(target);
             (join(flat_base), flat_target, join(pull_bytes))
         });
         Ok(Self { base: flat_base?, target: flat_target?, pull_bytes: pull_bytes? })
@@ -121,20 +129,28 @@ pub struct SignedPair {
 }
 
 impl SignedPair {
-    /// Reads a signature and an image. Progress counts bytes of layers.
+    /// Reads a signature, and an image. Progress counts bytes of layers.
     ///
     /// # Errors
     /// [`Error::Signature`], [`Error::Image`].
     pub fn open(base: impl Read, target: &ImageRef, control: Control<'_>) -> Result<Self, Error> {
-        let base = TreeSignature::read(base, &skiff_signature::Limits::default())?;
         let image = Image::open(target, &OpenOptions::default().with_control(control))?;
+        Self::flatten(base, &image, control)
+    }
+
+    /// As [`open`](Self::open), of an image that is open already.
+    ///
+    /// # Errors
+    /// [`Error::Signature`], [`Error::Image`].
+    pub fn flatten(base: impl Read, target: &Image, control: Control<'_>) -> Result<Self, Error> {
+        let base = TreeSignature::read(base, &skiff_signature::Limits::default())?;
         let uncounted = Control { progress: None, ..control };
-        let (target, pull_bytes) = std::thread::scope(|scope| {
-            let pull_bytes = scope.spawn(|| image.pull_size(&[], uncounted));
-            let target = image.flatten(&FlattenOptions::default().with_control(control));
-            (target, join(pull_bytes))
+        let (flat, pull_bytes) = std::thread::scope(|scope| {
+            let pull_bytes = scope.spawn(|| target.pull_size(&[], uncounted));
+            let flat = target.flatten(&FlattenOptions::default().with_control(control));
+            (flat, join(pull_bytes))
         });
-        Ok(Self { base, target: target?, pull_bytes: pull_bytes? })
+        Ok(Self { base, target: flat?, pull_bytes: pull_bytes? })
     }
 
     /// Makes the delta that leads from the release to the image.

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use skiff::image::Platform;
 
 const IMAGES: &str = "IMAGE is one of:
   oci:DIR[:TAG]               an OCI layout
   oci-archive:FILE[:TAG]      an OCI layout in a tar archive
   docker-archive:FILE[:NAME]  what `docker save` writes
   tar:FILE                    a root filesystem in a tar archive
-  rootfs:DIR                  a root filesystem in a directory";
+  rootfs:DIR                  a root filesystem in a directory
+In place of TAG and NAME, @N takes the image at that position, from 0.
+Archives and layers may be compressed with gzip, zstd or xz.";
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -31,6 +34,14 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Which of an image's platforms is meant.
+#[derive(Debug, Args)]
+pub(crate) struct ForPlatform {
+    /// Take the image for this platform, such as linux/arm/v7; unless set, the one for this machine where there are several
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+}
+
 /// How a command tells its result.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Output {
@@ -49,6 +60,7 @@ pub(crate) enum Command {
   skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff
   skiff diff docker-archive:old.tar docker-archive:new.tar -o update.skiff --level best
   skiff diff --against device.sig oci:images:1.1 -o update.skiff
+  skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff --platform linux/arm/v7
 
 {IMAGES}"))]
     Diff(Diff),
@@ -134,6 +146,8 @@ pub(crate) struct Diff {
     /// Where the delta goes; an existing file is replaced once the delta is whole
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) platform: ForPlatform,
     /// How hard to try
     #[arg(long, value_enum, default_value_t = Level::Default)]
     pub(crate) level: Level,
@@ -187,6 +201,8 @@ pub(crate) struct Install {
     /// The image
     pub(crate) image: String,
     #[command(flatten)]
+    pub(crate) platform: ForPlatform,
+    #[command(flatten)]
     pub(crate) store: StorePath,
     #[command(flatten)]
     pub(crate) staging: Staging,
@@ -234,6 +250,8 @@ pub(crate) struct InStore {
 pub(crate) struct Flatten {
     /// The image
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) platform: ForPlatform,
     /// Write a tar archive; "-" writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

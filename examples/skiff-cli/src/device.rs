@@ -21,7 +21,7 @@ use crate::args::{self, InStore, Output, Staging};
 use crate::failure::Failure;
 use crate::print::{Lines, bytes, say};
 use crate::progress::{Bar, cancel_on_signals};
-use crate::server::reference;
+use crate::server;
 
 /// What every command on a store has: a bar that tells of its phases, and signals that end it.
 struct Watch {
@@ -103,10 +103,11 @@ fn open(path: &Path) -> Result<Store, Failure> {
 
 /// `skiff install`
 pub(crate) fn install(args: &args::Install) -> Result<(), Failure> {
-    let image = reference(&args.image)?;
     let watch = Watch::new(args.print)?;
-    let installed =
-        watch.run(Some(&args.staging), |options| Ok(skiff::install(&args.store.path, &image, options)?))?;
+    let installed = watch.run(Some(&args.staging), |options| {
+        let image = server::open(&args.image, &args.platform, options.control)?;
+        Ok(skiff::install_image(&args.store.path, &image, options)?)
+    })?;
     let outcome = match installed.outcome {
         InstallOutcome::Installed => "installed",
         InstallOutcome::Repaired => "repaired",

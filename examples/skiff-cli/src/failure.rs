@@ -115,7 +115,9 @@ fn of_io(error: &io::Error) -> u8 {
 
 fn of_image(error: &ImageError) -> u8 {
     match error {
-        ImageError::Reference { .. } | ImageError::NotFound { .. } => Failure::USAGE,
+        ImageError::Reference { .. } | ImageError::Platform { .. } | ImageError::NotFound { .. } => {
+            Failure::USAGE
+        }
         ImageError::Io { source, .. } => of_io(source),
         ImageError::Fs(error) => of_fs(error),
         ImageError::Interrupted(_) => Failure::CANCELLED,

@@ -9,10 +9,10 @@ use std::time::Instant;
 use serde_json::json;
 use skiff::diff::{Level, Options, Report};
 use skiff::fs::{Control, Ownership, Root, WriteOptions, write_tree};
-use skiff::image::{FlatImage, FlattenOptions, Image, ImageRef, OpenOptions, write_tar};
+use skiff::image::{FlattenOptions, Image, OpenOptions, write_tar};
 use skiff::{ImagePair, SignedPair};
 
-use crate::args::{self, Output};
+use crate::args::{self, ForPlatform, Output};
 use crate::failure::Failure;
 use crate::print::{Lines, bytes, say, share};
 use crate::progress::{Bar, cancel_on_signals};
@@ -49,20 +49,30 @@ enum Pair {
 
 impl Pair {
     fn open(args: &args::Diff, cancel: &AtomicBool) -> Result<Self, Failure> {
-        let bar = Bar::new(args.print, "flattening");
-        let progress = |count| bar.advance(count);
-        let control = Control { cancel: Some(cancel), progress: Some(&progress), ..Control::default() };
+        let unwatched = Control { cancel: Some(cancel), ..Control::default() };
+        let image = |text: &str| open(text, &args.platform, unwatched);
         match (&args.against, &args.images[..]) {
             (None, [base, target]) => {
-                Ok(Self::Images(ImagePair::open(&reference(base)?, &reference(target)?, control)?))
+                let (base, target) = (image(base)?, image(target)?);
+                let bar = Bar::new(args.print, "flattening");
+                let progress = |count| bar.advance(count);
+                let control = Control { progress: Some(&progress), ..unwatched };
+                Ok(Self::Images(ImagePair::flatten(&base, &target, control)?))
             }
             (Some(signature), [target]) => {
-                let target = reference(target)?;
+                let target = image(target)?;
+                let bar = Bar::new(args.print, "flattening");
+                let progress = |count| bar.advance(count);
+                let control = Control { progress: Some(&progress), ..unwatched };
                 if signature.as_os_str() == "-" {
-                    return Ok(Self::Signed(SignedPair::open(io::stdin().lock(), &target, control)?));
+                    return Ok(Self::Signed(SignedPair::flatten(io::stdin().lock(), &target, control)?));
                 }
                 let file = File::open(signature).map_err(|error| Failure::io("opening", signature, error))?;
-                Ok(Self::Signed(SignedPair::open(file, &target, control)?))
+                let pair = SignedPair::flatten(file, &target, control);
+                Ok(Self::Signed(pair.map_err(|error| match error {
+                    error @ skiff::Error::Signature(_) => Failure::from(error).of_file(signature),
+                    error => error.into(),
+                })?))
             }
             (None, _) => Err(Failure::usage("diff takes two images, or --against SIGNATURE and one")),
             (Some(_), _) => {
@@ -83,12 +93,12 @@ impl Pair {
 /// `skiff flatten`
 pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     let started = Instant::now();
-    let image = reference(&args.image)?;
     let cancel = cancel_on_signals()?;
     let bar = Bar::new(args.print, "flattening");
     let progress = |count| bar.advance(count);
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-    let flat = open(&image, control)?;
+    let image = open(&args.image, &args.platform, control)?;
+    let flat = image.flatten(&FlattenOptions::default().with_control(control))?;
     bar.finish();
 
     let bar = Bar::new(args.print, "writing");
@@ -142,14 +152,11 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An image that was named on the command line.
-pub(crate) fn reference(text: &str) -> Result<ImageRef, Failure> {
-    Ok(text.parse::<ImageRef>()?)
-}
-
-fn open(image: &ImageRef, control: Control<'_>) -> Result<FlatImage, Failure> {
-    let image = Image::open(image, &OpenOptions::default().with_control(control))?;
-    Ok(image.flatten(&FlattenOptions::default().with_control(control))?)
+/// Opens an image that was named on the command line.
+pub(crate) fn open(name: &str, platform: &ForPlatform, control: Control<'_>) -> Result<Image, Failure> {
+    let mut options = OpenOptions::default().with_control(control);
+    options.platform.clone_from(&platform.platform);
+    Ok(Image::open(&name.parse()?, &options)?)
 }
 
 /// Writes beside the file and renames at the end, so that what stands under its name is whole. What is there and no file, such

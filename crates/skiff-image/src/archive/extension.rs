@@ -105,17 +105,7 @@ impl<I: Input> Members<I> {
                 b"mtime" => pax.mtime = self.parsed(key, some, number::time)?,
                 b"GNU.sparse.name" => pax.sparse_name = some.map(<[u8]>::to_vec),
                 _ if key.starts_with(b"GNU.sparse.") => {
-                    let sparse = pax.sparse.get_or_insert_default();
-                    match key {
-                        b"GNU.sparse.major" => sparse.major = self.parsed(key, some, number::decimal)?,
-                        b"GNU.sparse.minor" => sparse.minor = self.parsed(key, some, number::decimal)?,
-                        b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
-                            sparse.size = self.parsed(key, some, number::decimal)?;
-                        }
-                        b"GNU.sparse.map" => sparse.map = some.map(<[u8]>::to_vec),
-                        // `numblocks` says what the map says too; `offset` and `numbytes` are format 0.0, which has none.
-                        _ => {}
-                    }
+                    self.take_sparse_record(key, some, pax.sparse.get_or_insert_default())?;
                 }
                 _ => {
                     if let Some(name) = key.strip_prefix(XATTR) {
@@ -127,7 +117,7 @@ impl<I: Input> Members<I> {
         Ok(())
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &self,
         key: &[u8],
         value: Option<&[u8]>,

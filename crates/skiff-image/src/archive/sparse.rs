@@ -20,14 +20,50 @@ pub(super) struct Sparse {
 /// What PAX records say of a sparse file.
 #[derive(Debug, Default)]
 pub(super) struct PaxSparse {
-    pub(super) major: Option<u64>,
-    pub(super) minor: Option<u64>,
-    pub(super) size: Option<u64>,
+    major: Option<u64>,
+    minor: Option<u64>,
+    size: Option<u64>,
+    /// How many pieces there should be, in formats 0.0 and 0.1.
+    count: Option<u64>,
+    /// Format 0.0: a record for each offset and one for each length.
+    pieces: Vec<(u64, u64)>,
+    /// The last offset, as long as its length is missing.
+    offset: Option<u64>,
     /// Format 0.1: offsets and lengths, between commas.
-    pub(super) map: Option<Vec<u8>>,
+    map: Option<Vec<u8>>,
 }
 
 impl<I: Input> Members<I> {
+    /// Takes a PAX record whose key begins with `GNU.sparse.`.
+    pub(super) fn take_sparse_record(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        sparse: &mut PaxSparse,
+    ) -> Result<(), ImageError> {
+        let number = || self.parsed(key, value, number::decimal);
+        match key {
+            b"GNU.sparse.major" => sparse.major = number()?,
+            b"GNU.sparse.minor" => sparse.minor = number()?,
+            b"GNU.sparse.size" | b"GNU.sparse.realsize" => sparse.size = number()?,
+            b"GNU.sparse.numblocks" => sparse.count = number()?,
+            b"GNU.sparse.map" => sparse.map = value.map(<[u8]>::to_vec),
+            // In format 0.0 these repeat, against POSIX, and their order counts.
+            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
+                let is_offset = key == b"GNU.sparse.offset";
+                match (is_offset, sparse.offset.take(), number()?) {
+                    (true, None, Some(offset)) => sparse.offset = Some(offset),
+                    (false, Some(offset), Some(length)) => {
+                        self.push(&mut sparse.pieces, offset, length)?;
+                    }
+                    _ => return Err(self.corrupt("its map is not one of offsets and lengths in turn")),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Reads the map of a sparse file, which may stand before its content; none where the file is not sparse.
     pub(super) fn read_sparse(
         &mut self,
@@ -88,28 +124,47 @@ impl<I: Input> Members<I> {
         for header in headers.iter().filter(|header| !header.is_empty()) {
             let offset = self.header_number(&header.offset, "piece's offset")?;
             let length = self.header_number(&header.numbytes, "piece's length")?;
-            self.push(sparse, offset, length)?;
+            self.push(&mut sparse.pieces, offset, length)?;
         }
         Ok(())
     }
 
-    /// The map of format 0.1 in a record, or of format 1.0 at the start of the content.
+    /// The map of formats 0.0 and 0.1 in records, or of format 1.0 at the start of the content.
     fn read_pax_map(&mut self, pax: PaxSparse) -> Result<Sparse, ImageError> {
-        let mut sparse = Sparse { pieces: Vec::new(), size: pax.size.unwrap_or_default() };
-        match (pax.major, pax.minor, pax.map, pax.size) {
-            (Some(1), Some(0), None, Some(_)) => self.read_map_before_content(&mut sparse)?,
-            (None | Some(0), _, Some(map), Some(_)) => {
+        let Some(size) = pax.size else {
+            return Err(self.corrupt("it is a sparse file whose size is missing"));
+        };
+        if pax.offset.is_some() {
+            return Err(self.corrupt("its map ends with an offset without length"));
+        }
+        let mut sparse = Sparse { pieces: pax.pieces, size };
+        let is_old = matches!((pax.major, pax.minor), (None | Some(0), _));
+        match pax.map {
+            None if (pax.major, pax.minor) == (Some(1), Some(0)) && sparse.pieces.is_empty() => {
+                self.read_map_before_content(&mut sparse)?;
+            }
+            // A file that is one hole has no pieces; only their number tells then that there is a map.
+            None if is_old && (!sparse.pieces.is_empty() || pax.count == Some(0)) => {}
+            Some(map) if is_old && sparse.pieces.is_empty() => {
                 let mut numbers = map.split(|&byte| byte == b',').map(number::decimal);
                 while let Some(offset) = numbers.next() {
                     let pair = offset.zip(numbers.next().flatten());
                     let (offset, length) =
                         pair.ok_or_else(|| self.corrupt("its map is not one of pairs of numbers"))?;
-                    self.push(&mut sparse, offset, length)?;
+                    self.push(&mut sparse.pieces, offset, length)?;
                 }
             }
-            _ => return Err(self.unsupported("it is a sparse file in a format other than 0.1 and 1.0")),
+            _ => {
+                return Err(self.unsupported("it is a sparse file in a format other than 0.0, 0.1 and 1.0"));
+            }
         }
-        Ok(sparse)
+        match pax.count.filter(|&count| is_old && count != sparse.pieces.len() as u64) {
+            None => Ok(sparse),
+            Some(count) => {
+                let what = format!("its map has {} pieces, and should have {count}", sparse.pieces.len());
+                Err(self.corrupt(what))
+            }
+        }
     }
 
     /// Numbers, each on a line: how many pieces, then offset and length of each; zeros up to the next block.
@@ -119,7 +174,7 @@ impl<I: Input> Members<I> {
         for _ in 0..count {
             let offset = self.read_line(&mut lines)?;
             let length = self.read_line(&mut lines)?;
-            self.push(sparse, offset, length)?;
+            self.push(&mut sparse.pieces, offset, length)?;
         }
         Ok(())
     }
@@ -160,23 +215,30 @@ impl<I: Input> Members<I> {
         Ok(())
     }
 
-    fn push(&self, sparse: &mut Sparse, offset: u64, length: u64) -> Result<(), ImageError> {
-        let (wanted, limit) = (sparse.pieces.len() as u64 + 1, self.limits.sparse_pieces);
+    fn push(&self, pieces: &mut Vec<(u64, u64)>, offset: u64, length: u64) -> Result<(), ImageError> {
+        let (wanted, limit) = (pieces.len() as u64 + 1, self.limits.sparse_pieces);
         if wanted > limit {
             let what = "pieces of one sparse file";
             return Err(ImageError::LimitExceeded { at: self.location(), what, wanted, limit });
         }
-        sparse.pieces.push((offset, length));
+        pieces.push((offset, length));
         Ok(())
     }
 
-    /// The bytes of all pieces, which must be in order, apart from each other, and within the file.
+    /// The bytes of all pieces, which must be in order, fill their blocks, apart from each other, and within the file.
     fn check_pieces(&self, sparse: &Sparse) -> Result<u64, ImageError> {
         let (mut position, mut stored) = (0, 0_u64);
         for &(offset, length) in &sparse.pieces {
             let end = offset.checked_add(length).filter(|&end| offset >= position && end <= sparse.size);
             position =
                 end.ok_or_else(|| self.corrupt("its pieces overlap, are out of order or beyond its end"))?;
+            // GNU tar begins each piece at a block, others where the last one ends. As it finds holes, only the last piece leaves
+            // that open.
+            if length > 0 && stored % BLOCK as u64 != 0 {
+                return Err(self.corrupt(
+                    "one of its pieces does not fill its blocks and another follows; readers differ in where that begins",
+                ));
+            }
             // No overflow: pieces that do not overlap have no more bytes than the file.
             stored += length;
         }

@@ -6,7 +6,7 @@ pub mod cases;
 use std::path::Path;
 use std::process::Command;
 
-use skiff_fs::{ReadOptions, Root, read_tree};
+use skiff_fs::{ReadOptions, Root, Selinux, read_tree};
 use skiff_image::*;
 use skiff_testkit::Layer;
 use skiff_tree::*;
@@ -27,6 +27,15 @@ pub fn flatten(reference: &str) -> Result<FlatImage, ImageError> {
 pub fn flatten_layers(layers: impl IntoIterator<Item = Layer>) -> Result<FlatImage, ImageError> {
     let image = layers.into_iter().fold(skiff_testkit::Image::new(), skiff_testkit::Image::layer);
     flatten_image(image)
+}
+
+/// Flattens a layer with an ordinary layer beneath and above it, and expects it to be refused.
+pub fn refused(layer: Layer) -> ImageError {
+    let base = Layer::new().file("base", b"1");
+    match flatten_layers([base, layer, Layer::new()]).map(|flat| summary(&flat)) {
+        Err(error @ (ImageError::Corrupt { .. } | ImageError::Unsupported { .. })) => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Flattens an image from an OCI layout.
@@ -54,6 +63,22 @@ pub fn summary(flat: &FlatImage) -> String {
     words.join(" ")
 }
 
+/// The metadata of a path: mode, owner, time, device number, extended attributes.
+pub fn attributes(flat: &FlatImage, path: &EntryPath) -> String {
+    let entry = flat.tree.find(path).unwrap_or_else(|| panic!("{path} is not there"));
+    let inode = flat.tree.inode(entry).expect("an inode");
+    let Metadata { mode, uid, gid, mtime, xattrs } = &inode.metadata;
+    let time = format!("{}.{:09}", mtime.seconds(), mtime.nanoseconds());
+    let mut words = vec![format!("{:o} {uid}:{gid} {time}", mode.bits())];
+    if let Kind::CharDevice(device) | Kind::BlockDevice(device) = &inode.kind {
+        words.push(format!("{}:{}", device.major, device.minor));
+    }
+    let shown =
+        xattrs.iter().map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()));
+    words.extend(shown);
+    words.join(" ")
+}
+
 pub fn content(flat: &FlatImage, path: &EntryPath) -> Vec<u8> {
     let bytes = read_all(&*flat.contents.open(path).expect("a content")).expect("its bytes");
     let entry = flat.tree.find(path).and_then(Entry::as_file).expect("a file");
@@ -64,7 +89,12 @@ pub fn content(flat: &FlatImage, path: &EntryPath) -> Vec<u8> {
 /// The tree beneath a directory, as the disk has it.
 pub fn tree_on_disk(directory: &Path) -> Tree {
     let root = Root::open(directory).expect("a root");
-    read_tree(&root, &ReadOptions::default()).expect("a tree")
+    let mut options = ReadOptions::default();
+    // A host with SELinux labels every file; elsewhere labels come from images.
+    if !Path::new("/sys/fs/selinux").exists() {
+        options.selinux = Selinux::Keep;
+    }
+    read_tree(&root, &options).expect("a tree")
 }
 
 /// What differs, but for the metadata of the `unspecified` directories.
@@ -76,35 +106,72 @@ pub fn differences(ours: &Tree, theirs: &Tree, unspecified: &[&str]) -> Vec<Stri
         match change {
             Change::Same { .. } => {}
             Change::Changed { base, .. } if is_unspecified(&base.path) && base.is_directory() => {}
-            Change::Changed { base, target } => found.push(format!("ours {base:?}\nthen {target:?}")),
-            Change::Removed { base } => found.push(format!("only we have {base:?}")),
-            Change::Added { target } => found.push(format!("only they have {target:?}")),
+            Change::Changed { base, target } => {
+                found.push(format!("ours   {}\n  theirs {}", shown(base), shown(target)));
+            }
+            Change::Removed { base } => found.push(format!("only we have {}", shown(base))),
+            Change::Added { target } => found.push(format!("only they have {}", shown(target))),
         }
     }
     found
 }
 
-/// Runs a program that must succeed.
-pub fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+/// An entry for a message, however long its name.
+fn shown(entry: &Entry) -> String {
+    let what = match &entry.node {
+        Node::HardLink { owner } => format!("hard link to {owner}"),
+        Node::Inode(inode) => {
+            let Metadata { mode, uid, gid, mtime, xattrs } = &inode.metadata;
+            let xattrs = xattrs.iter().map(|(name, value)| (name.escape_ascii(), value.escape_ascii()));
+            let xattrs: Vec<String> = xattrs.map(|(name, value)| format!("{name}={value}")).collect();
+            let (kind, time) = (inode.kind.name(), (mtime.seconds(), mtime.nanoseconds()));
+            format!(
+                "{kind} {:o} {uid}:{gid} {time:?} {} {:?}",
+                mode.bits(),
+                xattrs.join(" "),
+                entry.as_file()
+            )
+        }
+    };
+    format!("{:.200}: {what:.600}", entry.path.to_string())
 }
 
-/// What umoci unpacks an image of an OCI layout to.
-pub fn unpack_with_umoci(layout: &Path, tag: &str, bundle: &Path) -> Tree {
+/// Runs a program that must succeed.
+pub fn run(command: &mut Command) {
+    if let Err(error) = try_run(command) {
+        panic!("{error}");
+    }
+}
+
+/// Runs a program; an error is what it says where it fails.
+pub fn try_run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What umoci unpacks an image of an OCI layout to; an error is what it says.
+pub fn unpack_with_umoci(layout: &Path, tag: &str, bundle: &Path) -> Result<Tree, String> {
     let image = format!("{}:{tag}", layout.display());
-    run(Command::new("umoci").args(["unpack", "--image", &image]).arg(bundle));
-    tree_on_disk(&bundle.join("rootfs"))
+    try_run(Command::new("umoci").args(["unpack", "--image", &image]).arg(bundle))?;
+    Ok(tree_on_disk(&bundle.join("rootfs")))
 }
 
 /// What GNU tar makes of a tree that was written as an archive.
 pub fn extract_with_gnu_tar(flat: &FlatImage, directory: &Path) -> Tree {
-    let (archive, root) = (directory.join("rootfs.tar"), directory.join("extracted"));
+    let archive = directory.join("rootfs.tar");
     let file = std::fs::File::create(&archive).expect("an archive");
     write_tar(&flat.tree, &flat.contents, std::io::BufWriter::new(file), Default::default())
         .expect("writing");
-    std::fs::create_dir(&root).expect("a directory");
+    extract_archive_with_gnu_tar(&archive, &directory.join("extracted")).expect("an archive that tar reads")
+}
+
+/// What GNU tar makes of an archive, in a new directory; an error is what it says.
+pub fn extract_archive_with_gnu_tar(archive: &Path, root: &Path) -> Result<Tree, String> {
+    std::fs::create_dir(root).expect("a directory");
     let flags = ["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf"];
-    run(Command::new("tar").args(flags).arg(&archive).arg("-C").arg(&root));
-    tree_on_disk(&root)
+    try_run(Command::new("tar").args(flags).arg(archive).arg("-C").arg(root))?;
+    Ok(tree_on_disk(root))
 }

@@ -13,7 +13,7 @@ use skiff_tree::{Tree, section};
 
 use super::input::join;
 use super::release::{self, Release};
-use crate::Layer;
+use crate::{Layer, SparseFormat};
 
 /// An input to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,12 @@ fn tar_flatten() -> Vec<Seed> {
     let long = format!("{}/{}", "directory".repeat(12), "name".repeat(40));
     let upper = Layer::new().whiteout("etc/issue").opaque("run").file("lib/x.so", "code").file(&long, "deep");
     let gnu = Layer::new().file(&long, "deep").gnu_names().symlink("link", &long).gnu_names();
+    let pieces = [(0, &[b'x'; 512][..]), (1024, b"end"), (1027, b"")];
+    let sparse = SparseFormat::ALL
+        .into_iter()
+        .fold(Layer::new(), |layer, format| layer.sparse_file(format!("{format:?}"), format, &pieces, 1027));
+    let binary =
+        Layer::new().file("Gnu", "plain").mtime(-5, 0).binary_numbers().pax("uid", "7").pax("uid", "");
     let two = |head: u8, lower: &Layer, upper: &Layer| join(&[head], &[&lower.to_tar(), &upper.to_tar()]);
     let mut wrong_checksums = two(128, &lower, &upper);
     wrong_checksums[3 + 150] ^= 1;
@@ -145,6 +151,8 @@ fn tar_flatten() -> Vec<Seed> {
         seed("tar_flatten", "plain", two(0, &lower, &upper)),
         seed("tar_flatten", "gzip", two(1, &lower, &Layer::new())),
         seed("tar_flatten", "zstd-frames-gnu-names", two(4, &upper, &gnu)),
+        seed("tar_flatten", "xz-streams", two(6, &lower, &upper)),
+        seed("tar_flatten", "sparse", two(0, &sparse, &binary)),
         seed("tar_flatten", "mended", wrong_checksums),
     ]
 }

@@ -21,15 +21,13 @@ const LAYER_BYTES: u64 = 1 << 20;
 /// # Panics
 /// Where one of these does not hold, or no temporary file can be written.
 pub fn tar_flatten(data: &[u8]) -> Reached {
-    const ENCODINGS: [Encoding; 5] =
-        [Encoding::Plain, Encoding::Gzip, Encoding::GzipMembers, Encoding::Zstd, Encoding::ZstdFrames];
     let mut input = Input::new(data);
     let head = usize::from(input.byte());
     let mut layers = [input.part().to_vec(), input.rest().to_vec()];
     if head >= 128 {
         layers.iter_mut().for_each(|layer| mend(layer));
     }
-    let encoding = ENCODINGS[head % ENCODINGS.len()];
+    let encoding = Encoding::ALL[head % Encoding::ALL.len()];
     let image = layers.into_iter().fold(crate::Image::new(), |image, layer| image.raw_layer(layer, encoding));
 
     let directory = tempfile::tempdir().expect("because a directory can be made");
