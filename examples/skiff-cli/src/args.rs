@@ -59,7 +59,7 @@ pub(crate) enum Command {
     #[command(after_help = format!("Examples:
   skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff
   skiff diff docker-archive:old.tar docker-archive:new.tar -o update.skiff --level best
-  skiff diff --against device.sig oci:images:1.1 -o update.skiff
+  skiff diff --against device.sks oci:images:1.1 -o update.skiff
   skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff --platform linux/arm/v7
 
 {IMAGES}"))]
@@ -70,7 +70,7 @@ pub(crate) enum Command {
 the release: see `skiff diff --against`.
 
 Examples:
-  skiff sign-tree /var/lib/skiff -o device.sig
+  skiff sign-tree /var/lib/skiff -o device.sks
   skiff sign-tree /var/lib/skiff | ssh server 'skiff diff --against - oci:images:1.1 -o update.skiff'"
     )]
     SignTree(SignTree),
