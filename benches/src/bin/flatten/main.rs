@@ -119,7 +119,10 @@ fn measure(skiff: &Path, subject: &Subject, scratch: &Path, rounds: u32) -> Resu
     let mut best: Vec<Option<Cost>> = vec![None; tools.len()];
     let mut size = None;
     for round in 0..rounds.max(1) {
-        for (tool, best) in tools.iter().copied().zip(&mut best) {
+        // Whoever runs first meets what was left by the removals before: each round, it is another.
+        for turn in 0..tools.len() {
+            let index = (turn + round as usize) % tools.len();
+            let (tool, best) = (tools[index], &mut best[index]);
             let cost = runs.run(tool, round)?;
             if best.is_none_or(|best| cost.wall_seconds < best.wall_seconds) {
                 *best = Some(cost);
