@@ -3,7 +3,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -122,6 +122,18 @@ impl Root {
         let directory = self.open_directory(path)?;
         let options = RootOptions { storage: Arc::clone(&self.storage), resolution: self.resolution };
         Ok(Self::from_directory(directory, self.display(path), options))
+    }
+
+    /// The same root with a memory of its own of where the last entry lay, for a thread that works elsewhere in it.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            directory: Arc::clone(&self.directory),
+            path: self.path.clone(),
+            resolution: self.resolution,
+            storage: Arc::clone(&self.storage),
+            last_parent: Mutex::new(None),
+            reflink_refused: AtomicBool::new(self.reflink_refused.load(Ordering::Relaxed)),
+        }
     }
 
     /// The path that the root was opened by, for messages.

@@ -1,20 +1,34 @@
 use std::io;
+use std::num::NonZeroUsize;
 
 use sha2::{Digest as _, Sha256};
-use skiff_tree::{ContentDigest, ContentSource, EntryPath, FileContent, Inode, Kind, Node, Tree};
+use skiff_tree::{ContentDigest, ContentSource, Entry, EntryPath, FileContent, Inode, Kind, Node, Tree};
 
-use crate::{Control, FsError, Ownership, Root};
+use crate::{Control, FsError, Ownership, Root, parallel};
 
 const COPY_BUFFER: usize = 256 << 10;
 
+/// How many entries a thread takes on at once: enough that most lie in a directory with the one before.
+const BATCH: usize = 64;
+
 /// How a tree is written.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct WriteOptions<'a> {
     /// What of the metadata is applied. Default: everything.
     pub ownership: Ownership,
+    /// Make files with so many threads, and no more than the machine has cores. Default: one, so that the same tree is
+    /// always made in the same order.
+    pub threads: NonZeroUsize,
     /// Watches and stops it; progress counts the bytes of files. Default: neither.
     pub control: Control<'a>,
+}
+
+impl Default for WriteOptions<'_> {
+    fn default() -> Self {
+        let threads = NonZeroUsize::MIN;
+        Self { ownership: Ownership::default(), threads, control: Control::default() }
+    }
 }
 
 impl<'a> WriteOptions<'a> {
@@ -22,6 +36,18 @@ impl<'a> WriteOptions<'a> {
     #[must_use]
     pub fn with_ownership(self, ownership: Ownership) -> Self {
         Self { ownership, ..self }
+    }
+
+    /// These options, with so many threads.
+    #[must_use]
+    pub fn with_threads(self, threads: NonZeroUsize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// These options, with as many threads as the machine runs at once.
+    #[must_use]
+    pub fn with_all_threads(self) -> Self {
+        Self { threads: parallel::available(), ..self }
     }
 
     /// These options, watched and stopped by `control`.
@@ -49,21 +75,27 @@ pub fn write_tree(
         let what = "the directory is not empty; a tree is written into an empty one";
         return Err(FsError::Refused { path: root.path().into(), what });
     }
-    let mut writer = Writer { root, contents, options, buffer: vec![0; COPY_BUFFER] };
-    for entry in tree.entries() {
+    // Directories before what lies in them, and links after what they lead to, whichever thread makes it.
+    for entry in tree.entries().iter().skip(1).filter(|entry| entry.is_directory()) {
         options.control.check()?;
-        match &entry.node {
-            Node::HardLink { owner } => {
-                if tree.inode(entry).is_some_and(|inode| options.ownership.makes(&inode.kind)) {
-                    root.hard_link(owner, &entry.path)?;
-                }
-            }
-            Node::Inode(inode) => writer.write_inode(&entry.path, inode)?,
+        root.make_directory(&entry.path)?;
+    }
+    let batches: Vec<&[Entry]> = tree.entries().chunks(BATCH).collect();
+    // Each thread is in another directory: a root of its own remembers which.
+    let writer = || Writer { root: root.again(), contents, options, buffer: vec![0; COPY_BUFFER] };
+    parallel::for_each(options.threads, &batches, writer, |writer, batch| writer.write_batch(batch))?;
+    for entry in tree.entries() {
+        if let Node::HardLink { owner } = &entry.node
+            && tree.inode(entry).is_some_and(|inode| options.ownership.makes(&inode.kind))
+        {
+            options.control.check()?;
+            root.hard_link(owner, &entry.path)?;
         }
     }
     // Last, deepest first: what is made in a directory changes its time, and its mode may forbid making it.
     for entry in tree.entries().iter().rev() {
         if let Some(inode @ Inode { kind: Kind::Directory, .. }) = entry.as_inode() {
+            options.control.check()?;
             root.set_metadata(&entry.path, inode, options.ownership)?;
         }
     }
@@ -71,23 +103,28 @@ pub fn write_tree(
 }
 
 struct Writer<'a> {
-    root: &'a Root,
+    root: Root,
     contents: &'a dyn ContentSource,
     options: &'a WriteOptions<'a>,
     buffer: Vec<u8>,
 }
 
 impl Writer<'_> {
-    fn write_inode(&mut self, path: &EntryPath, inode: &Inode) -> Result<(), FsError> {
+    /// Makes all but directories and further links.
+    fn write_batch(&mut self, batch: &[Entry]) -> Result<(), FsError> {
         let ownership = self.options.ownership;
-        match &inode.kind {
-            kind if !ownership.makes(kind) => return Ok(()),
-            Kind::Directory if path.is_root() => return Ok(()),
-            Kind::Directory => return self.root.make_directory(path),
-            Kind::File(expected) => self.write_file(path, *expected)?,
-            kind => self.root.make_entry(path, kind, ownership)?,
+        for entry in batch {
+            let Some(inode) = entry.as_inode() else { continue };
+            self.options.control.check()?;
+            match &inode.kind {
+                Kind::Directory => continue,
+                kind if !ownership.makes(kind) => continue,
+                Kind::File(expected) => self.write_file(&entry.path, *expected)?,
+                kind => self.root.make_entry(&entry.path, kind, ownership)?,
+            }
+            self.root.set_metadata(&entry.path, inode, ownership)?;
         }
-        self.root.set_metadata(path, inode, ownership)
+        Ok(())
     }
 
     fn write_file(&mut self, path: &EntryPath, expected: FileContent) -> Result<(), FsError> {

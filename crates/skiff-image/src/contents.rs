@@ -14,6 +14,8 @@ use skiff_tree::{ContentDigest, ContentSource, EntryPath, FileContent, ReadAt};
 use crate::ImageError;
 use crate::input::Blob;
 
+const SPOOL_BUFFER: usize = 256 << 10;
+
 /// The contents of a flattened image's files, readable at any offset by several threads at once.
 ///
 /// They come from the image's own file where they stand there uncompressed, and else from a spool: a file without a name, gone
@@ -31,13 +33,18 @@ enum Contents {
     Directory(DirectoryContents),
 }
 
-/// Where contents are, by the paths that own them, in canonical order.
-pub(crate) type Extents = Vec<(EntryPath, Extent)>;
+/// Where contents are, by the paths that own them.
+#[derive(Debug, Default)]
+pub(crate) struct Extents(Vec<(PathKey, Extent)>);
+
+/// Half of a path's SHA-256. The tree holds the paths; to hold them again here would take as much memory as all else. Nobody
+/// can choose two paths that have the same.
+type PathKey = [u8; 16];
 
 /// A part of one of the files that contents are in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
-    file: usize,
+    file: u32,
     offset: u64,
     size: u64,
 }
@@ -54,10 +61,9 @@ impl ContentSource for ImageContents {
         match &self.0 {
             Contents::Directory(directory) => directory.open(path),
             Contents::Extents { files, extents } => {
-                let index = extents.binary_search_by(|(other, _)| other.cmp(path));
-                let index = index.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
-                let extent = extents[index].1;
-                Ok(Box::new(Content { file: &files[extent.file], offset: extent.offset, size: extent.size }))
+                let Extent { file, offset, size } =
+                    extents.find(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+                Ok(Box::new(Content { file: &files[file as usize], offset, size }))
             }
         }
     }
@@ -67,6 +73,27 @@ impl From<DirectoryContents> for ImageContents {
     fn from(directory: DirectoryContents) -> Self {
         Self(Contents::Directory(directory))
     }
+}
+
+impl Extents {
+    /// Each path is to be added once.
+    pub(crate) fn add(&mut self, path: &EntryPath, extent: Extent) {
+        self.0.push((path_key(path), extent));
+    }
+
+    fn sort(&mut self) {
+        self.0.sort_unstable_by_key(|&(key, _)| key);
+    }
+
+    fn find(&self, path: &EntryPath) -> Option<Extent> {
+        let key = path_key(path);
+        self.0.binary_search_by_key(&key, |&(other, _)| other).ok().map(|index| self.0[index].1)
+    }
+}
+
+fn path_key(path: &EntryPath) -> PathKey {
+    let digest: [u8; 32] = Sha256::digest(path.as_bytes()).into();
+    *digest.first_chunk().expect("because a digest is longer than its half")
 }
 
 /// One content: a part of a file.
@@ -100,13 +127,23 @@ pub(crate) struct ContentStore {
     files: Vec<Arc<File>>,
     spool_directory: PathBuf,
     spool: Option<Spool>,
+    contents: Vec<Stored>,
 }
+
+/// A content that a store took in: where it stands among them. There are fewer than 2³², as there are of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContentId(u32);
 
 /// A file without a name that contents are appended to, each distinct one once.
 struct Spool {
-    index: usize,
+    file: u32,
+    /// Where the next content begins.
     end: u64,
-    known: HashMap<FileContent, Extent>,
+    /// How many bytes are in the file, and those that follow: small files by the thousand are worth few writes.
+    written: u64,
+    buffer: Vec<u8>,
+    /// The contents that are there, by the first bytes of their digests; of several that begin alike, one.
+    known: HashMap<u64, ContentId>,
 }
 
 /// Where a layer's contents go to.
@@ -115,7 +152,7 @@ pub(crate) enum Destination {
     Spool,
     /// They stay where they are: `offset` bytes, and the position in the layer, into the file.
     InPlace {
-        file: usize,
+        file: u32,
         offset: u64,
     },
 }
@@ -131,16 +168,14 @@ pub(crate) struct Writer<'a> {
 
 impl ContentStore {
     pub(crate) fn new(spool_directory: &Path) -> Self {
-        Self { files: Vec::new(), spool_directory: spool_directory.into(), spool: None }
+        let spool_directory = spool_directory.into();
+        Self { files: Vec::new(), spool_directory, spool: None, contents: Vec::new() }
     }
 
     /// Leaves contents where they are in a file.
     pub(crate) fn in_place(&mut self, blob: &Blob) -> Destination {
         let known = self.files.iter().position(|file| Arc::ptr_eq(file, &blob.file));
-        let file = known.unwrap_or_else(|| {
-            self.files.push(blob.file.clone());
-            self.files.len() - 1
-        });
+        let file = known.map_or_else(|| self.add_file(blob.file.clone()), index);
         Destination::InPlace { file, offset: blob.offset }
     }
 
@@ -156,15 +191,24 @@ impl ContentStore {
             }
             _ => {
                 let spool = self.spool()?;
-                (Extent { file: spool.index, offset: spool.end, size: 0 }, true)
+                spool.begin();
+                (Extent { file: spool.file, offset: spool.end, size: 0 }, true)
             }
         };
         Ok(Writer { store: self, extent, is_spooled, hasher: Sha256::new() })
     }
 
-    /// The contents at these paths, which are in canonical order.
-    pub(crate) fn finish(self, extents: Extents) -> ImageContents {
-        ImageContents(Contents::Extents { files: self.files, extents })
+    /// Brings all contents to where they are read from, and forgets what only taking in takes.
+    pub(crate) fn seal(mut self) -> Result<SealedStore, ImageError> {
+        if let Some(spool) = &mut self.spool {
+            spool.flush(&self.files).map_err(write_failed(&self.spool_directory))?;
+        }
+        Ok(SealedStore { files: self.files, contents: self.contents })
+    }
+
+    fn add_file(&mut self, file: Arc<File>) -> u32 {
+        self.files.push(file);
+        index(self.files.len() - 1)
     }
 
     fn spool(&mut self) -> Result<&mut Spool, ImageError> {
@@ -174,41 +218,94 @@ impl ContentStore {
                 path: self.spool_directory.clone(),
                 source,
             };
-            let file = Arc::new(tempfile::tempfile_in(&self.spool_directory).map_err(failed)?);
-            self.files.push(file);
-            self.spool = Some(Spool { index: self.files.len() - 1, end: 0, known: HashMap::new() });
+            let file = tempfile::tempfile_in(&self.spool_directory).map_err(failed)?;
+            let file = self.add_file(Arc::new(file));
+            let buffer = Vec::with_capacity(SPOOL_BUFFER);
+            self.spool = Some(Spool { file, end: 0, written: 0, buffer, known: HashMap::new() });
         }
         Ok(self.spool.as_mut().expect("because it was made where there was none"))
+    }
+}
+
+/// All contents of an image.
+pub(crate) struct SealedStore {
+    files: Vec<Arc<File>>,
+    contents: Vec<Stored>,
+}
+
+impl SealedStore {
+    pub(crate) fn content(&self, id: ContentId) -> Stored {
+        self.contents[id.0 as usize]
+    }
+
+    /// The contents of these paths.
+    pub(crate) fn finish(self, mut extents: Extents) -> ImageContents {
+        extents.sort();
+        ImageContents(Contents::Extents { files: self.files, extents })
+    }
+}
+
+impl Spool {
+    /// Takes back what was written of a content that was there already: the next one is written over it.
+    fn begin(&mut self) {
+        let kept = self.end.checked_sub(self.written).and_then(|count| usize::try_from(count).ok());
+        self.buffer.truncate(kept.unwrap_or(0));
+        self.written = self.written.min(self.end);
+    }
+
+    fn write(&mut self, bytes: &[u8], files: &[Arc<File>]) -> io::Result<()> {
+        if self.buffer.len() + bytes.len() > SPOOL_BUFFER {
+            self.flush(files)?;
+        }
+        if bytes.len() < SPOOL_BUFFER {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        files[self.file as usize].write_all_at(bytes, self.written)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self, files: &[Arc<File>]) -> io::Result<()> {
+        files[self.file as usize].write_all_at(&self.buffer, self.written)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
     }
 }
 
 impl Writer<'_> {
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
         self.hasher.update(bytes);
-        if self.is_spooled {
-            let failed = |source| ImageError::Io {
-                op: "writing a spool in",
-                path: self.store.spool_directory.clone(),
-                source,
-            };
-            let file = &self.store.files[self.extent.file];
-            file.write_all_at(bytes, self.extent.offset + self.extent.size).map_err(failed)?;
+        if let Some(spool) = self.store.spool.as_mut().filter(|_| self.is_spooled) {
+            spool.write(bytes, &self.store.files).map_err(write_failed(&self.store.spool_directory))?;
         }
         self.extent.size += bytes.len() as u64;
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Stored {
-        let digest = ContentDigest::from_bytes(self.hasher.finalize().into());
-        let mut stored =
-            Stored { content: FileContent { size: self.extent.size, digest }, extent: self.extent };
-        if let Some(spool) = self.store.spool.as_mut().filter(|_| self.is_spooled) {
-            // A content that is there already is written over by the next.
-            stored.extent = *spool.known.entry(stored.content).or_insert_with(|| {
-                spool.end += self.extent.size;
-                self.extent
-            });
+    pub(crate) fn finish(self) -> ContentId {
+        let digest: [u8; 32] = self.hasher.finalize().into();
+        let prefix = u64::from_ne_bytes(*digest.first_chunk().expect("because a digest is longer"));
+        let content = FileContent { size: self.extent.size, digest: ContentDigest::from_bytes(digest) };
+        let ContentStore { spool, contents, .. } = self.store;
+        let id = ContentId(index(contents.len()));
+        if let Some(spool) = spool.as_mut().filter(|_| self.is_spooled) {
+            let known = *spool.known.entry(prefix).or_insert(id);
+            if contents.get(known.0 as usize).is_some_and(|stored| stored.content == content) {
+                return known;
+            }
+            spool.end += self.extent.size;
         }
-        stored
+        contents.push(Stored { content, extent: self.extent });
+        id
     }
+}
+
+fn write_failed(directory: &Path) -> impl FnOnce(io::Error) -> ImageError {
+    |source| ImageError::Io { op: "writing a spool in", path: directory.into(), source }
+}
+
+fn index(position: usize) -> u32 {
+    u32::try_from(position).expect("because there are no more contents and files than entries are allowed")
 }

@@ -102,8 +102,9 @@ impl Image {
             let stream = Stream { before, ..stream };
             before += flattening.add_stream(&stream, options)?;
         }
-        let (entries, extents) = flattening.merge.finish()?;
-        Ok((Tree::new(entries)?, flattening.store.finish(extents), flattening.dropped_xattrs))
+        let store = flattening.store.seal()?;
+        let (entries, extents) = flattening.merge.finish(&store);
+        Ok((Tree::new(entries)?, store.finish(extents), flattening.dropped_xattrs))
     }
 
     /// What is read, in this order.

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use skiff_fs::Control;
@@ -187,14 +186,14 @@ impl<'a> OpenOptions<'a> {
 impl Compression {
     /// What the first bytes say.
     pub(crate) fn of(blob: &Blob, part: Part, path: &Path) -> Result<Self, ImageError> {
-        let mut reader = blob.reader();
+        let mut start = [0; 16];
         let failed = |source| ImageError::Io { op: "reading", path: path.into(), source };
-        let start = reader.fill_buf().map_err(failed)?;
+        let count = blob.read_at(&mut start, 0).map_err(failed)?;
         let unsupported = |name| {
             let what = format!("it is compressed with {name}; gzip, zstd, xz and none are read");
             Err(ImageError::unsupported(part, what))
         };
-        match start {
+        match &start[..count] {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Self::Xz),

@@ -6,8 +6,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::ImageError;
 
 const BUFFER: usize = 64 << 10;
@@ -56,6 +54,18 @@ impl Blob {
         Ok(Self { file: Arc::new(file), offset: 0, size: metadata.len() })
     }
 
+    /// Reads from a position on; 0 bytes at the end, and where the file was cut since it was opened.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let left = self.size.saturating_sub(position);
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        loop {
+            match self.file.read_at(&mut buffer[..wanted], self.offset + position) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
     /// Reads the whole of it, from its start.
     pub(crate) fn reader(&self) -> BlobReader {
         BlobReader { blob: self.clone(), position: 0, buffer: vec![0; BUFFER], filled: 0, taken: 0 }
@@ -76,15 +86,7 @@ pub(crate) struct BlobReader {
 impl BufRead for BlobReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken == self.filled {
-            let rest = self.blob.size - self.position;
-            let wanted = self.buffer.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
-            let offset = self.blob.offset + self.position;
-            let count = loop {
-                match self.blob.file.read_at(&mut self.buffer[..wanted], offset) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => break result?,
-                }
-            };
+            let count = self.blob.read_at(&mut self.buffer, self.position)?;
             self.position += count as u64;
             (self.filled, self.taken) = (count, 0);
         }
@@ -113,51 +115,6 @@ impl Input for BlobReader {
         self.position = position.ok_or(io::ErrorKind::UnexpectedEof)?;
         (self.filled, self.taken) = (0, 0);
         Ok(())
-    }
-}
-
-/// Hashes what is read, as it is consumed.
-pub(crate) struct Hashing<R> {
-    inner: R,
-    hasher: Sha256,
-    count: u64,
-}
-
-impl<R: BufRead> Hashing<R> {
-    pub(crate) fn new(inner: R) -> Self {
-        Self { inner, hasher: Sha256::new(), count: 0 }
-    }
-
-    /// How many bytes were consumed.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The digest of what was consumed.
-    pub(crate) fn finish(self) -> [u8; 32] {
-        self.hasher.finalize().into()
-    }
-}
-
-impl<R: BufRead> BufRead for Hashing<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, count: usize) {
-        // What `fill_buf` has returned stays buffered until it is consumed, so this reads nothing.
-        if let Ok(buffered) = self.inner.fill_buf() {
-            let count = count.min(buffered.len());
-            self.hasher.update(&buffered[..count]);
-            self.count += count as u64;
-            self.inner.consume(count);
-        }
-    }
-}
-
-impl<R: BufRead> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read_buffered(self, buffer)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Container images in, a tree and its contents out.
 //!
 //! An [`ImageRef`] says where an image is, [`Image::open`] reads what describes it, and [`Image::flatten`] lays its layers over each
-//! other, every digest checked: each layer is read once, decompressed on one thread and taken apart on another.
+//! other, every digest checked: each layer is read once, and read, decompressed, hashed and taken apart at the same time.
 //!
 //! | | is read |
 //! |---|---|
@@ -51,6 +51,7 @@ mod layer;
 mod limits;
 mod merge;
 mod oci;
+mod pipeline;
 mod platform;
 mod pull;
 mod reference;

@@ -1,12 +1,13 @@
 //! The tree while layers are laid over it: what the image specification says of whiteouts, replacements and links.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::convert::Infallible;
 use std::ops::Bound;
 
-use skiff_tree::{Entry, EntryPath, Inode, Kind, Metadata, Mode, Mtime, TreeError, Xattrs};
+use skiff_tree::{Entry, EntryPath, Inode, Kind, Metadata, Mode, Mtime, Xattrs};
 
 use crate::Limits;
-use crate::contents::{Extents, Stored};
+use crate::contents::{ContentId, Extents, SealedStore};
 use crate::error::escape;
 
 /// How many components are followed for one name, those of links included: twice as many as Linux takes in a path. Links to
@@ -25,7 +26,7 @@ const LINKS_MAX: usize = 40;
 pub(crate) struct Merge {
     nodes: BTreeMap<EntryPath, Node>,
     /// Inodes of all layers, those that were replaced too.
-    inodes: Vec<Inode<Stored>>,
+    inodes: Vec<Inode<ContentId>>,
     layer: u32,
     /// Directories beneath which this layer has hidden all of those below: hiding again finds nothing, and costs nothing.
     cleared: HashSet<EntryPath>,
@@ -37,7 +38,7 @@ pub(crate) struct Merge {
 
 #[derive(Debug, Clone, Copy)]
 struct Node {
-    inode: usize,
+    inode: u32,
     /// The last layer that had something to say of this path or one beneath it.
     layer: u32,
 }
@@ -64,6 +65,8 @@ impl Merge {
     /// An empty root directory.
     pub(crate) fn new(limits: Limits) -> Self {
         let root = Node { inode: 0, layer: 0 };
+        // So that four bytes number inodes and contents.
+        let limits = Limits { entries: limits.entries.min(u32::MAX.into()), ..limits };
         Self {
             nodes: BTreeMap::from([(EntryPath::root(), root)]),
             inodes: vec![undeclared_directory()],
@@ -157,7 +160,7 @@ impl Merge {
     }
 
     /// Puts an inode at a path. A directory over a directory keeps what is in it; whatever else was there is gone.
-    pub(crate) fn insert(&mut self, path: EntryPath, inode: Inode<Stored>) -> Result<(), Refusal> {
+    pub(crate) fn insert(&mut self, path: EntryPath, inode: Inode<ContentId>) -> Result<(), Refusal> {
         let is_directory = matches!(inode.kind, Kind::Directory);
         if path.is_root() && !is_directory {
             return Err(Refusal::Corrupt("it would make the root something else than a directory".into()));
@@ -165,8 +168,8 @@ impl Merge {
         if !(is_directory && self.is_directory(&path)) {
             self.remove(&path);
         }
-        self.inodes.push(inode);
-        self.place(path, self.inodes.len() - 1)
+        let inode = self.add_inode(inode);
+        self.place(path, inode)
     }
 
     /// Makes a path one more name of what `target`, an entry's name, leads to.
@@ -195,30 +198,31 @@ impl Merge {
     }
 
     /// The entries, in canonical order, and where the contents of those that own one are.
-    pub(crate) fn finish(self) -> Result<(Vec<Entry>, Extents), TreeError> {
-        let mut inodes: Vec<Option<Inode<Stored>>> = self.inodes.into_iter().map(Some).collect();
-        let mut owners: BTreeMap<usize, EntryPath> = BTreeMap::new();
+    pub(crate) fn finish(self, contents: &SealedStore) -> (Vec<Entry>, Extents) {
+        let mut inodes: Vec<Option<Inode<ContentId>>> = self.inodes.into_iter().map(Some).collect();
+        let mut owners: BTreeMap<u32, EntryPath> = BTreeMap::new();
         let mut shared = vec![0_u32; inodes.len()];
         for node in self.nodes.values() {
-            shared[node.inode] = shared[node.inode].saturating_add(1);
+            shared[node.inode as usize] += 1;
         }
-        let (mut entries, mut extents) = (Vec::with_capacity(self.nodes.len()), Vec::new());
+        let (mut entries, mut extents) = (Vec::with_capacity(self.nodes.len()), Extents::default());
         for (path, node) in self.nodes {
-            let Some(inode) = inodes[node.inode].take() else {
+            let Some(inode) = inodes[node.inode as usize].take() else {
                 let owner = owners[&node.inode].clone();
                 entries.push(Entry::hard_link(path, owner));
                 continue;
             };
-            if shared[node.inode] > 1 {
+            if shared[node.inode as usize] > 1 {
                 owners.insert(node.inode, path.clone());
             }
-            let kind = inode.kind.try_map(|stored| {
-                extents.push((path.clone(), stored.extent));
-                Ok::<_, TreeError>(stored.content)
-            })?;
+            let Ok(kind) = inode.kind.try_map(|id| {
+                let stored = contents.content(id);
+                extents.add(&path, stored.extent);
+                Ok::<_, Infallible>(stored.content)
+            });
             entries.push(Entry::inode(path, inode.metadata, kind));
         }
-        Ok((entries, extents))
+        (entries, extents)
     }
 
     /// Follows names from the root, and symbolic links on the way, the last component too. What does not exist is taken as
@@ -275,7 +279,7 @@ impl Merge {
     }
 
     /// Names an inode, makes the directories on the way, and marks them as touched by this layer.
-    fn place(&mut self, path: EntryPath, inode: usize) -> Result<(), Refusal> {
+    fn place(&mut self, path: EntryPath, inode: u32) -> Result<(), Refusal> {
         let mut parent = path.parent();
         self.nodes.insert(path, Node { inode, layer: self.layer });
         while let Some(directory) = parent {
@@ -286,13 +290,17 @@ impl Merge {
                 Some(node) => node.layer = self.layer,
                 None => {
                     self.count(directory.as_bytes().len())?;
-                    self.inodes.push(undeclared_directory());
-                    let inode = self.inodes.len() - 1;
+                    let inode = self.add_inode(undeclared_directory());
                     self.nodes.insert(directory, Node { inode, layer: self.layer });
                 }
             }
         }
         Ok(())
+    }
+
+    fn add_inode(&mut self, inode: Inode<ContentId>) -> u32 {
+        self.inodes.push(inode);
+        u32::try_from(self.inodes.len() - 1).expect("because no more than so many entries are counted")
     }
 
     /// Removes a path and all beneath it.
@@ -314,8 +322,8 @@ impl Merge {
             .take_while(|(other, _)| other.starts_with(path))
     }
 
-    fn kind(&self, path: &EntryPath) -> Option<&Kind<Stored>> {
-        self.nodes.get(path).map(|node| &self.inodes[node.inode].kind)
+    fn kind(&self, path: &EntryPath) -> Option<&Kind<ContentId>> {
+        self.nodes.get(path).map(|node| &self.inodes[node.inode as usize].kind)
     }
 
     fn is_directory(&self, path: &EntryPath) -> bool {
@@ -324,7 +332,7 @@ impl Merge {
 }
 
 /// What a directory is that no layer declares.
-fn undeclared_directory() -> Inode<Stored> {
+fn undeclared_directory() -> Inode<ContentId> {
     let mode = Mode::from_st_mode(0o755);
     let metadata = Metadata { mode, uid: 0, gid: 0, mtime: Mtime::from_seconds(0), xattrs: Xattrs::new() };
     Inode { metadata, kind: Kind::Directory }

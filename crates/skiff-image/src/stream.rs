@@ -1,10 +1,9 @@
-//! A layer's bytes: read, decompressed and hashed on one thread, for another to make sense of.
+//! A layer's bytes: read, decompressed and hashed, each on a thread of its own, for another to make sense of.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
@@ -12,13 +11,10 @@ use skiff_fs::Control;
 use xz2::bufread::XzDecoder;
 use xz2::stream::{CONCATENATED, Error as XzError, Stream as XzStream};
 
-use crate::input::{Blob, BlobReader, Hashing, Input, read_buffered};
+use crate::input::Blob;
+use crate::pipeline::{ChunkSender, Chunks, line};
 use crate::{BlobDigest, Compression, DiffId, ImageError, Location, Part};
 
-/// Large enough that handing one over costs nothing, small enough for a core's cache.
-const CHUNK: usize = 256 << 10;
-/// How many chunks may wait.
-const WAITING: usize = 4;
 /// What zstd lets one set its largest window to, as a power of two (`ZSTD_WINDOWLOG_ABSOLUTEMIN`, `ZSTD_WINDOWLOG_MAX_32`).
 const ZSTD_WINDOW_LOGS: (u32, u32) = (10, 30);
 /// The name of `ZSTD_error_frameParameter_windowTooLarge`.
@@ -46,117 +42,115 @@ pub(crate) struct Stream {
 impl Stream {
     /// Hands the uncompressed bytes to `consume` while they are read, and checks the digests to their very end, whether
     /// `consume` reads that far or not. Returns what it returned, and how many bytes there were.
+    ///
+    /// One thread reads and hashes what is stored, one decompresses it, and one hashes what comes out. What is stored as it
+    /// is has one digest, and one thread.
     pub(crate) fn read<T>(
         &self,
         control: Control<'_>,
         consume: impl FnOnce(&mut Chunks) -> Result<T, ImageError>,
     ) -> Result<(T, u64), ImageError> {
-        let (sender, receiver) = sync_channel(WAITING);
-        let (give_back, returned) = channel();
-        let producer = Producer { stream: self, control, sender, returned };
         thread::scope(|scope| {
-            let failed =
-                |source| ImageError::Io { op: "starting a thread to read", path: self.path.clone(), source };
-            let producer =
-                thread::Builder::new().spawn_scoped(scope, move || producer.run()).map_err(failed)?;
-            let mut chunks = Chunks { receiver, give_back, chunk: Vec::new(), taken: 0 };
+            let (read, mut chunks) = line();
+            let reading = self.spawn(scope, move || self.read_stored(control, &read))?;
+            let decoding = if self.compression == Compression::None {
+                None
+            } else {
+                let (decoded, to_hash) = line();
+                let stored = std::mem::replace(&mut chunks, to_hash);
+                let decoding = self.spawn(scope, move || self.decode(control, stored, &decoded))?;
+                let (hashed, hashed_chunks) = line();
+                let to_hash = std::mem::replace(&mut chunks, hashed_chunks);
+                Some((decoding, self.spawn(scope, move || to_hash.hash(&hashed))?))
+            };
             let consumed = consume(&mut chunks);
             if consumed.is_ok() {
                 // So that the digests are those of everything.
-                while !chunks.is_at_end() {
-                    chunks.taken = chunks.chunk.len();
-                }
+                chunks.drain();
             }
             drop(chunks);
             // Where reading failed, what was made of its cut-off bytes does not matter.
-            let count = producer.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-            Ok((consumed?, count))
+            let stored = join(reading)?;
+            let content = match decoding {
+                None => stored,
+                Some((decoding, hashing)) => {
+                    let (count, digest) = (join(decoding)?, join(hashing));
+                    count.zip(digest).map(|(count, digest)| Whole { count, digest })
+                }
+            };
+            if let Some((stored, content)) = stored.zip(content) {
+                self.check_digests(
+                    BlobDigest::from_bytes(stored.digest),
+                    DiffId::from_bytes(content.digest),
+                )?;
+            }
+            Ok((consumed?, content.map_or(0, |content| content.count)))
         })
     }
-}
 
-/// Reads chunks as one stream.
-pub(crate) struct Chunks {
-    receiver: Receiver<Vec<u8>>,
-    give_back: Sender<Vec<u8>>,
-    chunk: Vec<u8>,
-    taken: usize,
-}
-
-impl Chunks {
-    /// Takes the next chunk where the last one is used up; whether there was none.
-    fn is_at_end(&mut self) -> bool {
-        if self.taken < self.chunk.len() {
-            return false;
-        }
-        let Ok(next) = self.receiver.recv() else { return true };
-        // Nobody takes it back where the producer is done.
-        let _ = self.give_back.send(std::mem::replace(&mut self.chunk, next));
-        self.taken = 0;
-        self.chunk.is_empty()
-    }
-}
-
-impl BufRead for Chunks {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.is_at_end();
-        Ok(&self.chunk[self.taken..])
+    fn spawn<'scope, T: Send + 'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        work: impl FnOnce() -> T + Send + 'scope,
+    ) -> Result<ScopedJoinHandle<'scope, T>, ImageError> {
+        let failed =
+            |source| ImageError::Io { op: "starting a thread to read", path: self.path.clone(), source };
+        thread::Builder::new().name("skiff-image".into()).spawn_scoped(scope, work).map_err(failed)
     }
 
-    fn consume(&mut self, count: usize) {
-        self.taken = (self.taken + count).min(self.chunk.len());
-    }
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read_buffered(self, buffer)
-    }
-}
-
-impl Input for Chunks {}
-
-struct Producer<'a> {
-    stream: &'a Stream,
-    control: Control<'a>,
-    sender: SyncSender<Vec<u8>>,
-    returned: Receiver<Vec<u8>>,
-}
-
-impl Producer<'_> {
-    /// Sends all chunks, then checks the digests. Returns how many bytes there were.
-    fn run(self) -> Result<u64, ImageError> {
-        let mut decoder = self.stream.decoder()?;
-        let (mut hasher, mut count, mut reported) = (Sha256::new(), 0_u64, 0);
+    /// Sends what is stored, to its end. None where nobody receives it that far: the receiver has failed, and has the error
+    /// that counts.
+    fn read_stored(&self, control: Control<'_>, sender: &ChunkSender) -> Result<Option<Whole>, ImageError> {
+        let (mut hasher, mut count) = (Sha256::new(), 0_u64);
         loop {
-            self.control.check()?;
-            let mut chunk = self.returned.try_recv().unwrap_or_default();
-            chunk.resize(CHUNK, 0);
-            let length = decoder
-                .fill(&mut chunk)
-                .map_err(|(filled, error)| self.stream.failed(error, count + filled as u64))?;
-            let consumed = decoder.input().count();
-            self.control.advance(consumed - reported);
-            reported = consumed;
+            control.check()?;
+            let mut chunk = sender.chunk();
+            let length = self.blob.read_at(&mut chunk, count).map_err(|error| self.failed(error, count))?;
             if length == 0 {
-                self.stream.check_digests(hasher.finalize().into(), decoder)?;
-                return Ok(count);
+                return Ok(Some(Whole { count, digest: hasher.finalize().into() }));
             }
             chunk.truncate(length);
             hasher.update(&chunk);
-            count = count.saturating_add(length as u64);
-            self.stream.check_limit(count)?;
-            // Where nobody receives, the receiver has failed, and has the error that counts.
-            if self.sender.send(chunk).is_err() {
-                return Ok(count);
+            count += length as u64;
+            control.advance(length as u64);
+            if self.compression == Compression::None {
+                self.check_limit(count)?;
+            }
+            if !sender.send(chunk) {
+                return Ok(None);
             }
         }
     }
-}
 
-impl Stream {
-    fn decoder(&self) -> Result<Decoder, ImageError> {
-        let input = Hashing::new(self.blob.reader());
+    /// Sends what the stored bytes decompress to, and returns how many bytes those are. None where nobody receives them all.
+    fn decode(
+        &self,
+        control: Control<'_>,
+        stored: Chunks,
+        sender: &ChunkSender,
+    ) -> Result<Option<u64>, ImageError> {
+        let (mut decoder, mut count) = (self.decoder(stored)?, 0_u64);
+        loop {
+            control.check()?;
+            let mut chunk = sender.chunk();
+            let length = decoder
+                .fill(&mut chunk)
+                .map_err(|(filled, error)| self.failed(error, count + filled as u64))?;
+            if length == 0 {
+                // So that the digest is that of everything.
+                decoder.into_input().drain();
+                return Ok(Some(count));
+            }
+            chunk.truncate(length);
+            count = count.saturating_add(length as u64);
+            self.check_limit(count)?;
+            if !sender.send(chunk) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn decoder(&self, input: Chunks) -> Result<Decoder, ImageError> {
         Ok(match self.compression {
             Compression::None => Decoder::Plain(input),
             Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(input))),
@@ -185,14 +179,10 @@ impl Stream {
         Err(ImageError::LimitExceeded { at, what: "bytes, uncompressed", wanted, limit: self.limit })
     }
 
-    fn check_digests(&self, diff_id: [u8; 32], decoder: Decoder) -> Result<(), ImageError> {
-        let mut input = decoder.into_input();
-        io::copy(&mut input, &mut io::sink()).map_err(|error| self.failed(error, 0))?;
-        let digest = BlobDigest::from_bytes(input.finish());
+    fn check_digests(&self, digest: BlobDigest, diff_id: DiffId) -> Result<(), ImageError> {
         if let Some(expected) = self.digest.filter(|&expected| expected != digest) {
             return Err(self.mismatch(&expected, &digest));
         }
-        let diff_id = DiffId::from_bytes(diff_id);
         match self.diff_id.filter(|&expected| expected != diff_id) {
             Some(expected) => Err(self.mismatch(&expected, &diff_id)),
             None => Ok(()),
@@ -230,11 +220,22 @@ fn wants_memory(error: &io::Error) -> bool {
     }
 }
 
+/// Bytes that were read to their end.
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    count: u64,
+    digest: [u8; 32],
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 enum Decoder {
-    Plain(Hashing<BlobReader>),
-    Gzip(Box<MultiGzDecoder<Hashing<BlobReader>>>),
-    Zstd(zstd::Decoder<'static, Hashing<BlobReader>>),
-    Xz(XzDecoder<Hashing<BlobReader>>),
+    Plain(Chunks),
+    Gzip(Box<MultiGzDecoder<Chunks>>),
+    Zstd(zstd::Decoder<'static, Chunks>),
+    Xz(XzDecoder<Chunks>),
 }
 
 impl Decoder {
@@ -259,16 +260,7 @@ impl Decoder {
         Ok(filled)
     }
 
-    fn input(&self) -> &Hashing<BlobReader> {
-        match self {
-            Self::Plain(reader) => reader,
-            Self::Gzip(reader) => reader.get_ref(),
-            Self::Zstd(reader) => reader.get_ref(),
-            Self::Xz(reader) => reader.get_ref(),
-        }
-    }
-
-    fn into_input(self) -> Hashing<BlobReader> {
+    fn into_input(self) -> Chunks {
         match self {
             Self::Plain(reader) => reader,
             Self::Gzip(reader) => reader.into_inner(),

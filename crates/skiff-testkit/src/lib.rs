@@ -18,10 +18,12 @@ mod docker;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod image;
+mod large;
 mod layer;
 mod sparse;
 
 pub use docker::{DockerForm, docker_archive, write_docker_archive};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
+pub use large::{LargeImage, LargeLayout};
 pub use layer::Layer;
 pub use sparse::SparseFormat;

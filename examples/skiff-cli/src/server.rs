@@ -120,7 +120,8 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
                 ));
             }
             std::fs::create_dir_all(directory).map_err(|error| Failure::io("making", directory, error))?;
-            let options = WriteOptions::default().with_ownership(ownership).with_control(control);
+            let options =
+                WriteOptions::default().with_ownership(ownership).with_all_threads().with_control(control);
             write_tree(&Root::open(directory)?, &flat.tree, &flat.contents, &options)?;
         }
         (None, None) => return Err(Failure::usage("--output or --rootfs says where to write")),
