@@ -14,6 +14,10 @@ pub enum Error {
     #[cfg(feature = "apply")]
     #[error(transparent)]
     Apply(#[from] skiff_apply::ApplyError),
+    /// A block signature, a block delta or a file cannot be made.
+    #[cfg(feature = "block")]
+    #[error(transparent)]
+    Block(#[from] skiff_block::BlockError),
     /// A delta cannot be read.
     #[error(transparent)]
     Format(#[from] skiff_format::FormatError),

@@ -31,7 +31,7 @@
 //! ```
 //!
 //! Each feature adds one side and takes nothing away: `apply` for devices (no encoder, no image format), `diff` for
-//! servers, `image` for reading images. The crates underneath are re-exported, for whoever needs more than the paved path.
+//! servers, `image` for reading images, `block` for deltas of single files as `rdiff` makes them. The crates underneath are re-exported, for whoever needs more than the paved path.
 
 #[cfg(feature = "apply")]
 mod device;
@@ -48,6 +48,8 @@ pub use error::Error;
 pub use server::{ImagePair, diff};
 #[cfg(feature = "apply")]
 pub use skiff_apply as apply;
+#[cfg(feature = "block")]
+pub use skiff_block as block;
 #[cfg(feature = "diff")]
 pub use skiff_diff as diff;
 pub use skiff_format as format;

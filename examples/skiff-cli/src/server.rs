@@ -117,7 +117,7 @@ fn open(image: &ImageRef, control: Control<'_>) -> Result<FlatImage, Failure> {
 
 /// Writes beside the file and renames at the end, so that what stands under its name is whole. What is there and no file, such
 /// as `/dev/null` or a pipe, is written to as it stands: renaming would replace it.
-fn write_file<T>(
+pub(crate) fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
