@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::thread;
 
 use crate::assemble::Assembler;
+use crate::buffer::Buffer;
 use crate::scan::{Credit, Path, Window};
 use crate::table::Table;
 use crate::weak::{RabinKarp, Rollsum, Weak};
@@ -37,7 +38,7 @@ pub struct DeltaReport {
 /// Writes the delta that makes `new` of the file whose signature `table` holds, searching on `threads` threads. The same
 /// bytes come out on any number of them.
 ///
-/// It takes, beside the table, two and a half times the length of a block and some 30 MiB. Progress and cancelling are the
+/// It takes, beside the table, three times the length of a block and some 30 MiB. Progress and cancelling are the
 /// reader's, as in [`write_signature`](crate::write_signature). Files made so that hashes come up in vain cost a bounded
 /// time for each byte, and the delta may become longer for it.
 ///
@@ -116,13 +117,14 @@ fn run<W: Weak, O: Read + Seek, S: Sink<Error = BlockError>>(
 ) -> Result<Searched<S>, BlockError> {
     let block_len = table.params().block_len() as usize;
     let batch = BATCH.max(block_len);
-    let (mut bytes, mut next) = (Vec::new(), Vec::new());
+    let (mut held, mut next) = (Buffer::default(), Buffer::default());
     let mut credit = Credit::new(block_len as u64);
     let (mut origin, mut hashed) = (0, 0);
-    read_up_to(&mut new, &mut bytes, batch + block_len)?;
-    let mut is_end = bytes.len() < batch + block_len;
+    held.fill(&mut new, batch + block_len, Stream::New)?;
+    let mut is_end = held.bytes().len() < batch + block_len;
     loop {
-        let window = Window { table, bytes: &bytes, origin };
+        let bytes = held.bytes();
+        let window = Window { table, bytes, origin };
         // Of the last bytes in memory it is not known yet whether they begin a block or are the new file's end.
         let end = origin + (bytes.len() - if is_end { 0 } else { block_len }) as u64;
         let path = thread::scope(|scope| {
@@ -130,24 +132,24 @@ fn run<W: Weak, O: Read + Seek, S: Sink<Error = BlockError>>(
             let search =
                 thread::Builder::new().spawn_scoped(scope, search).map_err(BlockError::io(Stream::New))?;
             // Reading goes on beside searching.
-            let read = read_up_to(&mut new, &mut next, if is_end { 0 } else { batch });
+            let read = if is_end { Ok(()) } else { read_on(&mut next, &mut new, block_len, batch) };
             let path = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             read.map(|()| path)
         })?;
         hashed += path.hashed;
         let mut position = origin;
         for found in &path.found {
-            assembler.literal(slice(&bytes, origin, position..found.at))?;
+            assembler.literal(slice(bytes, origin, position..found.at))?;
             assembler.block(found)?;
             position = found.end();
         }
-        assembler.literal(slice(&bytes, origin, position..path.end))?;
+        assembler.literal(slice(bytes, origin, position..path.end))?;
         if is_end {
             break;
         }
-        bytes.drain(..(path.end - origin) as usize);
-        is_end = next.len() < batch;
-        bytes.append(&mut next);
+        is_end = next.bytes().len() < batch;
+        next.prepend(&bytes[(path.end - origin) as usize..]);
+        std::mem::swap(&mut held, &mut next);
         (origin, credit) = (path.end, path.credit);
     }
     let (sink, report) = assembler.finish()?;
@@ -159,10 +161,15 @@ fn slice(bytes: &[u8], origin: u64, range: Range<u64>) -> &[u8] {
     &bytes[(range.start - origin) as usize..(range.end - origin) as usize]
 }
 
-fn read_up_to(input: &mut impl Read, bytes: &mut Vec<u8>, wanted: usize) -> Result<(), BlockError> {
-    bytes.clear();
-    input.take(wanted as u64).read_to_end(bytes).map_err(BlockError::io(Stream::New))?;
-    Ok(())
+/// Reads the next bytes, and leaves room before them for those of the last that are not searched yet: less than a block, or one.
+fn read_on(
+    next: &mut Buffer,
+    new: &mut impl Read,
+    block_len: usize,
+    wanted: usize,
+) -> Result<(), BlockError> {
+    next.clear(block_len);
+    next.fill(new, wanted, Stream::New)
 }
 
 /// Searches parts of a range on several threads, and makes of their findings those that one search would have made.

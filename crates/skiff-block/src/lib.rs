@@ -44,11 +44,13 @@
 
 mod assemble;
 mod blocks;
+mod buffer;
 mod command;
 mod delta;
 mod error;
 mod kind;
 mod limits;
+mod md4_lanes;
 mod patch;
 mod runs;
 mod scan;

@@ -54,7 +54,7 @@ pub(crate) struct Path {
 }
 
 /// How many blocks are hashed at once where those before them were found: as many as the widest instructions take.
-const ABREAST: usize = 4;
+const ABREAST: usize = 8;
 
 /// How many bytes a search may hash in vain for each byte it passes. Two files can be made so that at every byte the weak
 /// hash of some block comes up, and its strong hash would have to be computed for nothing.
@@ -201,10 +201,21 @@ impl Search<'_> {
         let start = self.path.end;
         // The bytes in memory may end with this block: then its first byte is passed over, and the rest is a tail.
         self.path.end = start + 1;
-        for (passed, (&first, &added)) in (1..=range).zip(bytes.iter().zip(&bytes[self.block_len..])) {
-            weak.roll(first, added);
-            self.path.end = start + passed as u64;
-            let may_begin = self.window.table.may_have(weak.digest()) && passed < range;
+        let table = self.window.table;
+        let (mut firsts, mut passed) = (bytes.iter().zip(&bytes[self.block_len..]).take(range), 0);
+        loop {
+            // Nearly all the time is spent in this loop, where there is no other search to meet.
+            let is_alone = self.meeting.is_none();
+            let candidate = firsts.by_ref().position(|(&first, &added)| {
+                weak.roll(first, added);
+                !is_alone || table.may_have(weak.digest())
+            });
+            passed = candidate.map_or(range.min(bytes.len() - self.block_len), |count| passed + count + 1);
+            self.path.end = self.path.end.max(start + passed as u64);
+            if candidate.is_none() {
+                return;
+            }
+            let may_begin = passed < range && table.may_have(weak.digest());
             if may_begin && self.begins(weak.digest()) || self.has_met() {
                 return;
             }

@@ -64,7 +64,7 @@ fn a_signature_that_is_written_takes_the_same_for_any_file() {
         peak(|| write_signature(noise(size), &params(block_len, 32), TWO, sink()).unwrap()).0
     };
     for block_len in [2048, 1 << 20, u32::MAX] {
-        let (small, large) = (signed(16 << 20, block_len), signed(64 << 20, block_len));
+        let (small, large) = (signed(9 << 20, block_len), signed(20 << 20, block_len));
         assert!(large < 24 * MIB && large <= small + MIB, "blocks of {block_len}: {small}, {large}");
     }
 }
@@ -82,7 +82,7 @@ fn a_signature_of_ten_gigabytes_takes_some_megabytes() {
 #[test]
 fn a_table_takes_what_its_page_says() {
     let _alone = alone();
-    for (blocks, strong_len) in [(1_u64 << 16, 16), ((1 << 16) + 1, 32), (200_000, 1), (262_144, 16)] {
+    for (blocks, strong_len) in [(1_u64 << 15, 16), ((1 << 15) + 1, 32), (50_000, 1), (65_536, 16)] {
         let before = MEMORY.current_usage();
         let signature = Signature::of(noise(blocks * 64), &params(64, strong_len), TWO).unwrap();
         let mut written = Vec::new();
@@ -96,7 +96,7 @@ fn a_table_takes_what_its_page_says() {
         let (building, table) = peak(|| Table::new(signature).unwrap());
         let beside = MEMORY.current_usage() - before - itself;
         let each = beside as f64 / blocks as f64;
-        assert!((9.0..=22.0).contains(&each), "{each} bytes for each of {blocks} blocks");
+        assert!((14.0..=20.0).contains(&each), "{each} bytes for each of {blocks} blocks");
         assert!(building as u64 <= 34 * blocks, "{building} for {blocks} blocks");
         drop(table);
     }
@@ -111,8 +111,8 @@ fn a_search_takes_the_same_for_any_file() {
             // The first part is the old file's, and all that follows is new.
             peak(|| delta(&table, noise(size), TWO, sink()).unwrap()).0
         };
-        let (small, large) = (searched(30 << 20), searched(60 << 20));
-        let allowed = 48 * MIB + 5 * block_len as usize / 2;
+        let (small, large) = (searched(22 << 20), searched(40 << 20));
+        let allowed = 30 * MIB + 3 * block_len as usize;
         assert!(large < allowed && large <= small + MIB, "blocks of {block_len}: {small}, {large}");
     }
 }
