@@ -1,6 +1,12 @@
-//! Benches of the skiff workspace: criterion benches of the kernels under `benches/`, and the runner `pairs`, which
-//! compares the whole program with other tools on real images.
+//! Benches of the skiff workspace: criterion benches of the kernels under `benches/`, and the runners `pairs`, `flatten` and `block`,
+//! which compare the whole program with other tools on real and on large images.
 
+mod failure;
+pub mod layout;
+pub mod measure;
+pub mod program;
+
+pub use failure::{Context, Failure};
 use skiff_tree::{Entry, EntryPath, FileContent, Kind, Metadata, Mode, Mtime, Tree};
 
 /// Bytes in which a compressor finds something, as in a program: words drawn from a slowly changing table, the same on every run.

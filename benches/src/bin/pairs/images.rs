@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::{Context, Failure};
+use skiff_benches::layout::Layout;
+use skiff_benches::{Context as _, Failure};
 
 /// A directory of pairs, and which of them are wanted.
 pub(crate) struct Pairs {
@@ -66,32 +65,8 @@ impl Pair<'_> {
 
     /// The DiffID and the compressed size of each layer.
     fn layers(&self, side: &str) -> Result<Vec<(String, u64)>, Failure> {
-        let tag = format!("{}-{side}", self.name);
-        let index = read_json(&self.directory.join("oci/index.json"))?;
-        let manifests = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let tagged = |manifest: &&Value| manifest["annotations"]["org.opencontainers.image.ref.name"] == *tag;
-        let descriptor =
-            manifests.iter().find(tagged).ok_or_else(|| Failure(format!("oci/ has no tag {tag}")))?;
-        let manifest = self.blob(descriptor)?;
-        let config = self.blob(&manifest["config"])?;
-        let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let diff_ids = config["rootfs"]["diff_ids"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let layer = |(layer, diff_id): (&Value, &Value)| {
-            Some((diff_id.as_str()?.to_owned(), layer["size"].as_u64()?))
-        };
-        let pairs: Option<Vec<_>> = layers.iter().zip(diff_ids).map(layer).collect();
-        pairs
-            .filter(|_| layers.len() == diff_ids.len())
-            .ok_or_else(|| Failure(format!("{tag} is not an OCI image")))
+        let layout = Layout::new(self.directory.join("oci"));
+        let layers = layout.layers(&format!("{}-{side}", self.name))?;
+        Ok(layers.into_iter().map(|layer| (layer.diff_id, layer.size)).collect())
     }
-
-    fn blob(&self, descriptor: &Value) -> Result<Value, Failure> {
-        let digest = descriptor["digest"].as_str().unwrap_or_default();
-        read_json(&self.directory.join("oci/blobs").join(digest.replace(':', "/")))
-    }
-}
-
-fn read_json(path: &Path) -> Result<Value, Failure> {
-    let bytes = std::fs::read(path).context(|| format!("reading {}", path.display()))?;
-    serde_json::from_slice(&bytes).context(|| format!("reading {}", path.display()))
 }

@@ -1,17 +1,16 @@
 //! Measures skiff and its peers on pairs of real images, each program as a process of its own, and checks every result.
 
 mod images;
-mod measure;
 mod peers;
 mod skiff;
 mod table;
 
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
+use skiff_benches::{Context as _, Failure};
 
 use crate::images::Pairs;
 use crate::skiff::Skiff;
@@ -59,27 +58,6 @@ impl Level {
             Self::Default => "default",
             Self::Best => "best",
         }
-    }
-}
-
-/// Why a pair could not be measured, or what was wrong with its result: what went wrong, and what to do about it.
-#[derive(Debug)]
-struct Failure(String);
-
-impl Failure {
-    fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
-
-/// Turns any error into a [`Failure`] that begins with what was being done.
-trait Context<T> {
-    fn context(self, doing: impl FnOnce() -> String) -> Result<T, Failure>;
-}
-
-impl<T, E: Display> Context<T> for Result<T, E> {
-    fn context(self, doing: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|error| Failure(format!("{}: {error}", doing())))
     }
 }
 

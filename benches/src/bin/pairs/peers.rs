@@ -3,9 +3,9 @@
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use skiff_benches::{Context as _, Failure};
 
 use crate::images::Pair;
-use crate::{Context, Failure};
 
 /// Runs the named peers over a pair, the script's own choice where none are named: one row for each that is installed.
 pub(crate) fn run(pair: &Pair<'_>, named: Option<&[String]>) -> Result<Vec<Value>, Failure> {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use skiff_benches::measure::{self, Cost};
+use skiff_benches::{Context as _, Failure, program};
 
+use crate::Level;
 use crate::images::Pair;
-use crate::measure::{self, Cost};
-use crate::{Context, Failure, Level};
 
 /// The program that is measured.
 pub(crate) struct Skiff {
@@ -36,24 +37,9 @@ impl Measured {
 }
 
 impl Skiff {
-    /// The named program, or the one beside this one, which cargo builds first where this one was started by it: a
-    /// number from yesterday's build would be worse than none.
+    /// The named program, or the one beside this one.
     pub(crate) fn find(named: Option<&Path>, level: Level) -> Result<Self, Failure> {
-        let beside = || std::env::current_exe().context(|| "finding this program".into());
-        let path = match named {
-            Some(path) => path.to_path_buf(),
-            None => {
-                build()?;
-                beside()?.with_file_name("skiff")
-            }
-        };
-        let path = path.canonicalize().context(|| {
-            format!(
-                "no skiff at {}; cargo build --release -p skiff-cli, or name one with --skiff",
-                path.display()
-            )
-        })?;
-        Ok(Self { path, level })
+        Ok(Self { path: program::skiff(named)?, level })
     }
 
     /// Makes a delta, installs the old image, applies the delta and checks what came out.
@@ -74,20 +60,6 @@ impl Skiff {
         let delta_bytes = fs::metadata(&delta).context(|| format!("reading {}", delta.display()))?.len();
         check(&store.join("current/rootfs"), &pair.archive("new"))?;
         Ok(Measured { delta_bytes, diff, install, apply, verify })
-    }
-}
-
-fn build() -> Result<(), Failure> {
-    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "skiff-cli", "--bin", "skiff"]);
-    command.args((!cfg!(debug_assertions)).then_some("--release"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    let status = command.status().context(|| "starting cargo".into())?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new("cargo cannot build skiff; its messages are above"))
     }
 }
 

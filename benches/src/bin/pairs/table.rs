@@ -1,8 +1,8 @@
 //! What was measured, for people.
 
 use serde_json::Value;
+use skiff_benches::measure::Cost;
 
-use crate::measure::Cost;
 use crate::skiff::Measured;
 
 pub(crate) const HEAD: &str = "\

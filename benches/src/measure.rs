@@ -1,6 +1,7 @@
 //! What a process takes, as the kernel tells its parent.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -10,18 +11,31 @@ use crate::{Context, Failure};
 
 /// What one run of a program took.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cost {
-    pub(crate) wall_seconds: f64,
+pub struct Cost {
+    /// From its start to its end.
+    pub wall_seconds: f64,
     /// User and system time of all threads.
-    pub(crate) cpu_seconds: f64,
+    pub cpu_seconds: f64,
     /// The most memory that was resident at once.
-    pub(crate) peak_bytes: u64,
+    pub peak_bytes: u64,
 }
 
 impl Cost {
-    pub(crate) fn to_json(self) -> Value {
+    /// Its fields by their names.
+    #[must_use]
+    pub fn to_json(self) -> Value {
         let Self { wall_seconds, cpu_seconds, peak_bytes } = self;
         json!({ "wall_seconds": wall_seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak_bytes })
+    }
+
+    /// What this run and one after it took.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            wall_seconds: self.wall_seconds + next.wall_seconds,
+            cpu_seconds: self.cpu_seconds + next.cpu_seconds,
+            peak_bytes: self.peak_bytes.max(next.peak_bytes),
+        }
     }
 }
 
@@ -29,11 +43,26 @@ impl Cost {
 ///
 /// GNU time starts it and asks for its resource usage: a fork of this process would begin with the memory that this
 /// process has, and the kernel would count that as the program's own.
-pub(crate) fn run<S: AsRef<OsStr>>(program: &OsStr, arguments: &[S]) -> Result<Cost, Failure> {
+///
+/// # Errors
+/// Where it cannot be started, ends with a failure, or GNU time is not installed.
+pub fn run<S: AsRef<OsStr>>(program: &OsStr, arguments: &[S]) -> Result<Cost, Failure> {
+    run_with_scratch(program, arguments, &std::env::temp_dir())
+}
+
+/// As [`run`], with another directory for the program's temporary files.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_with_scratch<S: AsRef<OsStr>>(
+    program: &OsStr,
+    arguments: &[S],
+    scratch: &Path,
+) -> Result<Cost, Failure> {
     let log = tempfile::NamedTempFile::new().context(|| "making a temporary file".into())?;
     let mut command = Command::new("time");
     command.args(["-q", "-f", "%U %S %M", "-o"]).arg(log.path()).arg(program).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.env("TMPDIR", scratch).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let line = || [program].into_iter().chain(arguments.iter().map(AsRef::as_ref)).collect::<Vec<_>>();
     let start = Instant::now();
     let output = command.output().context(|| "starting `time`; install GNU time".into())?;
