@@ -10,7 +10,7 @@ use crate::weak::{RabinKarp, Rollsum, Weak, weak_digest};
 use crate::{BlockError, SignatureKind, SignatureParams, Stream, WeakHash};
 
 /// About how many bytes are read before they are handed to the threads that hash: enough that starting those costs nothing.
-const BATCH: usize = 4 << 20;
+const BATCH: usize = 8 << 20;
 /// Blocks that are longer are hashed as they arrive, so that none of them is ever held.
 const HELD_MAX: usize = 1 << 20;
 /// How many blocks are hashed at once: as many as the widest instructions take, and then some to keep them busy.

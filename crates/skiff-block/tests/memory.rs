@@ -64,7 +64,7 @@ fn a_signature_that_is_written_takes_the_same_for_any_file() {
         peak(|| write_signature(noise(size), &params(block_len, 32), TWO, sink()).unwrap()).0
     };
     for block_len in [2048, 1 << 20, u32::MAX] {
-        let (small, large) = (signed(9 << 20, block_len), signed(20 << 20, block_len));
+        let (small, large) = (signed(18 << 20, block_len), signed(36 << 20, block_len));
         assert!(large < 24 * MIB && large <= small + MIB, "blocks of {block_len}: {small}, {large}");
     }
 }
