@@ -13,7 +13,7 @@ use crate::{BlockError, SignatureKind, SignatureParams, Stream, WeakHash};
 const BATCH: usize = 8 << 20;
 /// Blocks that are longer are hashed as they arrive, so that none of them is ever held.
 const HELD_MAX: usize = 1 << 20;
-/// How many blocks are hashed at once: as many as the widest instructions take, and then some to keep them busy.
+/// How many blocks are hashed at once: as many as MD4 has lanes, and BLAKE2 a multiple of its own.
 const ABREAST: usize = 16;
 
 /// The hashes of one block.

@@ -53,8 +53,8 @@ pub(crate) struct Path {
     charged: Vec<u64>,
 }
 
-/// How many blocks are hashed at once where those before them were found: as many as the widest instructions take.
-const ABREAST: usize = 8;
+/// How many blocks are hashed at once where those before them were found: as many as MD4 has lanes.
+const ABREAST: usize = 16;
 
 /// How many bytes a search may hash in vain for each byte it passes. Two files can be made so that at every byte the weak
 /// hash of some block comes up, and its strong hash would have to be computed for nothing.
