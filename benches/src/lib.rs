@@ -1,5 +1,5 @@
-//! Benches of the skiff workspace: criterion benches of the kernels under `benches/`, and the runners `pairs` and `flatten`,
-//! which compare the whole program with other tools on real and on large images.
+//! Benches of the skiff workspace: criterion benches of the kernels under `benches/`, and the runners `pairs`, `flatten` and
+//! `block`, which compare the whole program with other tools on real and on large images.
 
 mod failure;
 pub mod layout;

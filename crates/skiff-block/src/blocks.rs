@@ -4,15 +4,16 @@ use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::thread;
 
+use crate::buffer::Buffer;
 use crate::strong::{Hasher, Strong, strong_digests};
 use crate::weak::{RabinKarp, Rollsum, Weak, weak_digest};
 use crate::{BlockError, SignatureKind, SignatureParams, Stream, WeakHash};
 
 /// About how many bytes are read before they are handed to the threads that hash: enough that starting those costs nothing.
-const BATCH: usize = 4 << 20;
+const BATCH: usize = 8 << 20;
 /// Blocks that are longer are hashed as they arrive, so that none of them is ever held.
 const HELD_MAX: usize = 1 << 20;
-/// How many blocks are hashed at once: as many as the widest instructions take, and then some to keep them busy.
+/// How many blocks are hashed at once: as many as MD4 has lanes, and BLAKE2 a multiple of its own.
 const ABREAST: usize = 16;
 
 /// The hashes of one block.
@@ -34,20 +35,22 @@ pub(crate) fn hash_blocks(
         return hash_long_blocks(old, params, take);
     }
     let batch_len = BATCH.next_multiple_of(block_len);
-    let (mut batch, mut next) = (Vec::new(), Vec::new());
-    fill(&mut old, &mut batch, batch_len)?;
+    let (mut batch, mut next) = (Buffer::default(), Buffer::default());
+    batch.fill(&mut old, batch_len, Stream::Old)?;
     let mut size = 0;
-    while !batch.is_empty() {
-        size += batch.len() as u64;
-        let part_len = batch.len().div_ceil(block_len).div_ceil(threads.get()) * block_len;
+    while !batch.bytes().is_empty() {
+        let bytes = batch.bytes();
+        size += bytes.len() as u64;
+        let part_len = bytes.len().div_ceil(block_len).div_ceil(threads.get()) * block_len;
         let sums = thread::scope(|scope| {
-            let parts = batch.chunks(part_len).map(|part| {
+            let parts = bytes.chunks(part_len).map(|part| {
                 thread::Builder::new().spawn_scoped(scope, move || sums(part, block_len, params.kind()))
             });
             let parts = parts.collect::<io::Result<Vec<_>>>();
             let parts = parts.map_err(BlockError::io(Stream::Old))?;
             // Reading goes on beside hashing.
-            let read = fill(&mut old, &mut next, if batch.len() == batch_len { batch_len } else { 0 });
+            next.clear(0);
+            let read = next.fill(&mut old, if bytes.len() == batch_len { batch_len } else { 0 }, Stream::Old);
             let joined = parts
                 .into_iter()
                 .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -60,20 +63,16 @@ pub(crate) fn hash_blocks(
     Ok(size)
 }
 
-/// Reads until there are `wanted` bytes or no more come.
-fn fill(input: &mut impl Read, buffer: &mut Vec<u8>, wanted: usize) -> Result<(), BlockError> {
-    buffer.clear();
-    input.take(wanted as u64).read_to_end(buffer).map_err(BlockError::io(Stream::Old))?;
-    Ok(())
-}
-
 fn sums(bytes: &[u8], block_len: usize, kind: SignatureKind) -> Vec<BlockSum> {
-    let mut strong = Vec::with_capacity(bytes.len().div_ceil(block_len));
+    let mut sums = Vec::with_capacity(bytes.len().div_ceil(block_len));
+    let mut strong = Vec::with_capacity(ABREAST);
     for group in bytes.chunks(block_len * ABREAST) {
+        strong.clear();
         strong_digests(kind.strong, group.chunks(block_len), &mut strong);
+        let weak = group.chunks(block_len).map(|block| weak_digest(kind.weak, block));
+        sums.extend(weak.zip(&strong).map(|(weak, strong)| BlockSum { weak, strong: *strong }));
     }
-    let weak = bytes.chunks(block_len).map(|block| weak_digest(kind.weak, block));
-    weak.zip(strong).map(|(weak, strong)| BlockSum { weak, strong }).collect()
+    sums
 }
 
 fn hash_long_blocks(

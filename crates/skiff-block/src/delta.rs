@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::thread;
 
 use crate::assemble::Assembler;
+use crate::buffer::Buffer;
 use crate::scan::{Credit, Path, Window};
 use crate::table::Table;
 use crate::weak::{RabinKarp, Rollsum, Weak};
@@ -37,7 +38,7 @@ pub struct DeltaReport {
 /// Writes the delta that makes `new` of the file whose signature `table` holds, searching on `threads` threads. The same
 /// bytes come out on any number of them.
 ///
-/// It takes, beside the table, two and a half times the length of a block and some 30 MiB. Progress and cancelling are the
+/// It takes, beside the table, three times the length of a block and some 30 MiB. Progress and cancelling are the
 /// reader's, as in [`write_signature`](crate::write_signature). Files made so that hashes come up in vain cost a bounded
 /// time for each byte, and the delta may become longer for it.
 ///
@@ -81,9 +82,30 @@ pub fn find<O: Read + Seek, S: Sink<Error = BlockError>>(
     threads: NonZeroUsize,
     sink: S,
 ) -> Result<(S, DeltaReport), BlockError> {
+    let searched = search_all(table, old, new, threads, sink)?;
+    Ok((searched.sink, searched.report))
+}
+
+/// What came of a whole search.
+struct Searched<S> {
+    sink: S,
+    report: DeltaReport,
+    /// How many bytes strong hashes were computed of, which depends on the number of threads. Tests bound it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "only tests ask what a search cost"))]
+    hashed: u64,
+}
+
+fn search_all<O: Read + Seek, S: Sink<Error = BlockError>>(
+    table: &Table,
+    old: Option<O>,
+    new: impl Read,
+    threads: NonZeroUsize,
+    sink: S,
+) -> Result<Searched<S>, BlockError> {
+    let assembler = Assembler::new(table, old, sink);
     match table.params().kind().weak {
-        WeakHash::Rollsum => run::<Rollsum, _, _>(table, new, threads, Assembler::new(table, old, sink)),
-        WeakHash::RabinKarp => run::<RabinKarp, _, _>(table, new, threads, Assembler::new(table, old, sink)),
+        WeakHash::Rollsum => run::<Rollsum, _, _>(table, new, threads, assembler),
+        WeakHash::RabinKarp => run::<RabinKarp, _, _>(table, new, threads, assembler),
     }
 }
 
@@ -92,16 +114,17 @@ fn run<W: Weak, O: Read + Seek, S: Sink<Error = BlockError>>(
     mut new: impl Read,
     threads: NonZeroUsize,
     mut assembler: Assembler<'_, O, S>,
-) -> Result<(S, DeltaReport), BlockError> {
+) -> Result<Searched<S>, BlockError> {
     let block_len = table.params().block_len() as usize;
     let batch = BATCH.max(block_len);
-    let (mut bytes, mut next) = (Vec::new(), Vec::new());
+    let (mut held, mut next) = (Buffer::default(), Buffer::default());
     let mut credit = Credit::new(block_len as u64);
-    let mut origin = 0;
-    read_up_to(&mut new, &mut bytes, batch + block_len)?;
-    let mut is_end = bytes.len() < batch + block_len;
+    let (mut origin, mut hashed) = (0, 0);
+    held.fill(&mut new, batch + block_len, Stream::New)?;
+    let mut is_end = held.bytes().len() < batch + block_len;
     loop {
-        let window = Window { table, bytes: &bytes, origin };
+        let bytes = held.bytes();
+        let window = Window { table, bytes, origin };
         // Of the last bytes in memory it is not known yet whether they begin a block or are the new file's end.
         let end = origin + (bytes.len() - if is_end { 0 } else { block_len }) as u64;
         let path = thread::scope(|scope| {
@@ -109,37 +132,44 @@ fn run<W: Weak, O: Read + Seek, S: Sink<Error = BlockError>>(
             let search =
                 thread::Builder::new().spawn_scoped(scope, search).map_err(BlockError::io(Stream::New))?;
             // Reading goes on beside searching.
-            let read = read_up_to(&mut new, &mut next, if is_end { 0 } else { batch });
+            let read = if is_end { Ok(()) } else { read_on(&mut next, &mut new, block_len, batch) };
             let path = search.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             read.map(|()| path)
         })?;
+        hashed += path.hashed;
         let mut position = origin;
         for found in &path.found {
-            assembler.literal(slice(&bytes, origin, position..found.at))?;
+            assembler.literal(slice(bytes, origin, position..found.at))?;
             assembler.block(found)?;
             position = found.end();
         }
-        assembler.literal(slice(&bytes, origin, position..path.end))?;
+        assembler.literal(slice(bytes, origin, position..path.end))?;
         if is_end {
             break;
         }
-        bytes.drain(..(path.end - origin) as usize);
-        is_end = next.len() < batch;
-        bytes.append(&mut next);
+        is_end = next.bytes().len() < batch;
+        next.prepend(&bytes[(path.end - origin) as usize..]);
+        std::mem::swap(&mut held, &mut next);
         (origin, credit) = (path.end, path.credit);
     }
     let (sink, report) = assembler.finish()?;
-    Ok((sink, DeltaReport { new_bytes: report.literal_bytes + report.copied_bytes, ..report }))
+    let report = DeltaReport { new_bytes: report.literal_bytes + report.copied_bytes, ..report };
+    Ok(Searched { sink, report, hashed })
 }
 
 fn slice(bytes: &[u8], origin: u64, range: Range<u64>) -> &[u8] {
     &bytes[(range.start - origin) as usize..(range.end - origin) as usize]
 }
 
-fn read_up_to(input: &mut impl Read, bytes: &mut Vec<u8>, wanted: usize) -> Result<(), BlockError> {
-    bytes.clear();
-    input.take(wanted as u64).read_to_end(bytes).map_err(BlockError::io(Stream::New))?;
-    Ok(())
+/// Reads the next bytes, and leaves room before them for those of the last that are not searched yet: less than a block, or one.
+fn read_on(
+    next: &mut Buffer,
+    new: &mut impl Read,
+    block_len: usize,
+    wanted: usize,
+) -> Result<(), BlockError> {
+    next.clear(block_len);
+    next.fill(new, wanted, Stream::New)
 }
 
 /// Searches parts of a range on several threads, and makes of their findings those that one search would have made.
@@ -177,4 +207,106 @@ fn search<W: Weak>(
         }
     }
     Ok(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Signature, SignatureKind, SignatureParams, StrongHash};
+
+    const BLOCK: usize = 128;
+
+    /// Searches on several numbers of threads, which must find the same, and returns the report and, for each byte of the new
+    /// file, how many were hashed at most.
+    fn cost(old: &[u8], new: &[u8], weak: WeakHash) -> (DeltaReport, f64) {
+        let kind = SignatureKind { weak, strong: StrongHash::Blake2 };
+        let params = SignatureParams::new(kind, BLOCK as u32, 16).unwrap();
+        let table = Table::new(Signature::of(old, &params, NonZeroUsize::MIN).unwrap()).unwrap();
+        let searched = [1, 2, 3].map(|threads| {
+            let threads = NonZeroUsize::new(threads).unwrap();
+            let writer = DeltaWriter::new(Vec::new()).unwrap();
+            let searched = search_all::<io::Empty, _>(&table, None, new, threads, writer).unwrap();
+            (searched.sink.finish().unwrap(), searched.report, searched.hashed)
+        });
+        let [(delta, report, _), ..] = &searched;
+        assert!(searched.iter().all(|other| (&other.0, &other.1) == (delta, report)));
+        let mut made = Vec::new();
+        crate::patch(io::Cursor::new(old), &delta.0[..], &mut made, &crate::Limits::default()).unwrap();
+        assert!(made == new);
+        let most = searched.iter().map(|other| other.2).max().unwrap_or_default();
+        (*report, most as f64 / new.len() as f64)
+    }
+
+    /// Bits that look random: Marsaglia's xorshift.
+    fn bits() -> impl FnMut() -> bool {
+        let mut state = 1_u64;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state >> 40 & 1 != 0
+        }
+    }
+
+    #[test]
+    fn zeros_cost_no_more_than_anything_else() {
+        for weak in [WeakHash::Rollsum, WeakHash::RabinKarp] {
+            let (old, new) = (vec![0; 5_000_000], vec![0; 4_999_990]);
+            let (report, cost) = cost(&old, &new, weak);
+            assert!(report.literal_bytes < BLOCK as u64 && report.commands <= 3, "{report:?}");
+            assert!(cost < 1.1, "{cost}");
+        }
+    }
+
+    #[test]
+    fn periods_cost_no_more_than_anything_else() {
+        for period in [2, 3, 127, 128, 129, 200, 4096] {
+            let bytes: Vec<u8> = (0..period).map(|index: u32| (index * index / 3) as u8).collect();
+            let old = bytes.repeat(1_000_000 / period as usize);
+            // One byte in a thousand differs.
+            let mut new = old[1..].to_vec();
+            new.iter_mut().step_by(1000).for_each(|byte| *byte ^= 0x55);
+            let (_, cost) = cost(&old, &new, WeakHash::RabinKarp);
+            assert!(cost < 3.0, "period {period}: {cost}");
+        }
+    }
+
+    /// Groups of four bytes that are not told apart by sums of bytes or by sums of such sums, wherever they stand.
+    fn colliding(groups: usize, mut bit: impl FnMut() -> bool) -> Vec<u8> {
+        let group = |_| if bit() { [101, 99, 99, 101] } else { [99, 101, 101, 99] };
+        (0..groups).flat_map(group).collect()
+    }
+
+    #[test]
+    fn a_million_blocks_of_one_weak_hash_cost_a_bounded_time() {
+        let mut bit = bits();
+        let groups = BLOCK / 4;
+        let source = colliding(groups * 1_000_000 + 100, &mut bit);
+        let mut sums = source[..1_000_000].chunks_exact(BLOCK).map(|block| Rollsum::of(block).digest());
+        let first = sums.next();
+        assert!(sums.all(|sum| Some(sum) == first));
+        let new = colliding(50_000, &mut bit);
+        // Every fourth byte begins a window with the one weak hash, and hardly ever a block.
+        let (report, quarter) = cost(&source[..1_000_000 * BLOCK], &new, WeakHash::Rollsum);
+        // Chance finds a few.
+        assert!(report.copied_bytes < new.len() as u64 / 50, "{report:?}");
+        assert!(quarter > 20.0 && quarter < 70.0, "{quarter}");
+        // And here every byte begins one with some block's: the blocks come from all four places in a group.
+        let blocks = (0..100_000).flat_map(|block| &source[block * (BLOCK + 1)..][..BLOCK]);
+        let old: Vec<u8> = blocks.copied().collect();
+        let (_, every) = cost(&old, &new, WeakHash::Rollsum);
+        assert!(every > 20.0 && every < 70.0, "{every}");
+    }
+
+    #[test]
+    fn blocks_that_are_there_are_found_among_colliding_ones() {
+        let mut bit = bits();
+        let old = colliding(BLOCK / 4 * 10_000, &mut bit);
+        // In each cell there is credit left for them: what is hashed in vain is little.
+        let mut new = old[1_000..700_000].to_vec();
+        new.splice(300_000..300_000, colliding(50, &mut bit));
+        let (report, cost) = cost(&old, &new, WeakHash::Rollsum);
+        assert!(report.literal_bytes < 600, "{report:?}");
+        assert!(cost < 3.0, "{cost}");
+    }
 }

@@ -48,6 +48,8 @@
 mod assemble;
 #[cfg(feature = "signature")]
 mod blocks;
+#[cfg(feature = "signature")]
+mod buffer;
 mod command;
 #[cfg(feature = "signature")]
 mod delta;
@@ -55,6 +57,8 @@ mod error;
 #[cfg(feature = "signature")]
 mod kind;
 mod limits;
+#[cfg(feature = "signature")]
+mod md4_lanes;
 mod patch;
 #[cfg(feature = "signature")]
 mod runs;

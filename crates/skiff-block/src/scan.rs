@@ -47,12 +47,14 @@ pub(crate) struct Path {
     pub(crate) has_met: bool,
     /// What is left of the credit there.
     pub(crate) credit: Credit,
+    /// How many bytes strong hashes were computed of, for this and for what was joined to it.
+    pub(crate) hashed: u64,
     /// The cells where credit was used: what is found there may depend on where the search came from.
     charged: Vec<u64>,
 }
 
-/// How many blocks are hashed at once where those before them were found: as many as the widest instructions take.
-const ABREAST: usize = 4;
+/// How many blocks are hashed at once where those before them were found: as many as MD4 has lanes.
+const ABREAST: usize = 16;
 
 /// How many bytes a search may hash in vain for each byte it passes. Two files can be made so that at every byte the weak
 /// hash of some block comes up, and its strong hash would have to be computed for nothing.
@@ -98,7 +100,14 @@ impl<'a> Window<'a> {
             kind: params.kind(),
             end: range.end,
             meeting: other.map(|other| Meeting { other, next: 0 }),
-            path: Path { found: Vec::new(), end: range.start, has_met: false, credit, charged: Vec::new() },
+            path: Path {
+                found: Vec::new(),
+                end: range.start,
+                has_met: false,
+                credit,
+                hashed: 0,
+                charged: Vec::new(),
+            },
         };
         search.run::<W>();
         search.path
@@ -166,6 +175,7 @@ impl Search<'_> {
             strong.clear();
             strong_digests(self.kind.strong, same_weak.iter().map(|(block, _)| *block), &mut strong);
             let hashed = same_weak.len();
+            self.path.hashed += (hashed * self.block_len) as u64;
             for ((_, range), strong) in same_weak.into_iter().zip(&strong) {
                 let Some(class) = self.window.table.with_strong(range, strong) else {
                     self.charge(self.path.end, self.block_len);
@@ -191,10 +201,21 @@ impl Search<'_> {
         let start = self.path.end;
         // The bytes in memory may end with this block: then its first byte is passed over, and the rest is a tail.
         self.path.end = start + 1;
-        for (passed, (&first, &added)) in (1..=range).zip(bytes.iter().zip(&bytes[self.block_len..])) {
-            weak.roll(first, added);
-            self.path.end = start + passed as u64;
-            let may_begin = self.window.table.may_have(weak.digest()) && passed < range;
+        let table = self.window.table;
+        let (mut firsts, mut passed) = (bytes.iter().zip(&bytes[self.block_len..]).take(range), 0);
+        loop {
+            // Nearly all the time is spent in this loop, where there is no other search to meet.
+            let is_alone = self.meeting.is_none();
+            let candidate = firsts.by_ref().position(|(&first, &added)| {
+                weak.roll(first, added);
+                !is_alone || table.may_have(weak.digest())
+            });
+            passed = candidate.map_or(range.min(bytes.len() - self.block_len), |count| passed + count + 1);
+            self.path.end = self.path.end.max(start + passed as u64);
+            if candidate.is_none() {
+                return;
+            }
+            let may_begin = passed < range && table.may_have(weak.digest());
             if may_begin && self.begins(weak.digest()) || self.has_met() {
                 return;
             }
@@ -209,7 +230,7 @@ impl Search<'_> {
             return false;
         }
         let block = &self.window.at(self.path.end)[..self.block_len];
-        let strong = strong_digest(self.kind.strong, block);
+        let strong = self.strong_digest(block);
         let is_block = self.window.table.with_strong(same_weak, &strong).is_some();
         if !is_block {
             self.charge(self.path.end, self.block_len);
@@ -226,7 +247,7 @@ impl Search<'_> {
             let (rest, at) = (&tail[passed..], end - (tail.len() - passed) as u64);
             self.path.credit.enter(at);
             if self.path.credit.left > 0 && self.window.table.last_has(weak.digest()) {
-                match self.window.table.last_class(&strong_digest(self.kind.strong, rest)) {
+                match self.window.table.last_class(&self.strong_digest(rest)) {
                     Some(class) => {
                         self.path.end = at;
                         return self.take(rest.len() as u32, class);
@@ -237,6 +258,11 @@ impl Search<'_> {
             weak.shrink(first);
         }
         self.path.end = end;
+    }
+
+    fn strong_digest(&mut self, bytes: &[u8]) -> Strong {
+        self.path.hashed += bytes.len() as u64;
+        strong_digest(self.kind.strong, bytes)
     }
 
     #[inline]
@@ -294,6 +320,7 @@ impl Path {
     /// Goes on with what a search found that began where this one ended.
     pub(crate) fn append(&mut self, next: Self) {
         self.found.extend(next.found);
+        self.hashed += next.hashed;
         self.charged.extend(next.charged);
         (self.end, self.credit) = (next.end, next.credit);
     }
@@ -302,6 +329,7 @@ impl Path {
     pub(crate) fn join(&mut self, other: Self) {
         let from = other.found.partition_point(|found| found.at < self.end);
         self.found.extend_from_slice(&other.found[from..]);
+        self.hashed += other.hashed;
         self.charged.extend(other.charged);
         (self.end, self.credit) = (other.end, other.credit);
     }

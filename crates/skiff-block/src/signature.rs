@@ -29,7 +29,7 @@ pub struct SignatureReport {
     pub signature_bytes: u64,
 }
 
-/// Writes the signature of what `old` reads, hashing on `threads` threads. It takes some megabytes of memory, however long
+/// Writes the signature of what `old` reads, hashing on `threads` threads. It takes some 20 MiB of memory, however long
 /// the file is.
 ///
 /// Progress and cancelling are the reader's: one that counts what it hands out shows the one, and one that fails does the

@@ -5,6 +5,7 @@ use blake2b_simd::{Params, State};
 use md4::{Digest as _, Md4};
 
 use crate::StrongHash;
+use crate::md4_lanes::{LANES, md4_lanes};
 
 /// The most bytes of a strong hash.
 pub(crate) const STRONG_MAX: usize = 32;
@@ -26,7 +27,17 @@ pub(crate) fn strong_digests<'a>(
     out: &mut Vec<Strong>,
 ) {
     match hash {
-        StrongHash::Md4 => out.extend(blocks.map(|block| strong_digest(hash, block))),
+        StrongHash::Md4 => {
+            let blocks: Vec<&[u8]> = blocks.collect();
+            for lanes in blocks.chunks(LANES) {
+                match <&[&[u8]; LANES]>::try_from(lanes) {
+                    Ok(lanes) if lanes.iter().all(|lane| lane.len() == lanes[0].len()) => {
+                        out.extend(md4_lanes(lanes).iter().map(padded));
+                    }
+                    _ => out.extend(lanes.iter().map(|block| strong_digest(hash, block))),
+                }
+            }
+        }
         StrongHash::Blake2 => {
             let params = blake2b();
             let mut jobs: Vec<HashManyJob<'_>> =
@@ -61,14 +72,18 @@ impl Hasher {
     pub(crate) fn finish(self) -> Strong {
         match self {
             Self::Md4(hasher) => {
-                let mut strong = [0; STRONG_MAX];
-                let digest = hasher.finalize();
-                strong[..digest.len()].copy_from_slice(&digest);
-                strong
+                let digest: [u8; 16] = hasher.finalize().into();
+                padded(&digest)
             }
             Self::Blake2(hasher) => *hasher.finalize().as_array_of_32(),
         }
     }
+}
+
+fn padded(digest: &[u8; 16]) -> Strong {
+    let mut strong = [0; STRONG_MAX];
+    strong[..digest.len()].copy_from_slice(digest);
+    strong
 }
 
 /// BLAKE2b with a digest of 32 bytes, which is another function than the one with 64 cut short (RFC 7693).

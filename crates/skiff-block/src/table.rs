@@ -9,7 +9,7 @@ use crate::{BlockError, Signature, SignatureParams};
 ///
 /// Blocks are sorted by weak hash, then strong hash, then place. So however many of them have one weak hash, be it because a
 /// file is full of zeros or because somebody made them so, finding one takes the logarithm of their number. In memory
-/// it takes, for each block, 16 to 22 bytes beside what the signature itself takes.
+/// it takes, for each block, 14 to 20 bytes beside what the signature itself takes.
 #[derive(Debug)]
 pub struct Table {
     signature: Signature,
@@ -20,13 +20,14 @@ pub struct Table {
     /// Where in `order` each run of scattered weak hashes with the same upper bits begins, and the end.
     directory: Vec<u32>,
     directory_shift: u32,
-    /// A bit for each of several times as many hashes as there are: most that are not there are found out by it.
+    /// Two bits for each hash (Bloom, 1970), both in one word: most hashes that are not there are found out by them.
     filter: Vec<u64>,
-    filter_shift: u32,
+    /// How many bits of a hash choose the word.
+    filter_bits: u32,
 }
 
-/// How many bits of the filter there are for each block: one hash in eight that is not there passes.
-const FILTER_BITS: usize = 8;
+/// How many bits of the filter there are for each block: one hash in fifty that is not there passes.
+const FILTER_BITS: usize = 16;
 /// 2³² divided by the golden ratio (Knuth, 6.4): multiplying by it scatters hashes whose lower bits vary over the upper ones.
 const SCATTER: u32 = 0x9e37_79b1;
 
@@ -46,19 +47,19 @@ impl Table {
         let classes = classes(&signature, &order);
         let directory_bits = blocks.next_power_of_two().trailing_zeros().clamp(1, 28);
         let directory_shift = u32::BITS - directory_bits;
-        let filter_bits = (blocks * FILTER_BITS).next_power_of_two().trailing_zeros().clamp(6, 32);
-        let filter_shift = u32::BITS - filter_bits;
-        let mut filter = vec![0_u64; 1 << (filter_bits - 6)];
+        let filter_words = (blocks * FILTER_BITS).div_ceil(u64::BITS as usize);
+        let filter_bits = filter_words.next_power_of_two().trailing_zeros().clamp(1, 26);
+        let mut filter = vec![0_u64; 1 << filter_bits];
         let mut directory = Vec::with_capacity((1 << directory_bits) + 1);
         for (place, &block) in (0..).zip(&order) {
             let scattered = scatter(signature.weak(block as usize));
-            let bit = scattered >> filter_shift;
-            filter[bit as usize / 64] |= 1 << (bit % 64);
+            let (word, bits) = filter_place(scattered, filter_bits);
+            filter[word] |= bits;
             let bucket = (scattered >> directory_shift) as usize;
             directory.resize(directory.len().max(bucket + 1), place);
         }
         directory.resize((1 << directory_bits) + 1, count);
-        Ok(Self { signature, order, classes, directory, directory_shift, filter, filter_shift })
+        Ok(Self { signature, order, classes, directory, directory_shift, filter, filter_bits })
     }
 
     /// The signature.
@@ -74,8 +75,8 @@ impl Table {
     /// Whether a block may have this weak hash: false only where none has.
     #[inline]
     pub(crate) fn may_have(&self, weak: u32) -> bool {
-        let bit = scatter(weak) >> self.filter_shift;
-        self.filter[bit as usize / 64] >> (bit % 64) & 1 != 0
+        let (word, bits) = filter_place(scatter(weak), self.filter_bits);
+        self.filter[word] & bits == bits
     }
 
     /// Where in the order the blocks with this weak hash are.
@@ -133,6 +134,13 @@ impl Table {
 
 fn scatter(weak: u32) -> u32 {
     weak.wrapping_mul(SCATTER)
+}
+
+/// The word of the filter where a scattered hash has its bits, and those bits: the first bits of the hash, and those after.
+#[inline]
+fn filter_place(scattered: u32, filter_bits: u32) -> (usize, u64) {
+    let rest = scattered.rotate_left(filter_bits);
+    ((scattered >> (u32::BITS - filter_bits)) as usize, 1 << (rest >> 26) | 1 << (rest >> 20 & 63))
 }
 
 fn sorted(signature: &Signature, count: u32) -> Vec<u32> {

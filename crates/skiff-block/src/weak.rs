@@ -129,7 +129,9 @@ impl Weak for RabinKarp {
     #[inline]
     fn roll(&mut self, first: u8, added: u8) {
         let leaves = self.power.wrapping_mul(u32::from(first).wrapping_add(LEADING));
-        self.hash = self.hash.wrapping_mul(MULTIPLIER).wrapping_add(u32::from(added)).wrapping_sub(leaves);
+        // What does not depend on the last hash first: the next roll waits for nothing else.
+        let change = u32::from(added).wrapping_sub(leaves);
+        self.hash = self.hash.wrapping_mul(MULTIPLIER).wrapping_add(change);
     }
 
     fn shrink(&mut self, first: u8) {

@@ -18,6 +18,10 @@ pub enum Error {
     #[cfg(feature = "signature")]
     #[error(transparent)]
     Signature(#[from] skiff_signature::SignatureError),
+    /// A block signature, a block delta or a file cannot be made.
+    #[cfg(feature = "block")]
+    #[error(transparent)]
+    Block(#[from] skiff_block::BlockError),
     /// A delta cannot be read.
     #[error(transparent)]
     Format(#[from] skiff_format::FormatError),

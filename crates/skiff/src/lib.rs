@@ -31,7 +31,8 @@
 //! ```
 //!
 //! Each feature adds one side and takes nothing away: `apply` for devices (no encoder, no image format), `diff` for
-//! servers, `image` for reading images, `signature` for a device whose image its server does not know. The crates underneath are re-exported, for whoever needs more than the paved path.
+//! servers, `image` for reading images, `signature` for a device whose image its server does not know, `block` for deltas of
+//! single files as `rdiff` makes them. The crates underneath are re-exported, for whoever needs more than the paved path.
 
 #[cfg(feature = "apply")]
 mod device;
@@ -50,6 +51,8 @@ pub use error::Error;
 pub use server::{ImagePair, SignedPair, diff, diff_against};
 #[cfg(feature = "apply")]
 pub use skiff_apply as apply;
+#[cfg(feature = "block")]
+pub use skiff_block as block;
 #[cfg(feature = "diff")]
 pub use skiff_diff as diff;
 pub use skiff_format as format;

@@ -1,9 +1,15 @@
 //! What the command line takes.
 
+mod block;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use skiff::image::Platform;
+
+pub(crate) use block::{
+    Block, BlockCommand, BlockDelta, BlockOptions, BlockPatch, BlockSignature, HashName, RollsumName,
+};
 
 const IMAGES: &str = "IMAGE is one of:
   oci:DIR[:TAG]               an OCI layout
@@ -109,6 +115,17 @@ Run again after an interruption, it goes on where it was; a delta on standard in
 
 {IMAGES}"))]
     Flatten(Flatten),
+    /// Make and apply deltas of single files as rdiff does: with a signature in place of the old file
+    #[command(
+        infer_subcommands = true,
+        after_help = "Examples:
+  skiff block signature old.img old.sig              where the old file is
+  skiff block delta old.sig new.img new.delta        where the new file is
+  skiff block patch old.img new.delta new.img        where the old file is
+
+Commands and options are those of rdiff, in its formats; options may stand before and after the command."
+    )]
+    Block(Block),
     /// Print the completions for a shell
     #[command(after_help = "Example:\n  skiff completions bash > /etc/bash_completion.d/skiff")]
     Completions {

@@ -75,8 +75,8 @@ impl Watch {
 
 /// Standard input that a signal interrupts while it waits: reads go on after a signal by themselves, for ever where
 /// nothing comes.
-struct CancellableInput<'a> {
-    cancel: &'a AtomicBool,
+pub(crate) struct CancellableInput<'a> {
+    pub(crate) cancel: &'a AtomicBool,
 }
 
 impl Read for CancellableInput<'_> {

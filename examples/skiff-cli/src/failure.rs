@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use skiff::Error;
 use skiff::apply::{ApplyError, ErrorClass};
+use skiff::block::BlockError;
 use skiff::diff::DiffError;
 use skiff::format::FormatError;
 use skiff::fs::FsError;
@@ -31,7 +32,7 @@ impl Failure {
     const IO: u8 = 6;
     pub(crate) const DAMAGED: u8 = 7;
     const BUSY: u8 = 8;
-    const CANCELLED: u8 = 9;
+    pub(crate) const CANCELLED: u8 = 9;
 
     pub(crate) fn new(code: u8, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string(), is_reported: false }
@@ -163,6 +164,15 @@ fn of_diff(error: &DiffError) -> u8 {
     }
 }
 
+fn of_block(error: &BlockError) -> u8 {
+    match error {
+        BlockError::Parameter(_) => Failure::USAGE,
+        BlockError::WrongBase { .. } => Failure::WRONG_RELEASE,
+        BlockError::Io { source, .. } => of_io(source),
+        _ => Failure::CORRUPT,
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -178,6 +188,7 @@ impl<E: Into<Error>> From<E> for Failure {
             Error::Signature(error) => of_signature(error),
             Error::Apply(ApplyError::Io { source, .. } | ApplyError::Delta { source }) => of_io(source),
             Error::Apply(error) => of_class(error.class()),
+            Error::Block(error) => of_block(error),
             Error::Format(error) => of_format(error),
             Error::Fs(error) => of_fs(error),
             _ => Self::DEFECT,

@@ -1,6 +1,7 @@
 //! The skiff command: arguments in, one call of the library, a report out.
 
 mod args;
+mod block;
 mod device;
 mod failure;
 mod inspect;
@@ -38,6 +39,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::SignTree(args) => sign::run(args),
         Command::Flatten(args) => server::flatten(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Block(args) => block::run(args),
         Command::Install(args) => device::install(args),
         Command::Apply(args) => device::apply(args),
         Command::Verify(args) => device::verify(args),
@@ -62,6 +64,7 @@ fn output(command: &Command) -> Option<Output> {
         Command::SignTree(args) => Some(args.print),
         Command::Flatten(args) => Some(args.print),
         Command::Inspect(args) => Some(args.print),
+        Command::Block(args) => Some(args.options.print()),
         Command::Install(args) => Some(args.print),
         Command::Apply(args) => Some(args.print),
         Command::Verify(args)

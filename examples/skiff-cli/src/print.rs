@@ -33,11 +33,23 @@ impl Lines {
 
     /// Prints all lines to standard output.
     pub(crate) fn print(&self) -> Result<(), Failure> {
-        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
+        let width = self.width();
         for (name, value) in &self.0 {
             say!("{name:width$} {value}");
         }
         Ok(())
+    }
+
+    /// Prints all lines to standard error.
+    pub(crate) fn print_aside(&self) {
+        let width = self.width();
+        for (name, value) in &self.0 {
+            eprintln!("{name:width$} {value}");
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1
     }
 }
 

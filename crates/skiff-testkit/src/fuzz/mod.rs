@@ -4,6 +4,9 @@
 //! where a property does not hold. Its limits are small: what goes beyond them is found by the fuzzer's own memory limit.
 
 mod apply_delta;
+mod block_delta;
+mod block_patch;
+mod block_seeds;
 mod format_decode;
 mod input;
 mod mend;
@@ -16,6 +19,8 @@ mod tar_flatten;
 mod tree_decode;
 
 pub use apply_delta::apply_delta;
+pub use block_delta::block_delta;
+pub use block_patch::block_patch;
 pub use format_decode::format_decode;
 pub use patch_codecs::patch_codecs;
 pub use roundtrip::roundtrip;
@@ -43,4 +48,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("tree_decode", tree_decode),
     ("tar_flatten", tar_flatten),
     ("roundtrip", roundtrip),
+    ("block_patch", block_patch),
+    ("block_delta", block_delta),
 ];

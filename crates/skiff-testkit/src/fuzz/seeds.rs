@@ -11,6 +11,7 @@ use skiff_format::{
 use skiff_patch::{Codec, bsdiff, gzip};
 use skiff_tree::{Tree, section};
 
+use super::block_seeds;
 use super::input::join;
 use super::release::{self, Release};
 use crate::{Layer, SparseFormat};
@@ -31,12 +32,13 @@ pub struct Seed {
 pub fn seeds() -> Vec<Seed> {
     let mut seeds =
         [format_decode(), apply_delta(), patch_codecs(), tree_decode(), tar_flatten(), roundtrip()].concat();
+    seeds.extend([block_seeds::block_patch(), block_seeds::block_delta()].concat());
     let broken: Vec<Seed> = seeds.iter().map(damaged).collect();
     seeds.extend(broken);
     seeds
 }
 
-fn seed(target: &'static str, name: &str, bytes: Vec<u8>) -> Seed {
+pub(super) fn seed(target: &'static str, name: &str, bytes: Vec<u8>) -> Seed {
     Seed { target, name: format!("ok-{name}"), bytes }
 }
 
