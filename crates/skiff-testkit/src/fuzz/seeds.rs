@@ -9,6 +9,7 @@ use skiff_format::{
     compress,
 };
 use skiff_patch::{Codec, bsdiff, gzip};
+use skiff_signature::{Signed, sign_tree};
 use skiff_tree::{Tree, section};
 
 use super::block_seeds;
@@ -223,6 +224,7 @@ fn tree_decode() -> Vec<Seed> {
     };
     let told = |tree: &Tree| [vec![1], section::encode(&base, tree).bytes].concat();
     let trees = [("base", &base), ("target", &target), ("bare", &bare)];
+    let signed = seed("tree_decode", "signature", [vec![2], signature()].concat());
     trees
         .into_iter()
         .flat_map(|(name, tree)| {
@@ -231,5 +233,17 @@ fn tree_decode() -> Vec<Seed> {
                 seed("tree_decode", &format!("section-{name}"), told(tree)),
             ]
         })
+        .chain([signed])
         .collect()
+}
+
+/// A tree signature without the digest at its end, which the body computes.
+fn signature() -> Vec<u8> {
+    let Release { tree, contents } = release::base();
+    let options = skiff_signature::Options::default().with_block_len(|_| 20);
+    let mut bytes = Vec::new();
+    sign_tree(&Signed { tree: &tree, contents: &contents, config: None }, &options, &mut bytes)
+        .expect("because contents and signature are in memory");
+    bytes.truncate(bytes.len() - 32);
+    bytes
 }

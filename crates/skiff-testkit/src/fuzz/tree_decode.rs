@@ -1,19 +1,32 @@
-use skiff_tree::{ContentDigest, Limits, Skeleton, Tree, section};
+use std::collections::HashMap;
+
+use sha2::{Digest as _, Sha256};
+use skiff_signature::TreeSignature;
+use skiff_tree::{ContentDigest, Limits, ReleaseId, Skeleton, Tree, section};
 
 use super::Reached;
 use super::input::Input;
 use super::release;
 
-/// The tree's decoders: the first byte chooses between the canonical encoding and the tree section of a delta.
+/// More bytes of signatures than are taken here.
+const SIGNATURES: u64 = 1 << 20;
+
+/// The tree's decoders: the first byte chooses between the canonical encoding, the tree section of a delta, and a tree signature
+/// without its digest.
 ///
 /// A canonical encoding that is taken is the only one of its tree. A section that is taken tells a sound tree, and that
-/// tree told again is the same tree.
+/// tree told again is the same tree. A signature that is taken has for each file it signs as many blocks as that file's size makes,
+/// and no more of all than allowed.
 ///
 /// # Panics
 /// Where one of these does not hold.
 pub fn tree_decode(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
-    if input.byte() % 2 == 1 { told(input.rest()) } else { canonical(input.rest()) }
+    match input.byte() % 3 {
+        0 => canonical(input.rest()),
+        1 => told(input.rest()),
+        _ => signed(input.rest()),
+    }
 }
 
 fn limits() -> Limits {
@@ -52,5 +65,25 @@ fn told(data: &[u8]) -> Reached {
         })
         .collect();
     assert_eq!(decoded.complete(&digests).ok(), Some(tree), "a tree told again is another tree");
+    Reached::Accepted
+}
+
+fn signed(data: &[u8]) -> Reached {
+    let digest: [u8; 32] = Sha256::digest(data).into();
+    let data = [data, &digest].concat();
+    let mut limits = skiff_signature::Limits::default();
+    limits.tree = self::limits();
+    limits.block = limits.block.with_signature_bytes(SIGNATURES);
+    let Ok(signature) = TreeSignature::read(&data[..], &limits) else { return Reached::Refused };
+    let tree = signature.tree();
+    let mut seen = HashMap::new();
+    for (index, _, content) in tree.files() {
+        let Some(signature) = signature.of_file(index) else { continue };
+        let block_len = u64::from(signature.params().block_len());
+        assert_eq!(signature.blocks() as u64, content.size.div_ceil(block_len), "blocks of another file");
+        seen.insert(content.digest, signature.bytes());
+    }
+    assert!(seen.values().sum::<u64>() <= SIGNATURES, "more than allowed is held");
+    assert_eq!(signature.release_id(), ReleaseId::new(tree.digest(), signature.config()));
     Reached::Accepted
 }
