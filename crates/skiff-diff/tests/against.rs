@@ -63,7 +63,7 @@ fn blocks_that_the_base_has_are_not_sent() {
     check(&delta, &base, &target);
     let block = report.codecs.iter().find(|used| used.codec == Codec::Block).unwrap();
     assert!(block.output_bytes > 9 * UNIT as u64, "{report:?}");
-    // Ten parts of it are new, and of the nine that changed a block of two kilobytes in each fifty.
+    // Ten parts of it are new, and of the nine that changed a block of four kilobytes in each fifty.
     assert!((10 * UNIT as u64..11 * UNIT as u64).contains(&report.delta_bytes), "{report:?}");
 }
 

@@ -73,13 +73,13 @@ impl<'a> Options<'a> {
 }
 
 /// How long the blocks of a file of `size` bytes are in a tree's signature: the square root of its length, rounded down to a
-/// multiple of 64, from 2048 bytes up.
+/// multiple of 64, from 4096 bytes up.
 ///
 /// Most files of an image do not change, and are signed in vain; so blocks are longer than for a file alone, where
 /// [`skiff_block::recommended_block_len`] holds. What goes up and comes down together was least about here: see `doc/block.md`.
 #[must_use]
 pub fn block_len(size: u64) -> u32 {
-    const SHORTEST: u64 = 2048;
+    const SHORTEST: u64 = 4096;
     u32::try_from((size.isqrt() / 64 * 64).max(SHORTEST)).unwrap_or(u32::MAX)
 }
 

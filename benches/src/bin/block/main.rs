@@ -2,6 +2,7 @@
 
 mod lengths;
 mod speed;
+mod trees;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum What {
     ///
     /// Needs xz.
     Lengths(Lengths),
+    /// Which length of blocks makes the fewest bytes where a whole image is signed, of signature and delta together
+    Trees(Trees),
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +71,16 @@ struct Lengths {
     plain: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct Trees {
+    /// What make-pairs filled
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// The pairs
+    #[arg(value_name = "PAIR", required = true)]
+    pairs: Vec<String>,
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,6 +95,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let rows = match &arguments.what {
         What::Speed(speed) => speed::run(speed)?,
         What::Lengths(lengths) => lengths::run(lengths)?,
+        What::Trees(trees) => trees::run(trees)?,
     };
     match &arguments.json {
         None => Ok(()),
