@@ -76,11 +76,11 @@ impl Store {
         let Trial::OnTrial { starts: Some(starts) } = self.record(current)?.trial else { return Ok(()) };
         // A count that was lost is no reason to trust the release further.
         let taken = trial::starts_taken(&directory)?.unwrap_or(u32::MAX).saturating_add(1);
-        recovered.starts_taken = Some(taken);
         if taken > starts {
             recovered.rolled_back = Some(self.roll_back_from(current, options)?);
             return Ok(());
         }
+        recovered.starts_taken = Some(taken);
         trial::count_start(&directory, taken)
     }
 }

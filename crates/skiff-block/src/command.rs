@@ -129,7 +129,10 @@ impl<R: Read> Commands<R> {
         if magic == DELTA_MAGIC {
             Ok(commands)
         } else {
-            let what = format!("it begins with {magic:#010x}, as no delta does");
+            let what = match magic >> 8 {
+                0x72_7301 => "it is a signature, and a delta is wanted".to_owned(),
+                _ => format!("it begins with {magic:#010x}, as no delta does"),
+            };
             Err(BlockError::corrupt(Stream::Delta, 0, what))
         }
     }

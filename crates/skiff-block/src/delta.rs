@@ -56,22 +56,26 @@ pub fn delta(
 }
 
 /// As [`delta`], for whoever has the old file itself: what is equal beside blocks is copied too. So the delta is never longer.
+/// The old file is read through first, to see that it is the one that was signed.
 ///
 /// # Errors
-/// [`BlockError::Io`].
+/// [`BlockError::WrongOld`], [`BlockError::Io`].
 pub fn delta_with_old(
     table: &Table,
-    old: impl Read + Seek,
+    mut old: impl Read + Seek,
     new: impl Read,
     threads: NonZeroUsize,
     out: impl Write,
 ) -> Result<DeltaReport, BlockError> {
+    old.rewind().map_err(BlockError::io(Stream::Old))?;
+    table.signature().check(&mut old, threads)?;
     let writer = DeltaWriter::new(out)?;
     let (writer, report) = find(table, Some(old), new, threads, writer)?;
     Ok(DeltaReport { delta_bytes: writer.finish()?.1, ..report })
 }
 
-/// As [`delta`], or with the old file as [`delta_with_old`], handing the commands to a sink instead of writing them.
+/// As [`delta`], or with the old file as [`delta_with_old`], handing the commands to a sink instead of writing them. The old
+/// file is taken to be the one that was signed: another one makes a wrong delta.
 ///
 /// # Errors
 /// [`BlockError::Io`], and whatever the sink ends in.

@@ -31,6 +31,12 @@ pub enum BlockError {
         /// How many bytes the old file has.
         size: u64,
     },
+    /// The old file is another one than was signed.
+    #[error("the old file is not the one that was signed: they differ in block {block}, counted from 0")]
+    WrongOld {
+        /// The first block that differs.
+        block: u64,
+    },
     /// The input may be good, but costs more than the caller allows.
     #[error("{what}: {wanted}, and the limit is {limit}")]
     LimitExceeded {

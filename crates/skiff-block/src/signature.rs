@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 
 use crate::blocks::hash_blocks;
+use crate::command::DELTA_MAGIC;
 use crate::kind::{HEADER_BYTES, WEAK_BYTES};
 use crate::strong::STRONG_MAX;
 use crate::{BlockError, Limits, SignatureKind, SignatureParams, Stream};
@@ -163,6 +164,21 @@ impl Signature {
         HEADER_BYTES + self.weak.len() as u64 * self.params.sum_bytes()
     }
 
+    /// Sees that this is the signature of what `old` reads.
+    pub(crate) fn check(&self, old: impl Read, threads: NonZeroUsize) -> Result<(), BlockError> {
+        let mut block = 0;
+        let differs = |block: usize| Err(BlockError::WrongOld { block: block as u64 });
+        hash_blocks(old, &self.params, threads, |sum| {
+            let strong_len = self.params.strong_len() as usize;
+            let is_equal = block < self.blocks()
+                && self.weak(block) == sum.weak
+                && self.strong(block) == &sum.strong[..strong_len];
+            block += 1;
+            if is_equal { Ok(()) } else { differs(block - 1) }
+        })?;
+        if block == self.blocks() { Ok(()) } else { differs(block) }
+    }
+
     pub(crate) fn weak(&self, index: usize) -> u32 {
         self.weak[index]
     }
@@ -184,7 +200,13 @@ fn read_params(input: &mut impl Read) -> Result<SignatureParams, BlockError> {
     let [magic, block_len, strong_len] = [0, 1, 2].map(|index| u32::from_be_bytes(numbers[index]));
     let corrupt = |offset, what: String| BlockError::corrupt(Stream::Signature, offset, what);
     if count >= 4 && SignatureKind::from_magic(magic).is_none() {
-        return Err(corrupt(0, format!("it begins with {magic:#010x}, as no signature does")));
+        return Err(corrupt(
+            0,
+            match magic {
+                DELTA_MAGIC => "it is a delta, and a signature is wanted".to_owned(),
+                _ => format!("it begins with {magic:#010x}, as no signature does"),
+            },
+        ));
     }
     if count < header.len() {
         return Err(corrupt(count as u64, "it ends within its header".into()));

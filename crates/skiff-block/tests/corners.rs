@@ -74,9 +74,10 @@ fn a_signature_that_ends_anywhere() {
             _ => assert_corrupt(read, length as u64, "within the hashes"),
         }
     }
-    for magic in [0, 0x7273_0236, 0x7273_0138, 0x7273_0145, 0x7273_0148] {
+    for magic in [0, 0x7273_0138, 0x7273_0145, 0x7273_0148] {
         assert_corrupt(signature([magic, 2048, 8], &[]), 0, "no signature");
     }
+    assert_corrupt(signature([0x7273_0236, 2048, 8], &[]), 0, "it is a delta");
 }
 
 #[test]
@@ -167,6 +168,11 @@ fn the_end_of_a_delta() {
     assert_eq!((rest, report.delta_bytes), (&b"more"[..], 7));
     assert_corrupt(
         patch(Cursor::new(OLD), &b"rs\x01\x36\0"[..], Vec::new(), &Limits::default()),
+        0,
+        "it is a signature",
+    );
+    assert_corrupt(
+        patch(Cursor::new(OLD), &b"rs\x03\x36\0"[..], Vec::new(), &Limits::default()),
         0,
         "no delta",
     );

@@ -193,3 +193,21 @@ fn however_the_input_comes_the_output_is_the_same() {
         assert!(made == new);
     }
 }
+
+#[test]
+fn another_old_file_than_the_signed_one_is_refused() {
+    let (old, new) = (noise(5, 50_000), [noise(6, 100), noise(5, 50_000)].concat());
+    let params = SignatureParams::new(SignatureKind::default(), 1000, 16).expect("params");
+    let table = table(&old, &params);
+    let mut changed = old.clone();
+    changed[20_500] ^= 1;
+    for (other, block) in [(&changed[..], 20), (&old[..49_000], 49), (&new[..], 0), (&[][..], 0)] {
+        let mut bytes = Vec::new();
+        let result = delta_with_old(&table, Cursor::new(other), &new[..], threads(2), &mut bytes);
+        assert!(matches!(result, Err(BlockError::WrongOld { block: found }) if found == block), "{result:?}");
+        assert!(bytes.is_empty());
+    }
+    let longer = [&old[..], &old[..10]].concat();
+    let result = delta_with_old(&table, Cursor::new(longer), &new[..], threads(2), Vec::new());
+    assert!(matches!(result, Err(BlockError::WrongOld { block: 50 })), "{result:?}");
+}

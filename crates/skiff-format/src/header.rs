@@ -242,6 +242,9 @@ pub(crate) struct Preamble {
 impl Preamble {
     pub(crate) fn parse(bytes: &[u8; PREAMBLE_LEN]) -> Result<Self, FormatError> {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        if bytes[..8] == *b"\x89SKS\r\n\x1a\n" {
+            return Err(FormatError::corrupt(0, "it is a tree signature, and a delta is wanted"));
+        }
         if bytes[..8] != MAGIC {
             return Err(FormatError::corrupt(0, "it does not begin like a delta"));
         }

@@ -150,6 +150,10 @@ impl Flattening<'_> {
             match members.end() {
                 Some(End::Bare) if stream.diff_id.is_none() => Err(members
                     .corrupt("it ends without the two blocks of zeros that end an archive: it was cut off")),
+                // A layer may well be empty. A whole file system is not, and a file of zeros looks like this.
+                Some(End::Marked) if stream.diff_id.is_none() && members.is_empty() => {
+                    Err(members.corrupt("it has no entries: it is empty, or a file of zeros"))
+                }
                 _ => Ok(()),
             }
         })?;

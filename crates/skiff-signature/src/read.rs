@@ -39,8 +39,18 @@ impl TreeSignature {
     pub fn read(input: impl Read, limits: &Limits) -> Result<Self, SignatureError> {
         let mut input =
             Watched { input: BufReader::with_capacity(1 << 16, input), hasher: Sha256::new(), offset: 0 };
-        if input.array("what it begins with")? != MAGIC {
-            return Err(SignatureError::corrupt(0, "it does not begin as a tree signature does"));
+        match input.array("what it begins with")? {
+            MAGIC => {}
+            start if start.starts_with(b"\x89SKF") => {
+                return Err(SignatureError::corrupt(0, "it is a delta, and a tree signature is wanted"));
+            }
+            start if start.starts_with(b"rs\x01") => {
+                return Err(SignatureError::corrupt(
+                    0,
+                    "it is the signature of a single file, and one of a tree is wanted",
+                ));
+            }
+            _ => return Err(SignatureError::corrupt(0, "it does not begin as a tree signature does")),
         }
         let version = u16::from_le_bytes(input.array("its version")?);
         if version != VERSION {

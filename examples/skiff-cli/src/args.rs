@@ -2,7 +2,7 @@
 
 mod block;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use skiff::image::Platform;
@@ -23,9 +23,9 @@ Archives and layers may be compressed with gzip, zstd or xz.";
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  a defect of skiff itself
-  2  the command line is wrong, or an image or store is not there or not readable as one
+  2  the command line is wrong, or a file, image or store is not there, may not be read, or is not one
   3  the delta is for another base, or leads to another target than the one named
-  4  the delta or an image is corrupt, or of a kind this version does not know
+  4  a delta, signature or image is corrupt, of a kind this version does not know, or beyond a limit
   5  no space
   6  reading or writing failed
   7  what is on the disk is not what it should be
@@ -35,6 +35,7 @@ const EXIT_CODES: &str = "Exit codes:
 /// Binary delta updates of container images.
 #[derive(Debug, Parser)]
 #[command(name = "skiff", version, max_term_width = 110, after_help = format!("{IMAGES}\n\n{EXIT_CODES}"))]
+#[command(args_override_self = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -73,7 +74,7 @@ pub(crate) enum Command {
     /// Sign a store's current release, for a server that does not know it
     #[command(
         after_help = "The signature names every file and has hashes of their blocks; it goes to whoever makes deltas, who need not have
-the release: see `skiff diff --against`.
+the release: see `skiff diff --against`. Files are read where they are long enough to be signed; `skiff verify` looks at all.
 
 Examples:
   skiff sign-tree /var/lib/skiff -o device.sks
@@ -118,12 +119,7 @@ Run again after an interruption, it goes on where it was; a delta on standard in
     /// Make and apply deltas of single files as rdiff does: with a signature in place of the old file
     #[command(
         infer_subcommands = true,
-        after_help = "Examples:
-  skiff block signature old.img old.sig              where the old file is
-  skiff block delta old.sig new.img new.delta        where the new file is
-  skiff block patch old.img new.delta new.img        where the old file is
-
-Commands and options are those of rdiff, in its formats; options may stand before and after the command."
+        after_help = block::DIFFERENCES
     )]
     Block(Block),
     /// Print the completions for a shell
@@ -160,7 +156,7 @@ pub(crate) struct Diff {
     /// Lead from the release that was signed with `skiff sign-tree`, which need not be here; "-" reads standard input
     #[arg(long, value_name = "SIGNATURE")]
     pub(crate) against: Option<PathBuf>,
-    /// Where the delta goes; an existing file is replaced once the delta is whole
+    /// Where the delta goes; an existing file is replaced once the delta is whole; "-" writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
@@ -176,10 +172,14 @@ pub(crate) struct Diff {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("where").required(true).args(["store", "path"])))]
 pub(crate) struct SignTree {
     /// The store's directory
     #[arg(value_name = "STORE")]
-    pub(crate) store: PathBuf,
+    store: Option<PathBuf>,
+    /// The same, as other commands take it
+    #[arg(long = "store", value_name = "DIR")]
+    path: Option<PathBuf>,
     /// Where the signature goes; an existing file is replaced once it is whole
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub(crate) output: PathBuf,
@@ -188,6 +188,13 @@ pub(crate) struct SignTree {
     pub(crate) threads: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     pub(crate) print: Output,
+}
+
+impl SignTree {
+    /// The store's directory, however it was given.
+    pub(crate) fn store(&self) -> &Path {
+        self.store.as_deref().or(self.path.as_deref()).unwrap_or(Path::new("."))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -269,14 +276,14 @@ pub(crate) struct Flatten {
     pub(crate) image: String,
     #[command(flatten)]
     pub(crate) platform: ForPlatform,
-    /// Write a tar archive; "-" writes to standard output
+    /// Write a tar archive, which replaces an existing file once it is whole; "-" writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Write into a directory, which must be empty or not exist
     #[arg(long, value_name = "DIR")]
     pub(crate) rootfs: Option<PathBuf>,
-    /// Record ownership and devices without applying them, so that no root is needed
-    #[arg(long, requires = "rootfs")]
+    /// Leave owners, devices and attributes that take root out, so that no root is needed
+    #[arg(long, requires = "rootfs", conflicts_with = "output")]
     pub(crate) rootless: bool,
     #[command(flatten)]
     pub(crate) print: Output,

@@ -1,7 +1,7 @@
 //! Block deltas of single files, with rdiff's arguments.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ use skiff::block::{
 use crate::args::{self, BlockCommand, BlockOptions, HashName, RollsumName};
 use crate::device::CancellableInput;
 use crate::failure::Failure;
+use crate::output::Destination;
 use crate::print::{Lines, bytes, say, share};
 use crate::progress::{Bar, cancel_on_signals};
-use crate::server::write_file;
 
 /// The length of blocks where the size of the old file is not known: rdiff's too.
 const UNKNOWN_SIZE_BLOCK: u32 = 2048;
@@ -66,11 +66,12 @@ impl Job<'_> {
         let (basis, size) = self.open(args.basis.as_deref())?;
         let params = self.params(size)?;
         self.describe(&params);
-        warn_of(&params);
+        if !self.options.quiet {
+            warn_of(&params);
+        }
         let bar = self.bar("signing", size);
-        let report = self.write(output, |out| {
-            Ok(write_signature(self.watched(basis, Some(&bar)), &params, self.threads, out)?)
-        })?;
+        let report = output
+            .write(|out| Ok(write_signature(self.watched(basis, Some(&bar)), &params, self.threads, out)?))?;
         bar.finish();
         self.tell(|lines| signature_lines(lines, &params, &report), || signature_json(&params, &report))
     }
@@ -87,12 +88,11 @@ impl Job<'_> {
         };
         let params = table.signature().params();
         self.describe(params);
-        warn_of(params);
         let old = args.old.as_deref().map(open_file).transpose()?;
         let (new, size) = self.open(args.newfile.as_deref())?;
         let bar = self.bar("searching", size);
         let new = self.watched(new, Some(&bar));
-        let report = self.write(output, |out| {
+        let report = output.write(|out| {
             Ok(match old {
                 Some(old) => delta_with_old(&table, self.watched(old, None), new, self.threads, out)?,
                 None => delta(&table, new, self.threads, out)?,
@@ -120,7 +120,7 @@ impl Job<'_> {
             eprintln!("skiff: at most {}", bytes(limits.output_bytes));
         }
         let bar = self.bar("patching", None);
-        let report = self.write(output, |out| {
+        let report = output.write(|out| {
             let (basis, delta) = (self.watched(basis, None), self.watched(delta, None));
             Ok(patch(basis, delta, self.watched(out, Some(&bar)), &limits)?)
         })?;
@@ -192,36 +192,15 @@ impl Job<'_> {
     }
 
     /// Where the output goes: to a file, unless it is standard output.
-    fn output<'p>(&self, path: Option<&'p PathBuf>) -> Result<Option<&'p Path>, Failure> {
-        let path = path.map(PathBuf::as_path).filter(|path| !is_standard(Some(path)));
-        match path {
-            None if self.options.json => Err(Failure::usage(
-                "--json prints to standard output, where the result goes already: name a file for it",
-            )),
-            Some(path)
+    fn output<'p>(&self, path: Option<&'p PathBuf>) -> Result<Destination<'p>, Failure> {
+        let output = Destination::new(path.map(PathBuf::as_path), self.options.print())?;
+        match output {
+            Destination::File(path)
                 if !self.options.force && std::fs::metadata(path).is_ok_and(|known| known.is_file()) =>
             {
                 Err(Failure::usage(format!("{} exists already; --force replaces it", path.display())))
             }
-            path => Ok(path),
-        }
-    }
-
-    fn write<T>(
-        &self,
-        output: Option<&Path>,
-        write: impl FnOnce(&mut BufWriter<File>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        match output {
-            Some(path) => write_file(path, write),
-            None => {
-                // Past the buffer of `Stdout`, which looks for ends of lines.
-                let output = io::stdout().as_fd().try_clone_to_owned().map_err(standard("output"))?;
-                let mut out = BufWriter::with_capacity(1 << 20, File::from(output));
-                let result = write(&mut out)?;
-                out.flush().map_err(standard("output"))?;
-                Ok(result)
-            }
+            output => Ok(output),
         }
     }
 

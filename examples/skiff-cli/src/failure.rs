@@ -106,9 +106,14 @@ fn of_class(class: ErrorClass) -> u8 {
 
 fn of_io(error: &io::Error) -> u8 {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
-            Failure::USAGE
-        }
+        io::ErrorKind::NotFound
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::NotSeekable
+        | io::ErrorKind::PermissionDenied => Failure::USAGE,
+        // Ours, of what is there and no file; the system's stands for too many things.
+        io::ErrorKind::InvalidInput if error.raw_os_error().is_none() => Failure::USAGE,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::NO_SPACE,
         _ => Failure::IO,
     }
@@ -167,7 +172,7 @@ fn of_diff(error: &DiffError) -> u8 {
 fn of_block(error: &BlockError) -> u8 {
     match error {
         BlockError::Parameter(_) => Failure::USAGE,
-        BlockError::WrongBase { .. } => Failure::WRONG_RELEASE,
+        BlockError::WrongBase { .. } | BlockError::WrongOld { .. } => Failure::WRONG_RELEASE,
         BlockError::Io { source, .. } => of_io(source),
         _ => Failure::CORRUPT,
     }

@@ -5,6 +5,7 @@ mod block;
 mod device;
 mod failure;
 mod inspect;
+mod output;
 mod print;
 mod progress;
 mod server;

@@ -1,8 +1,7 @@
 //! The commands of a server, or of whoever makes deltas.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -14,12 +13,14 @@ use skiff::{ImagePair, SignedPair};
 
 use crate::args::{self, ForPlatform, Output};
 use crate::failure::Failure;
+use crate::output::Destination;
 use crate::print::{Lines, bytes, say, share};
 use crate::progress::{Bar, cancel_on_signals};
 
 /// `skiff diff`
 pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
     let started = Instant::now();
+    let destination = Destination::new(Some(&args.output), args.print)?;
     let cancel = cancel_on_signals()?;
     let pair = Pair::open(args, &cancel)?;
 
@@ -33,12 +34,19 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
     };
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
     let options = Options { level, threads: args.threads, control, ..Options::default() };
-    let report = write_file(&args.output, |out| match &pair {
+    let report = destination.write(|out| match &pair {
         Pair::Images(pair) => Ok(pair.diff(&options, out)?),
         Pair::Signed(pair) => Ok(pair.diff(&options, out)?),
     })?;
     bar.finish();
-    tell(&report, args.print, started)
+    let missing = match pair {
+        Pair::Images(_) => "the layers that the old image lacks",
+        Pair::Signed(_) => "all layers of the image",
+    };
+    if report.is_smaller_than_pull() == Some(false) {
+        eprintln!("skiff: note: the delta is not smaller than pulling {missing}");
+    }
+    if destination.is_standard() { Ok(()) } else { tell(&report, args.print, started) }
 }
 
 /// What a delta is made of.
@@ -93,6 +101,7 @@ impl Pair {
 /// `skiff flatten`
 pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     let started = Instant::now();
+    let output = args.output.as_deref().map(|path| Destination::new(Some(path), args.print)).transpose()?;
     let cancel = cancel_on_signals()?;
     let bar = Bar::new(args.print, "flattening");
     let progress = |count| bar.advance(count);
@@ -105,13 +114,8 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     bar.expect(flat.tree.totals().content_bytes);
     let progress = |count| bar.advance(count);
     let control = Control { progress: Some(&progress), ..control };
-    match (&args.output, &args.rootfs) {
-        (Some(output), _) if output.as_os_str() == "-" => {
-            write_tar(&flat.tree, &flat.contents, io::stdout().lock(), control)?;
-        }
-        (Some(output), _) => {
-            write_file(output, |out| Ok(write_tar(&flat.tree, &flat.contents, out, control)?))?;
-        }
+    match (output, &args.rootfs) {
+        (Some(output), _) => output.write(|out| Ok(write_tar(&flat.tree, &flat.contents, out, control)?))?,
         (None, Some(directory)) => {
             let ownership = if args.rootless { Ownership::Record } else { Ownership::Apply };
             if !args.rootless && !skiff::fs::can_apply_ownership() {
@@ -127,7 +131,7 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
         (None, None) => return Err(Failure::usage("--output or --rootfs says where to write")),
     }
     bar.finish();
-    if args.output.as_ref().is_some_and(|output| output.as_os_str() == "-") {
+    if output.is_some_and(Destination::is_standard) {
         return Ok(());
     }
     let totals = flat.tree.totals();
@@ -160,39 +164,6 @@ pub(crate) fn open(name: &str, platform: &ForPlatform, control: Control<'_>) -> 
     Ok(Image::open(&name.parse()?, &options)?)
 }
 
-/// Writes beside the file and renames at the end, so that what stands under its name is whole. What is there and no file, such
-/// as `/dev/null` or a pipe, is written to as it stands: renaming would replace it.
-pub(crate) fn write_file<T>(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let failed = |error| Failure::io("writing", path, error);
-    if std::fs::metadata(path).is_ok_and(|known| !known.is_file()) {
-        let file = File::options().write(true).open(path).map_err(failed)?;
-        let mut out = BufWriter::with_capacity(1 << 20, file);
-        let result = write(&mut out)?;
-        out.flush().map_err(failed)?;
-        return Ok(result);
-    }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = Path::new(&part);
-    let file = File::create(part).map_err(|error| Failure::io("writing", part, error))?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
-    let written = write(&mut out).and_then(|result| {
-        out.flush()
-            .and_then(|()| out.get_ref().sync_all())
-            .and_then(|()| std::fs::rename(part, path))
-            .map_err(failed)?;
-        Ok(result)
-    });
-    if written.is_err() {
-        // What is there is of no use, and the first error is the one to tell.
-        let _ = std::fs::remove_file(part);
-    }
-    written
-}
-
 fn tell(report: &Report, output: Output, started: Instant) -> Result<(), Failure> {
     if output.json {
         say!("{}", as_json(report, started));
@@ -218,11 +189,7 @@ fn tell(report: &Report, output: Output, started: Instant) -> Result<(), Failure
     }
     lines.add("memory to apply", bytes(report.decoder_memory));
     lines.add("took", format!("{:.1} s", started.elapsed().as_secs_f64()));
-    lines.print()?;
-    if report.is_smaller_than_pull() == Some(false) {
-        eprintln!("skiff: note: the delta is not smaller than pulling the layers that the old image lacks");
-    }
-    Ok(())
+    lines.print()
 }
 
 fn as_json(report: &Report, started: Instant) -> serde_json::Value {

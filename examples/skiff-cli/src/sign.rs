@@ -1,6 +1,5 @@
 //! `skiff sign-tree`: what a device tells of itself to a server that does not know it.
 
-use std::io;
 use std::time::Instant;
 
 use serde_json::json;
@@ -9,9 +8,9 @@ use skiff::signature::{Options, Report};
 
 use crate::args;
 use crate::failure::Failure;
+use crate::output::Destination;
 use crate::print::{Lines, bytes, say};
 use crate::progress::{Bar, cancel_on_signals};
-use crate::server::write_file;
 
 pub(crate) fn run(args: &args::SignTree) -> Result<(), Failure> {
     let started = Instant::now();
@@ -23,14 +22,10 @@ pub(crate) fn run(args: &args::SignTree) -> Result<(), Failure> {
     if let Some(threads) = args.threads {
         options = options.with_threads(threads);
     }
-    let is_stdout = args.output.as_os_str() == "-";
-    let report = if is_stdout {
-        skiff::sign(&args.store, &options, io::BufWriter::new(io::stdout().lock()))?
-    } else {
-        write_file(&args.output, |out| Ok(skiff::sign(&args.store, &options, out)?))?
-    };
+    let destination = Destination::new(Some(&args.output), args.print)?;
+    let report = destination.write(|out| Ok(skiff::sign(args.store(), &options, out)?))?;
     bar.finish();
-    if is_stdout {
+    if destination.is_standard() {
         return Ok(());
     }
     let seconds = started.elapsed().as_secs_f64();

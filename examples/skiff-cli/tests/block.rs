@@ -62,6 +62,12 @@ impl Place {
         assert!(said.contains(message), "{words:?}: {said}");
     }
 
+    /// Whether there is a file that is not finished.
+    fn has_parts(&self) -> bool {
+        let mut files = fs::read_dir(self.0.path()).unwrap();
+        files.any(|file| file.unwrap().file_name().to_string_lossy().starts_with(".skiff-"))
+    }
+
     /// Runs it with a file on standard input, and returns standard output.
     fn pipe(&self, words: &[&str], input: &str) -> Vec<u8> {
         let mut child = self.command(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -149,10 +155,35 @@ fn words_of_rdiff() {
     assert!(place.passes(&["-H", "md4", "-f", "signature", "old", "one"]).contains("MD4"));
     let said = place.passes(&["-b", "512", "-s", "delta", "two", "new", "delta"]);
     assert!(
-        said.contains("change nothing here") && said.contains("warning") && said.contains("copied"),
+        said.contains("change nothing here") && !said.contains("warning") && said.contains("copied"),
         "{said}"
     );
     assert!(place.passes(&["patch", "-s", "old", "delta", "made"]).contains("new bytes"));
+}
+
+#[test]
+fn what_is_replaced_hands_on_its_mode_and_its_neighbours_stay() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let place = Place::new();
+    fs::write(place.path("sig"), "mine").unwrap();
+    fs::write(place.path("sig.part"), "mine too").unwrap();
+    fs::set_permissions(place.path("sig"), fs::Permissions::from_mode(0o600)).unwrap();
+    symlink("sig", place.path("link")).unwrap();
+    place.passes(&["signature", "-f", "-f", "old", "link"]);
+    assert!(fs::symlink_metadata(place.path("link")).unwrap().is_symlink());
+    assert_eq!(fs::metadata(place.path("sig")).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_ne!(place.read("sig"), b"mine");
+    assert_eq!(place.read("sig.part"), b"mine too");
+}
+
+#[test]
+fn numbers_are_read_as_rdiff_reads_them() {
+    let place = Place::new();
+    for (text, length) in [("1024", 1024), ("0x400", 1024), ("02000", 1024), ("0", 832)] {
+        let report = place.json(&["signature", "-f", "-b", text, "old", "sig"]);
+        assert_eq!(report["block_size"], length, "{text}");
+    }
+    place.fails(&["signature", "-b", "09", "old", "sig"], 2, "09");
 }
 
 #[test]
@@ -188,7 +219,8 @@ fn what_is_wrong_has_a_code() {
     fs::write(place.path("short"), "short").unwrap();
     place.fails(&["patch", "short", "delta", "other"], 3, "made for another file");
     place.fails(&["patch", "old", "delta", "other", "--max-output", "1000"], 4, "limit");
-    assert!(!place.path("other").exists() && !place.path("other.part").exists());
+    place.fails(&["delta", "sig", "new", "other", "--old", "new"], 3, "not the one that was signed");
+    assert!(!place.path("other").exists() && !place.has_parts());
     let output = place.run(&["patch", "short", "delta", "other", "--json"]);
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["exit_code"], 3);
 }
@@ -199,10 +231,10 @@ fn a_signal_ends_it_and_leaves_nothing() {
     let mut child = place.command(&["signature", "-", "sig"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(&place.read("old")).unwrap();
-    while !place.path("sig.part").exists() {
+    while !place.has_parts() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(9));
-    assert!(!place.path("sig").exists() && !place.path("sig.part").exists());
+    assert!(!place.path("sig").exists() && !place.has_parts());
 }

@@ -143,6 +143,11 @@ impl<I: Input> Members<I> {
         self.end
     }
 
+    /// Whether the archive ended before its first header.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end.is_some() && self.header_at == 0
+    }
+
     /// The current member's place, for messages.
     pub(crate) fn location(&self) -> Location {
         Location { part: self.origin.part, entry: self.name.clone(), offset: self.header_at }

@@ -7,6 +7,17 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::Output;
 
+/// In what the commands are not rdiff's.
+pub(super) const DIFFERENCES: &str = "Commands, arguments, options and formats are rdiff's. What differs:
+  the length of blocks, where -b does not say it, is about twice rdiff's (2048 for a file whose size is not known);
+  -S -1 keeps 16 bytes, where rdiff keeps fewer for most files; what -s prints looks another way;
+  outputs are whole or not there, and a device such as /dev/null is written to without --force.
+
+Examples:
+  skiff block signature old.img old.sig              where the old file is
+  skiff block delta old.sig new.img new.delta        where the new file is
+  skiff block patch old.img new.delta new.img        where the old file is";
+
 #[derive(Debug, Args)]
 pub(crate) struct Block {
     #[command(flatten)]
@@ -54,7 +65,8 @@ pub(crate) struct BlockDelta {
     pub(crate) newfile: Option<PathBuf>,
     /// Where the delta goes; "-" or none writes to standard output
     pub(crate) delta: Option<PathBuf>,
-    /// The old file itself, where it is at hand: what is equal beside blocks is copied too, and the delta gets smaller
+    /// The old file itself, where it is at hand: what is equal beside blocks is copied too, and the delta gets smaller. It is
+    /// read through first, to see that it is the one that was signed
     #[arg(long, value_name = "FILE")]
     pub(crate) old: Option<PathBuf>,
 }
@@ -68,7 +80,7 @@ pub(crate) struct BlockPatch {
     /// Where the new file goes; "-" or none writes to standard output
     pub(crate) newfile: Option<PathBuf>,
     /// Refuse a delta that makes more, before that is written; 64 GiB unless set
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = number::<u64>)]
     pub(crate) max_output: Option<u64>,
 }
 
@@ -103,7 +115,7 @@ pub(crate) struct BlockOptions {
     #[arg(long, short = 'R', global = true, value_name = "ALG", hide_possible_values = true)]
     pub(crate) rollsum: Option<RollsumName>,
     /// signature: the length of blocks; 0 or none chooses it by the size of the old file
-    #[arg(long, short, global = true, value_name = "BYTES")]
+    #[arg(long, short, global = true, value_name = "BYTES", value_parser = number::<u32>)]
     pub(crate) block_size: Option<u32>,
     /// signature: how much of each strong hash is kept; 0 or none all of it, -1 the least that is safe, 16
     #[arg(
@@ -112,14 +124,14 @@ pub(crate) struct BlockOptions {
         global = true,
         value_name = "BYTES",
         allow_negative_numbers = true,
-        value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX))
+        value_parser = sum_size
     )]
     pub(crate) sum_size: Option<i64>,
     /// Taken because rdiff takes it; changes nothing: files are read some megabytes at a time
-    #[arg(long, short = 'I', global = true, value_name = "BYTES")]
+    #[arg(long, short = 'I', global = true, value_name = "BYTES", value_parser = number::<u64>)]
     pub(crate) input_size: Option<u64>,
     /// Taken because rdiff takes it; changes nothing: files are written a megabyte at a time
-    #[arg(long, short = 'O', global = true, value_name = "BYTES")]
+    #[arg(long, short = 'O', global = true, value_name = "BYTES", value_parser = number::<u64>)]
     pub(crate) output_size: Option<u64>,
     /// Threads, as many as there are cores unless set; the output is the same on any number
     #[arg(long, global = true)]
@@ -127,9 +139,27 @@ pub(crate) struct BlockOptions {
     /// Print the result as one JSON object; the output has to be a file
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Show no progress bar, even on a terminal
+    /// Show no progress bar, even on a terminal, and do not warn of weak hashes
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Show this help
+    #[arg(short = '?', global = true, action = clap::ArgAction::Help, hide = true)]
+    question: Option<bool>,
+}
+
+/// A number as rdiff reads it: in decimal, in hexadecimal behind 0x, in octal behind 0.
+fn number<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => u64::from_str_radix(text, 8),
+        None => text.parse(),
+    };
+    let number = parsed.map_err(|error| error.to_string())?;
+    N::try_from(number).map_err(|_| format!("{number} is too large"))
+}
+
+fn sum_size(text: &str) -> Result<i64, String> {
+    if text == "-1" { Ok(-1) } else { number::<u32>(text).map(i64::from) }
 }
 
 impl BlockOptions {
