@@ -37,8 +37,8 @@ enum Contents {
 #[derive(Debug, Default)]
 pub(crate) struct Extents(Vec<(PathKey, Extent)>);
 
-/// Half of a path's SHA-256. The tree holds the paths; to hold them again here would take as much memory as all else. Nobody
-/// can choose two paths that have the same.
+/// Half of a path's SHA-256. The tree holds the paths; to hold them again here would take as much memory as all else. To find
+/// two paths that have the same takes some 2⁶⁴ attempts, and then the two contents do not fit their digests.
 type PathKey = [u8; 16];
 
 /// A part of one of the files that contents are in.

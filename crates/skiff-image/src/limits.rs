@@ -1,7 +1,8 @@
 /// What reading an image may cost. The defaults fit the largest images in use several times over.
 ///
 /// Memory goes with the entries and their names, links and attributes, never with contents: those go to the disk. Beyond
-/// them, decompression takes what the format asks for: 32 KiB for gzip, at most 128 MiB for zstd.
+/// them, decompression takes what the format asks for: 32 KiB for gzip, at most
+/// [`decoder_memory`](Self::decoder_memory) for zstd and xz.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -63,11 +63,15 @@ impl Stream {
                 let to_hash = std::mem::replace(&mut chunks, hashed_chunks);
                 Some((decoding, self.spawn(scope, move || to_hash.hash(&hashed))?))
             };
-            let consumed = consume(&mut chunks);
-            if consumed.is_ok() {
-                // So that the digests are those of everything.
-                chunks.drain();
-            }
+            let consumed = match consume(&mut chunks) {
+                // That the data is wrong may come of its not being the layer's: then the digests say so, those of everything.
+                consumed @ (Ok(_) | Err(ImageError::Corrupt { .. } | ImageError::Unsupported { .. })) => {
+                    chunks.drain();
+                    consumed
+                }
+                // The rest has nothing to do with that, and counts however far the other threads have come.
+                Err(other) => return Err(other),
+            };
             drop(chunks);
             // Where reading failed, what was made of its cut-off bytes does not matter.
             let stored = join(reading)?;
