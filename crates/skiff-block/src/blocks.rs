@@ -11,6 +11,8 @@ use crate::{BlockError, SignatureKind, SignatureParams, Stream, WeakHash};
 
 /// About how many bytes are read before they are handed to the threads that hash: enough that starting those costs nothing.
 const BATCH: usize = 8 << 20;
+/// The least that is worth a thread of its own.
+const PART_MIN: usize = 256 << 10;
 /// Blocks that are longer are hashed as they arrive, so that none of them is ever held.
 const HELD_MAX: usize = 1 << 20;
 /// How many blocks are hashed at once: as many as MD4 has lanes, and BLAKE2 a multiple of its own.
@@ -41,7 +43,13 @@ pub(crate) fn hash_blocks(
     while !batch.bytes().is_empty() {
         let bytes = batch.bytes();
         size += bytes.len() as u64;
+        let is_end = bytes.len() < batch_len;
         let part_len = bytes.len().div_ceil(block_len).div_ceil(threads.get()) * block_len;
+        let part_len = part_len.max(PART_MIN.next_multiple_of(block_len));
+        if is_end && bytes.len() <= part_len {
+            // Small files are many, and each is hashed before a thread for it would have begun.
+            return sums(bytes, block_len, params.kind()).iter().try_for_each(take).map(|()| size);
+        }
         let sums = thread::scope(|scope| {
             let parts = bytes.chunks(part_len).map(|part| {
                 thread::Builder::new().spawn_scoped(scope, move || sums(part, block_len, params.kind()))
@@ -50,7 +58,7 @@ pub(crate) fn hash_blocks(
             let parts = parts.map_err(BlockError::io(Stream::Old))?;
             // Reading goes on beside hashing.
             next.clear(0);
-            let read = next.fill(&mut old, if bytes.len() == batch_len { batch_len } else { 0 }, Stream::Old);
+            let read = next.fill(&mut old, if is_end { 0 } else { batch_len }, Stream::Old);
             let joined = parts
                 .into_iter()
                 .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

@@ -124,8 +124,9 @@ fn run<W: Weak, O: Read + Seek, S: Sink<Error = BlockError>>(
     let (mut held, mut next) = (Buffer::default(), Buffer::default());
     let mut credit = Credit::new(block_len as u64);
     let (mut origin, mut hashed) = (0, 0);
-    held.fill(&mut new, batch + block_len, Stream::New)?;
-    let mut is_end = held.bytes().len() < batch + block_len;
+    let wanted = batch.saturating_add(block_len);
+    held.fill(&mut new, wanted, Stream::New)?;
+    let mut is_end = held.bytes().len() < wanted;
     loop {
         let bytes = held.bytes();
         let window = Window { table, bytes, origin };
@@ -186,7 +187,10 @@ fn search<W: Weak>(
     let block_len = u64::from(window.table.params().block_len());
     let part_min = PART_MIN.max(2 * block_len);
     let parts = ((range.end - range.start) / part_min).clamp(1, threads.get() as u64);
-    let border = |part: u64| range.start + (range.end - range.start) / parts * part;
+    // Where blocks follow each other from the start on, parts begin as one search would go on, and meet it at once.
+    let part_len = ((range.end - range.start) / parts).next_multiple_of(block_len);
+    let parts = (range.end - range.start).div_ceil(part_len.max(1)).max(1);
+    let border = |part: u64| range.start + part_len * part;
     let part = |part: u64| border(part)..if part + 1 == parts { range.end } else { border(part + 1) };
     let mut paths = thread::scope(|scope| {
         let others = (1..parts).map(|index| {
@@ -208,6 +212,8 @@ fn search<W: Weak>(
         joined.append(bridge);
         if has_met {
             joined.join(other);
+        } else {
+            joined.hashed += other.hashed;
         }
     }
     Ok(joined)

@@ -3,7 +3,7 @@
 #[non_exhaustive]
 pub struct Limits {
     /// Stops signatures without end: the bytes of one. In memory it takes up to four times as many where only one byte of
-    /// each strong hash is kept, and up to twice as many with 16. Default 1 GiB, which signs a file of 100 GiB in blocks of 2 KiB.
+    /// each strong hash is kept, and up to twice as many with 16, and some 200 bytes beside that. Default 1 GiB, which signs a file of 100 GiB in blocks of 2 KiB.
     pub signature_bytes: u64,
     /// Stops small deltas of large files: the bytes of a file that is made. Default 64 GiB.
     pub output_bytes: u64,

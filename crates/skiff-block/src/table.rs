@@ -1,6 +1,7 @@
 //! A signature, indexed: which blocks hash like this one.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::strong::Strong;
 use crate::{BlockError, Signature, SignatureParams};
@@ -12,7 +13,7 @@ use crate::{BlockError, Signature, SignatureParams};
 /// it takes, for each block, 14 to 20 bytes beside what the signature itself takes.
 #[derive(Debug)]
 pub struct Table {
-    signature: Signature,
+    signature: Arc<Signature>,
     /// Block numbers, sorted by what their weak hashes are scattered to, strong hash and number.
     order: Vec<u32>,
     /// For each block, where in `order` the blocks with its hashes begin: the same number where the hashes are the same.
@@ -36,29 +37,49 @@ impl Table {
     ///
     /// # Errors
     /// [`BlockError::LimitExceeded`] where it has 2³² blocks or more.
-    pub fn new(signature: Signature) -> Result<Self, BlockError> {
+    pub fn new(signature: impl Into<Arc<Signature>>) -> Result<Self, BlockError> {
+        Self::index(signature.into(), false)
+    }
+
+    /// Indexes the signature of a file of `old_bytes` bytes. No copy leads beyond its end then, even if the signature says of its
+    /// last block what only a longer one can hash to.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_file(signature: impl Into<Arc<Signature>>, old_bytes: u64) -> Result<Self, BlockError> {
+        let signature = signature.into();
+        let is_last_short = !old_bytes.is_multiple_of(u64::from(signature.params().block_len()));
+        Self::index(signature, is_last_short)
+    }
+
+    fn index(signature: Arc<Signature>, is_last_short: bool) -> Result<Self, BlockError> {
         let blocks = signature.blocks();
         let count = u32::try_from(blocks).map_err(|_| BlockError::LimitExceeded {
             what: "blocks in a signature",
             wanted: blocks as u64,
             limit: u64::from(u32::MAX),
         })?;
-        let order = sorted(&signature, count);
-        let classes = classes(&signature, &order);
+        // A last block that is known to be short is looked for at the end of the new file only, and has a class of its own.
+        let last = count.checked_sub(1).filter(|_| is_last_short);
+        let searched = last.unwrap_or(count);
+        let mut order = sorted(&signature, searched);
+        let mut classes = classes(&signature, &order);
+        order.extend(last);
+        classes.extend(last);
         let directory_bits = blocks.next_power_of_two().trailing_zeros().clamp(1, 28);
         let directory_shift = u32::BITS - directory_bits;
         let filter_words = (blocks * FILTER_BITS).div_ceil(u64::BITS as usize);
         let filter_bits = filter_words.next_power_of_two().trailing_zeros().clamp(1, 26);
         let mut filter = vec![0_u64; 1 << filter_bits];
         let mut directory = Vec::with_capacity((1 << directory_bits) + 1);
-        for (place, &block) in (0..).zip(&order) {
+        for (place, &block) in (0..).zip(&order[..searched as usize]) {
             let scattered = scatter(signature.weak(block as usize));
             let (word, bits) = filter_place(scattered, filter_bits);
             filter[word] |= bits;
             let bucket = (scattered >> directory_shift) as usize;
             directory.resize(directory.len().max(bucket + 1), place);
         }
-        directory.resize((1 << directory_bits) + 1, count);
+        directory.resize((1 << directory_bits) + 1, searched);
         Ok(Self { signature, order, classes, directory, directory_shift, filter, filter_bits })
     }
 

@@ -60,6 +60,15 @@ fn long_files_are_cut_into_segments() {
 }
 
 #[test]
+fn no_segment_makes_more_than_a_device_should_do_at_once() {
+    let old = vec![7; 21 << 20];
+    let segments = block::encode(&table(&old, 4096), &old[..]).expect("segments");
+    let lengths: Vec<u64> = segments.iter().map(|segment| segment.output_len >> 20).collect();
+    assert_eq!(lengths, [8, 8, 5]);
+    assert!(joined(&old, &segments) == old);
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_place() {
     let old = b"0123456789";
     let payload = |commands: &[u8]| [&[0x72, 0x73, 0x02, 0x36][..], commands].concat();

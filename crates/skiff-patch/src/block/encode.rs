@@ -7,6 +7,8 @@ use skiff_block::{BlockError, DeltaWriter, Sink, Table, find};
 
 /// About how many bytes a payload has at most, the commands themselves included.
 const PAYLOAD_BYTES: usize = 4 << 20;
+/// How many bytes a payload makes at most: between payloads a device can note how far it is.
+const OUTPUT_BYTES: u64 = 8 << 20;
 
 /// A part of a file: a payload, and the length of what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,16 +68,16 @@ impl Cutter {
         Ok(())
     }
 
-    /// A payload that has room for so many bytes; how many it has already.
-    fn writer(&mut self) -> Result<&mut DeltaWriter<Vec<u8>>, BlockError> {
+    /// Begins a payload where there is none, or none with room.
+    fn begin(&mut self) -> Result<(), BlockError> {
         let is_full = |writer: &DeltaWriter<Vec<u8>>| writer.written() >= PAYLOAD_BYTES as u64;
-        if self.writer.as_ref().is_some_and(is_full) {
+        if self.output_len >= OUTPUT_BYTES || self.writer.as_ref().is_some_and(is_full) {
             self.cut()?;
         }
         if self.writer.is_none() {
             self.writer = Some(DeltaWriter::new(Vec::new())?);
         }
-        Ok(self.writer.as_mut().expect("because it was made where there was none"))
+        Ok(())
     }
 }
 
@@ -84,8 +86,10 @@ impl Sink for Cutter {
 
     fn literal(&mut self, mut bytes: &[u8]) -> Result<(), BlockError> {
         while !bytes.is_empty() {
-            let writer = self.writer()?;
+            self.begin()?;
+            let writer = self.writer.as_mut().expect("because it was begun");
             let room = (PAYLOAD_BYTES as u64).saturating_sub(writer.written()).max(1);
+            let room = room.min(OUTPUT_BYTES - self.output_len);
             let count = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
             writer.literal(&bytes[..count])?;
             self.output_len += count as u64;
@@ -95,8 +99,14 @@ impl Sink for Cutter {
     }
 
     fn copy(&mut self, offset: u64, length: u64) -> Result<(), BlockError> {
-        self.writer()?.copy(offset, length)?;
-        self.output_len += length;
+        let (mut offset, mut left) = (offset, length);
+        while left > 0 {
+            self.begin()?;
+            let count = left.min(OUTPUT_BYTES - self.output_len);
+            self.writer.as_mut().expect("because it was begun").copy(offset, count)?;
+            self.output_len += count;
+            (offset, left) = (offset + count, left - count);
+        }
         Ok(())
     }
 }
