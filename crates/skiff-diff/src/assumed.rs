@@ -20,24 +20,29 @@ pub(crate) struct Assumed<'a> {
     target: &'a dyn ContentSource,
     /// For each file of the base, by its place among the entries, what is known of it.
     known: HashMap<u32, Vec<Known>>,
+    /// The files of the target that copy from the base.
+    paths: Vec<EntryPath>,
 }
 
 /// Some bytes of a file of the base, and where the target has the same ones.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Known {
     offset: u64,
     length: u64,
-    path: EntryPath,
+    /// The target's file, among those that were learned from, and where in it.
+    path: u32,
     at: u64,
 }
 
 impl<'a> Assumed<'a> {
     pub(crate) fn new(tree: &'a Tree, target: &'a dyn ContentSource) -> Self {
-        Self { tree, target, known: HashMap::new() }
+        Self { tree, target, known: HashMap::new(), paths: Vec::new() }
     }
 
     /// Takes note of what the records of the target's file at `path` copy from where.
     pub(crate) fn learn(&mut self, path: &EntryPath, records: &[Record]) -> Result<(), DiffError> {
+        let number = u32::try_from(self.paths.len()).expect("because contents are numbered in 32 bits");
+        self.paths.push(path.clone());
         let mut at = 0;
         for record in records {
             let start = at;
@@ -53,7 +58,7 @@ impl<'a> Assumed<'a> {
                 match command {
                     Command::Literal { .. } => commands.skip_literal()?,
                     Command::Copy { offset, length } => {
-                        known.push(Known { offset, length, path: path.clone(), at: position });
+                        known.push(Known { offset, length, path: number, at: position });
                     }
                 }
                 position += command.output_len();
@@ -63,20 +68,27 @@ impl<'a> Assumed<'a> {
     }
 }
 
+impl Assumed<'_> {
+    /// Makes what was learned ready to be read.
+    pub(crate) fn settle(&mut self) {
+        self.known.values_mut().for_each(apart);
+    }
+}
+
 impl ContentSource for Assumed<'_> {
     fn open(&self, path: &EntryPath) -> io::Result<Box<dyn ReadAt + '_>> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let index = self.tree.position(path).ok_or_else(missing)?;
         let content = self.tree.entries()[index].as_file().ok_or_else(missing)?;
         let known = u32::try_from(index).ok().and_then(|index| self.known.get(&index));
-        let known = known.map(|known| apart(known.clone())).unwrap_or_default();
-        Ok(Box::new(AssumedContent { size: content.size, known, target: self.target }))
+        let known = known.map_or(&[][..], Vec::as_slice);
+        Ok(Box::new(AssumedContent { size: content.size, known, assumed: self }))
     }
 }
 
 /// In order, and each byte once: what several blocks of the target are equal to is read from one of them.
-fn apart(mut known: Vec<Known>) -> Vec<Known> {
-    known.sort_by_key(|known| (known.offset, std::cmp::Reverse(known.length)));
+fn apart(known: &mut Vec<Known>) {
+    known.sort_unstable_by_key(|known| (known.offset, std::cmp::Reverse(known.length), known.path, known.at));
     let mut end = 0;
     known.retain_mut(|known| {
         let before = end.max(known.offset) - known.offset;
@@ -86,13 +98,13 @@ fn apart(mut known: Vec<Known>) -> Vec<Known> {
         known.length = known.length.saturating_sub(before);
         known.length > 0
     });
-    known
+    known.shrink_to_fit();
 }
 
 struct AssumedContent<'a> {
     size: u64,
-    known: Vec<Known>,
-    target: &'a dyn ContentSource,
+    known: &'a [Known],
+    assumed: &'a Assumed<'a>,
 }
 
 impl ReadAt for AssumedContent<'_> {
@@ -107,7 +119,10 @@ impl ReadAt for AssumedContent<'_> {
         let count = buffer.len().min(left);
         let buffer = &mut buffer[..count];
         match known {
-            Some(known) => self.target.open(&known.path)?.read_at(buffer, known.at + (offset - known.offset)),
+            Some(known) => {
+                let content = self.assumed.target.open(&self.assumed.paths[known.path as usize])?;
+                content.read_at(buffer, known.at + (offset - known.offset))
+            }
             None => {
                 buffer.fill(0);
                 Ok(count)

@@ -2,10 +2,12 @@
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use skiff_block::{SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
+use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
+use skiff_fs::Control;
 use skiff_patch::{Codec, block, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
@@ -29,6 +31,8 @@ pub(crate) struct Job<'a> {
     pub(crate) base: Option<u32>,
     /// What there is of that file.
     pub(crate) old: Old<'a>,
+    /// Stops it.
+    pub(crate) control: Control<'a>,
 }
 
 /// What there is of a file to make another one from.
@@ -42,8 +46,8 @@ pub(crate) enum Old<'a> {
         path: EntryPath,
         digest: ContentDigest,
     },
-    /// What its blocks hash to.
-    Signed(Signature),
+    /// What its blocks hash to, and how many bytes it has.
+    Signed(Arc<Signature>, u64),
 }
 
 /// Makes the records of a content, trying every codec that may serve and keeping the smallest.
@@ -74,7 +78,7 @@ pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
             segments.map(|part| (part.output_len, part.payload)).collect()
         }
         Old::Nothing | Old::Held(_) => return Ok(best),
-        Old::Open { .. } | Old::Signed(_) => {
+        Old::Open { .. } | Old::Signed(..) => {
             blocks(job)?.into_iter().map(|part| (part.output_len, part.payload)).collect()
         }
     };
@@ -95,21 +99,41 @@ fn among_its_like(size: u64) -> u64 {
 
 /// As blocks of the base, of which less is there than all bytes in memory.
 fn blocks(job: &Job<'_>) -> Result<Vec<block::Segment>, DiffError> {
+    let new = Watched { reader: &job.new[..], hasher: None, control: job.control };
     match &job.old {
-        Old::Signed(signature) => Ok(block::encode(&Table::new(signature.clone())?, &job.new[..])?),
+        Old::Signed(signature, size) => {
+            let table = Table::of_file(Arc::clone(signature), *size)?;
+            block::encode(&table, new).map_err(|error| told(error, job, None))
+        }
         Old::Open { content, path, digest } => {
-            let mut reader = Hashing { reader: ContentReader::new(content), hasher: Sha256::new() };
+            let told = |error| told(error, job, Some(path));
+            let reader = ContentReader::new(content);
+            let mut old = Watched { reader, hasher: Some(Sha256::new()), control: job.control };
             let params =
                 SignatureParams::new(SignatureKind::default(), block_len(content.size()), SAFE_STRONG_LEN)?;
             // Other files have the other threads.
-            let signature = Signature::of(&mut reader, &params, NonZeroUsize::MIN)?;
-            if ContentDigest::from_bytes(reader.hasher.finalize().into()) != *digest {
+            let signature = Signature::of(&mut old, &params, NonZeroUsize::MIN).map_err(told)?;
+            let found = old.hasher.take().map(|hasher| ContentDigest::from_bytes(hasher.finalize().into()));
+            if found != Some(*digest) {
                 return Err(DiffError::Changed { side: "base", path: path.clone() });
             }
-            let old = ContentReader::new(content);
-            Ok(block::encode_with_old(&Table::new(signature)?, old, &job.new[..])?)
+            let table = Table::of_file(signature, content.size())?;
+            block::encode_with_old(&table, ContentReader::new(content), new).map_err(told)
         }
         Old::Nothing | Old::Held(_) => Ok(Vec::new()),
+    }
+}
+
+/// What went wrong with which file; that the caller ended it comes first.
+fn told(error: BlockError, job: &Job<'_>, base: Option<&EntryPath>) -> DiffError {
+    if let Err(interrupted) = job.control.check() {
+        return interrupted.into();
+    }
+    match (error, base) {
+        (BlockError::Io { source, .. }, Some(path)) => {
+            DiffError::Read { side: "base", path: path.clone(), source }
+        }
+        (other, _) => other.into(),
     }
 }
 
@@ -125,22 +149,35 @@ fn block_len(size: u64) -> u32 {
 }
 
 /// What making a file of blocks of another of `size` bytes takes, beside the new one, in bytes.
-pub(crate) fn block_memory(size: u64) -> u64 {
-    /// The search holds pieces of the new file, and new bytes that wait.
+pub(crate) fn block_memory(size: u64, new: u64) -> u64 {
+    size.div_ceil(u64::from(block_len(size))).saturating_mul(BLOCK_MEMORY).saturating_add(search_memory(new))
+}
+
+/// What making a file of blocks of a signed one takes, beside the new one and the signature, in bytes.
+pub(crate) fn signed_memory(signature: &Signature, new: u64) -> u64 {
+    (signature.blocks() as u64).saturating_mul(BLOCK_MEMORY).saturating_add(search_memory(new))
+}
+
+/// The search holds pieces of the new file, and new bytes that wait.
+fn search_memory(new: u64) -> u64 {
     const PIECES: u64 = 32 << 20;
-    size.div_ceil(u64::from(block_len(size))) * BLOCK_MEMORY + PIECES
+    new.saturating_mul(4).clamp(64 << 10, PIECES)
 }
 
-/// Hashes what is read.
-struct Hashing<R> {
+/// Bytes that are hashed where that is wanted, and that end when the caller says so.
+struct Watched<'a, R> {
     reader: R,
-    hasher: Sha256,
+    hasher: Option<Sha256>,
+    control: Control<'a>,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.control.check().map_err(io::Error::other)?;
         let count = self.reader.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
         Ok(count)
     }
 }

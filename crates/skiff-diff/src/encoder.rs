@@ -3,6 +3,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
@@ -184,6 +185,7 @@ fn run(
     let mut assumed = Assumed::new(base.tree, target.contents);
     let work = Work { base, target, options };
     let (mut delta, report) = pool.install(|| work.run(&mut assumed))?;
+    assumed.settle();
     prove(base, &assumed, target, options.control, &mut delta)?;
     delta
         .rewind()
@@ -290,7 +292,13 @@ impl<'a> Work<'a> {
         let size = new.len() as u64;
         let old = self.old(planned)?;
         let base = planned.base.as_ref().map(|base| base.index);
-        let records = candidate::records(&Job { number: planned.number, new, base, old })?;
+        let records = candidate::records(&Job {
+            number: planned.number,
+            new,
+            base,
+            old,
+            control: self.options.control,
+        })?;
         self.options.control.advance(size);
         Ok(records)
     }
@@ -301,7 +309,7 @@ impl<'a> Work<'a> {
         match self.base.contents {
             BaseContents::Signed(signature) => {
                 let signature = signature.of_file(base.index as usize);
-                Ok(signature.map_or(Old::Nothing, |signature| Old::Signed(signature.clone())))
+                Ok(signature.map_or(Old::Nothing, |signature| Old::Signed(Arc::clone(signature), base.size)))
             }
             BaseContents::Known(contents) if base.is_held => {
                 Ok(Old::Held(load(contents, base.path, base.digest, "base")?))

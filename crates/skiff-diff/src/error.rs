@@ -52,6 +52,11 @@ pub enum DiffError {
     /// The images have more entries, or longer ones, than a decoder takes by default.
     #[error("a device would refuse the delta: {0}; pull the whole image instead")]
     TooLarge(#[source] Box<ReplayError<io::Error>>),
+    /// What was made from a tree signature does not lead to the target: its blocks are not those of the tree it names.
+    #[error(
+        "the tree signature is not that of a tree: {0}; have the device sign again, or pull the whole image"
+    )]
+    Signature(#[source] Box<ReplayError<io::Error>>),
     /// What was written did not replay to the target. Nothing was handed out; it is a defect of this crate.
     #[error("the delta did not prove itself: {0}; nothing was written, please report this with both images")]
     Proof(#[source] Box<ReplayError<io::Error>>),

@@ -4,8 +4,8 @@ use skiff_patch::bsdiff;
 use skiff_tree::section::EncodedSection;
 use skiff_tree::{ContentDigest, EntryPath, ReadAt as _};
 
-use crate::candidate::block_memory;
-use crate::encoder::Base;
+use crate::candidate::{block_memory, signed_memory};
+use crate::encoder::{Base, BaseContents};
 use crate::pairing::Pairing;
 use crate::{DiffError, Release};
 
@@ -27,6 +27,8 @@ pub(crate) struct PlannedBase<'a> {
     pub(crate) index: u32,
     pub(crate) path: &'a EntryPath,
     pub(crate) digest: ContentDigest,
+    /// How many bytes it has.
+    pub(crate) size: u64,
     /// Whether it is held in memory meanwhile.
     pub(crate) is_held: bool,
 }
@@ -40,6 +42,7 @@ pub(crate) fn plan<'a>(
     budget: u64,
 ) -> Result<Vec<Planned<'a>>, DiffError> {
     let pairing = Pairing::new(base.tree);
+    let signed = if let BaseContents::Signed(signed) = base.contents { Some(signed) } else { None };
     let mut planned = Vec::new();
     for (number, new) in told.new_contents.iter().enumerate().filter(|(_, new)| new.size > 0) {
         let entry = &target.tree.entries()[new.entry as usize];
@@ -51,13 +54,16 @@ pub(crate) fn plan<'a>(
         let base_bytes = base.map_or(0, |(_, _, file)| file.size);
         // Beyond the budget only the window of the matcher could be held, and not both files.
         let is_held = base_bytes.saturating_add(new.size.saturating_mul(3)) <= budget;
-        let beside = match base {
-            Some((_, _, file)) if is_held => {
+        let beside = match (base, signed) {
+            (None, _) => 0,
+            (Some((index, ..)), Some(signed)) => {
+                signed.of_file(index as usize).map_or(0, |signature| signed_memory(signature, new.size))
+            }
+            (Some((_, _, file)), None) if is_held => {
                 bsdiff::encode_memory(file.size, new.size, &bsdiff::Options::default())
                     .saturating_add(file.size)
             }
-            Some((_, _, file)) => block_memory(file.size),
-            None => 0,
+            (Some((_, _, file)), None) => block_memory(file.size, new.size),
         };
         let memory = beside.saturating_add(new.size.saturating_mul(3));
         planned.push((
@@ -70,6 +76,7 @@ pub(crate) fn plan<'a>(
                     index,
                     path: &entry.path,
                     digest: file.digest,
+                    size: file.size,
                     is_held,
                 }),
                 memory,

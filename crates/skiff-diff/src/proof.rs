@@ -28,7 +28,11 @@ pub(crate) fn prove(
     };
     let base = Base { release: base.release, tree: base.tree, contents, trust };
     let replayed = skiff_replay::replay(io::BufReader::new(delta), base, &mut proof, Limits::default())
-        .map_err(|error| control.check().map_or_else(DiffError::Interrupted, |()| unproven(error)))?;
+        .map_err(|error| match (control.check(), unproven(error)) {
+            (Err(interrupted), _) => interrupted.into(),
+            (Ok(()), DiffError::Proof(error)) if trust == Trust::Assumed => DiffError::Signature(error),
+            (Ok(()), error) => error,
+        })?;
     debug_assert_eq!(
         replayed.release,
         target.id(),

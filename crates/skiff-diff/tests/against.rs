@@ -8,7 +8,8 @@ use std::num::NonZeroUsize;
 
 use common::*;
 use proptest::prelude::*;
-use skiff_diff::{Options, Report, diff_against};
+use skiff_block::{SignatureKind, SignatureParams, write_signature};
+use skiff_diff::{DiffError, Options, Report, diff_against};
 use skiff_patch::Codec;
 use skiff_replay::{Limits, ReplayError, replay};
 use skiff_signature::{Signed, TreeSignature, sign_tree};
@@ -80,9 +81,9 @@ fn another_base_is_refused() {
 }
 
 #[test]
-fn a_signature_that_lies_makes_a_delta_that_is_refused() {
+fn a_file_that_changed_is_not_signed_and_not_read_as_a_source() {
     let (base, target) = images_of(UNIT);
-    // What is signed as `a` is not what the tree says that it is: made by hand, as `sign_tree` does not do that.
+    // What the disk has of `a` is not what the tree says.
     let mut lying = base.contents.clone();
     let path = EntryPath::new("a").unwrap();
     let mut bytes = read_all(&*base.contents.open(&path).unwrap()).unwrap();
@@ -97,6 +98,74 @@ fn a_signature_that_lies_makes_a_delta_that_is_refused() {
     let damaged = skiff_replay::Base { contents: &lying, ..base.base() };
     let result = replay(&delta[..], damaged, &mut Memory::default(), Limits::default());
     assert!(matches!(result, Err(ReplayError::BaseDamaged { .. })), "{result:?}");
+}
+
+/// The signature of a tree whose only file is `a`, which says that `a` has the blocks of other bytes.
+fn lying(base: &Image, blocks_of: &[u8]) -> TreeSignature {
+    let mut encoding = Vec::new();
+    base.tree.encode(&mut encoding).unwrap();
+    let mut bytes = b"\x89SKS\r\n\x1a\n\0\0\0\0\0".to_vec();
+    let length = encoding.len() as u8;
+    assert!(length < 128, "an integer of one byte");
+    bytes.push(length);
+    bytes.extend(encoding);
+    bytes.push(2);
+    let params = SignatureParams::new(SignatureKind::default(), 1000, 16).unwrap();
+    write_signature(blocks_of, &params, NonZeroUsize::MIN, &mut bytes).unwrap();
+    bytes.push(0);
+    let digest = ContentDigest::of(&bytes);
+    bytes.extend(digest.as_bytes());
+    TreeSignature::read(&bytes[..], &Default::default()).unwrap()
+}
+
+#[test]
+fn a_signature_that_lies_makes_no_delta_that_leads_elsewhere() {
+    let noise = |seed: u32, length: u32| -> Vec<u8> {
+        (0..length).map(|index| ((index ^ seed).wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    };
+    let image = |bytes: Vec<u8>| Image::new(&BTreeMap::from([("a".to_owned(), bytes)]), None);
+    let new = noise(1, 30_000);
+    let (base, target) = (image(noise(2, 9_500)), image(new.clone()));
+    // Nine blocks and a short one, of which all, the short one too, hash as blocks of the new file do.
+    for blocks_of in [&new[..10_000], &[new[..9_000].to_vec(), new[..1_000].to_vec()].concat()] {
+        let mut delta = Vec::new();
+        match diff_against(&lying(&base, blocks_of), &target.release(), &Options::default(), &mut delta) {
+            Err(DiffError::Signature(_)) => {}
+            Err(other) => panic!("{other:?}"),
+            Ok(_) => {
+                let result = replay(&delta[..], base.base(), &mut Memory::default(), Limits::default());
+                assert!(matches!(result, Err(ReplayError::WrongResult { .. })), "{result:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn making_blocks_of_a_file_too_long_to_be_held_can_be_cancelled() {
+    let (base, target) = images_of(UNIT);
+    let cancel = std::sync::atomic::AtomicBool::new(false);
+    // Set once the first bytes of a file too long to be held were read.
+    let cancelling = Cancelling { contents: &base.contents, cancel: &cancel };
+    let control = skiff_fs::Control { cancel: Some(&cancel), ..Default::default() };
+    let options = Options { memory: 20 * UNIT as u64, control, ..Options::default() };
+    let release = skiff_diff::Release::new(&base.tree, &cancelling);
+    let result = skiff_diff::diff(&release, &target.release(), &options, Vec::new());
+    assert!(matches!(result, Err(DiffError::Interrupted(_))), "{result:?}");
+}
+
+/// Contents whose reading sets a flag.
+struct Cancelling<'a> {
+    contents: &'a MemoryContents,
+    cancel: &'a std::sync::atomic::AtomicBool,
+}
+
+impl ContentSource for Cancelling<'_> {
+    fn open(&self, path: &EntryPath) -> std::io::Result<Box<dyn ReadAt + '_>> {
+        if path.as_bytes() == b"a" {
+            self.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.contents.open(path)
+    }
 }
 
 #[test]

@@ -70,7 +70,6 @@ impl SignatureError {
     pub(crate) fn of_block(error: BlockError, offset: u64) -> Self {
         match error {
             BlockError::Corrupt { offset: within, what, .. } => Self::corrupt(offset + within, what),
-            BlockError::LimitExceeded { what, wanted, limit } => Self::LimitExceeded { what, wanted, limit },
             BlockError::Io { source, .. } => Self::Io { op: "reading", source },
             // What is left are mistakes in using that crate.
             other => Self::corrupt(offset, other.to_string()),

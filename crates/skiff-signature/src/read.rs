@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use skiff_block::{SAFE_STRONG_LEN, Signature, StrongHash};
+use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, StrongHash};
 use skiff_tree::{ConfigDigest, ContentDigest, ReleaseId, Tree};
 use skiff_wire::{Fault, Input};
 
@@ -25,7 +26,7 @@ pub struct Limits {
 pub struct TreeSignature {
     tree: Tree,
     config: Option<ConfigDigest>,
-    signatures: HashMap<ContentDigest, Signature>,
+    signatures: HashMap<ContentDigest, Arc<Signature>>,
 }
 
 impl TreeSignature {
@@ -96,7 +97,7 @@ impl TreeSignature {
 
     /// The signature of the file that is the tree's entry `index`; none where it is none, or too short to be signed.
     #[must_use]
-    pub fn of_file(&self, index: usize) -> Option<&Signature> {
+    pub fn of_file(&self, index: usize) -> Option<&Arc<Signature>> {
         self.signatures.get(&self.tree.entries().get(index)?.as_file()?.digest)
     }
 }
@@ -120,8 +121,12 @@ fn read_signatures<R: BufRead>(
     tree: &Tree,
     input: &mut Watched<R>,
     limits: &Limits,
-) -> Result<HashMap<ContentDigest, Signature>, SignatureError> {
+) -> Result<HashMap<ContentDigest, Arc<Signature>>, SignatureError> {
     let mut signatures = HashMap::new();
+    let mut first_paths = HashMap::new();
+    for (index, _, content) in tree.files() {
+        first_paths.entry(content.digest).or_insert(index);
+    }
     let (mut next, mut left) = (0_usize, limits.block);
     loop {
         let offset = input.offset;
@@ -131,10 +136,24 @@ fn read_signatures<R: BufRead>(
         let Some((index, content)) = file else {
             return Err(SignatureError::corrupt(offset, "it signs an entry that is no file"));
         };
+        if content.size == 0 || first_paths.get(&content.digest) != Some(&index) {
+            return Err(SignatureError::corrupt(
+                offset,
+                "it signs a file without content, or not at its first path",
+            ));
+        }
         next = index + 1;
         let start = input.offset;
         let signature = Signature::read_of(&mut *input, content.size, &left);
-        let signature = signature.map_err(|error| SignatureError::of_block(error, start))?;
+        let signature = signature.map_err(|error| match error {
+            // Of all signatures together: what is left for this one is not what was allowed.
+            BlockError::LimitExceeded { what, wanted, .. } => {
+                let limit = limits.block.signature_bytes;
+                let before = limit - left.signature_bytes;
+                SignatureError::LimitExceeded { what, wanted: before.saturating_add(wanted), limit }
+            }
+            other => SignatureError::of_block(other, start),
+        })?;
         let params = signature.params();
         if params.kind().strong != StrongHash::Blake2 || params.strong_len() < SAFE_STRONG_LEN {
             let what = format!(
@@ -143,9 +162,7 @@ fn read_signatures<R: BufRead>(
             return Err(SignatureError::corrupt(start, what));
         }
         left = left.with_signature_bytes(left.signature_bytes.saturating_sub(signature.bytes()));
-        if signatures.insert(content.digest, signature).is_some() {
-            return Err(SignatureError::corrupt(offset, "it signs a content twice"));
-        }
+        signatures.insert(content.digest, Arc::new(signature));
     }
 }
 

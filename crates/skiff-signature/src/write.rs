@@ -97,7 +97,7 @@ pub struct Report {
     pub signed_bytes: u64,
 }
 
-/// Signs a release, and writes the signature to `out`. Each content is read once, and seen to be what the tree says. It takes some
+/// Signs a release, and writes the signature to `out`. Each content that is signed is read once, and seen to be what the tree says. It takes some
 /// megabytes of memory, and 80 bytes for each file.
 ///
 /// Contents that are no longer than two blocks are not signed: where one of them changes, it is sent whole.

@@ -80,7 +80,9 @@ fn each_fault_is_told_with_its_place() {
         ([&head[..], &[9], &good, &[0]].concat(), at, "no file"),
         ([&head[..], &[2], &weak, &[0]].concat(), at + 1, "too weak"),
         ([&head[..], &[2], &blocks(&content, md4, 16), &[0]].concat(), at + 1, "too weak"),
-        ([&head[..], &[2], &good, &[1], &good, &[0]].concat(), end, "twice"),
+        ([&head[..], &[2], &good, &[1], &good, &[0]].concat(), end, "first path"),
+        ([&head[..], &[4], &blocks(b"", SignatureKind::default(), 16), &[0]].concat(), at, "without content"),
+        ([&head[..], &[3], &good, &[0]].concat(), at, "first path"),
     ] {
         let (found, said) = refused(&sealed(bytes));
         assert!(found == offset && said.contains(what), "{what}: {found} {said}");

@@ -86,7 +86,8 @@ pub fn install_image(
 }
 
 /// Signs the current release of a store, for a server that does not know it: [`diff_against`](crate::diff_against) makes a delta
-/// of that. Every file is read, and seen to be what the release's tree says.
+/// of that. Files that are long enough to be signed are read, and seen to be what the release's tree says;
+/// [`Store::verify`] looks at all.
 ///
 /// ```
 /// # use skiff_testkit::{Image, Layer, OciLayout};

@@ -1,8 +1,7 @@
 //! The commands of a server, or of whoever makes deltas.
 
 use std::fs::File;
-use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
@@ -12,6 +11,7 @@ use skiff::image::{FlattenOptions, Image, OpenOptions, write_tar};
 use skiff::{ImagePair, SignedPair};
 
 use crate::args::{self, ForPlatform, Output};
+use crate::device::CancellableInput;
 use crate::failure::Failure;
 use crate::output::Destination;
 use crate::print::{Lines, bytes, say, share};
@@ -55,6 +55,10 @@ enum Pair {
     Signed(SignedPair),
 }
 
+fn cancelled() -> Failure {
+    Failure::new(Failure::CANCELLED, "cancelled")
+}
+
 impl Pair {
     fn open(args: &args::Diff, cancel: &AtomicBool) -> Result<Self, Failure> {
         let unwatched = Control { cancel: Some(cancel), ..Control::default() };
@@ -73,7 +77,11 @@ impl Pair {
                 let progress = |count| bar.advance(count);
                 let control = Control { progress: Some(&progress), ..unwatched };
                 if signature.as_os_str() == "-" {
-                    return Ok(Self::Signed(SignedPair::flatten(io::stdin().lock(), &target, control)?));
+                    let input = CancellableInput { cancel };
+                    let pair = SignedPair::flatten(input, &target, control);
+                    let is_cancelled = cancel.load(Ordering::Relaxed);
+                    let told = |error: skiff::Error| if is_cancelled { cancelled() } else { error.into() };
+                    return Ok(Self::Signed(pair.map_err(told)?));
                 }
                 let file = File::open(signature).map_err(|error| Failure::io("opening", signature, error))?;
                 let pair = SignedPair::flatten(file, &target, control);
