@@ -70,7 +70,7 @@ fn a_signature_that_is_written_takes_the_same_for_any_file() {
 }
 
 #[test]
-#[ignore = "needs release"]
+#[ignore = "needs an optimised build: it hashes ten gigabytes"]
 fn a_signature_of_ten_gigabytes_takes_some_megabytes() {
     let _alone = alone();
     let (taken, report) =
