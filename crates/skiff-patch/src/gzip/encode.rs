@@ -8,7 +8,7 @@ use skiff_wire::{put_bytes, put_varint};
 
 use super::decode::TRAILER_BYTES;
 use super::deflate::{self, Compressor};
-use crate::{Codec, Job, Limits, Source, bsdiff};
+use crate::{Codec, Job, Limits, Source, State, bsdiff};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
 pub const PLAIN_BYTES: u64 = 4 << 20;
@@ -150,5 +150,6 @@ fn decodes(payload: &[u8], old: &[u8], new: &[u8]) -> bool {
     let job = Job { codec: Codec::Gzip, payload, output_len: new.len() as u64 };
     let mut rest = Expected(new);
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
-    crate::decode(&job, &mut source, &mut rest, &Limits::default()).is_ok() && rest.0.is_empty()
+    crate::decode(&job, &mut source, &mut rest, &Limits::default(), &mut State::new()).is_ok()
+        && rest.0.is_empty()
 }
