@@ -232,8 +232,8 @@ impl<'a> Work<'a> {
             for (planned, made) in wave.iter().zip(made?) {
                 let records = match made {
                     Made::Records(records) => records,
-                    Made::Planned { plan, bytes } => {
-                        grouped.extend(groups.push(planned, &plan, bytes));
+                    Made::Planned(plan) => {
+                        grouped.extend(groups.push(planned, plan));
                         continue;
                     }
                 };

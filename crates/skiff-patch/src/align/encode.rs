@@ -31,6 +31,7 @@ impl Default for Options {
 pub struct Plan {
     copies: Vec<Copy>,
     output_len: u64,
+    estimate: u64,
 }
 
 impl Plan {
@@ -43,7 +44,9 @@ impl Plan {
             position: found.position as u64,
             length: found.length as u64,
         });
-        Self { copies: copies.collect(), output_len: new.len() as u64 }
+        let mut plan = Self { copies: copies.collect(), output_len: new.len() as u64, estimate: 0 };
+        plan.estimate = plan.weigh(old, new);
+        plan
     }
 
     /// Whether decoding reads the source.
@@ -58,10 +61,14 @@ impl Plan {
         self.output_len
     }
 
-    /// About how many bytes the payload will have: what each copy, each byte to correct and each byte that nothing is like
-    /// has taken on average.
+    /// About how many bytes the payload will have.
     #[must_use]
-    pub fn estimate(&self, old: &[u8], new: &[u8]) -> u64 {
+    pub fn estimate(&self) -> u64 {
+        self.estimate
+    }
+
+    /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
+    fn weigh(&self, old: &[u8], new: &[u8]) -> u64 {
         let mut copied = 0;
         let mut corrected = 0_u64;
         for copy in &self.copies {
@@ -86,7 +93,9 @@ impl Plan {
             let position = copy.position + (start - copy.start);
             Copy { start: start - range.start, position, length: end - start }
         });
-        Self { copies: copies.collect(), output_len: range.end - range.start }
+        let output_len = range.end - range.start;
+        let share = u128::from(self.estimate) * u128::from(output_len) / u128::from(self.output_len.max(1));
+        Self { copies: copies.collect(), output_len, estimate: u64::try_from(share).unwrap_or(u64::MAX) }
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.
