@@ -115,6 +115,13 @@ impl Layout {
         })
     }
 
+    /// The section that has most of the old file's code.
+    #[cfg(feature = "encode")]
+    pub(super) fn body(&self) -> Option<usize> {
+        let code = self.old.iter().enumerate().filter(|(_, section)| section.content == Content::Code);
+        code.max_by_key(|(_, section)| section.place.size).map(|(index, _)| index)
+    }
+
     /// Appends what [`read`](Self::read) needs beside the old file.
     #[cfg(feature = "encode")]
     pub(crate) fn write(&self, out: &mut Vec<u8>) {

@@ -4,6 +4,8 @@ mod data;
 mod elf;
 mod layout;
 mod learned;
+#[cfg(feature = "encode")]
+pub(crate) mod neutral;
 mod placement;
 mod reference;
 mod x86;
