@@ -66,7 +66,7 @@ impl Finder<'_> {
         let from = match base {
             Base::Section(index) => self.layout.old.get(index)?.place.address,
             Base::Near(address) | Base::Begin(address) => address,
-            Base::None | Base::Told(_) => 0,
+            Base::None | Base::Told(_) | Base::Page { .. } => 0,
         };
         reference.target = match base {
             Base::Told(_) => 0,

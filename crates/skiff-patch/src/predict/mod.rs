@@ -1,5 +1,6 @@
 //! Predicting what references become: of an executable's operands, pointers and tables, from where what they name went.
 
+mod aarch64;
 mod data;
 mod elf;
 mod layout;
@@ -72,6 +73,8 @@ pub(crate) struct Predictor {
     neighbours: Neighbours,
     scores: Vec<Scores>,
     x86: x86::Sweep,
+    aarch64: aarch64::Sweep,
+    pages: Pages,
     /// The reference predicted last, and what was said of it.
     last: Option<(u64, u64, Opinions)>,
 }
@@ -85,6 +88,8 @@ impl Predictor {
             neighbours: Neighbours::new(&layout),
             scores: vec![FIRST_SCORES; CONTEXTS],
             x86: x86::Sweep::default(),
+            aarch64: aarch64::Sweep::default(),
+            pages: Pages::default(),
             last: None,
             layout,
         }
@@ -116,6 +121,10 @@ impl Predictor {
                         address: section.place.address.wrapping_add(from - section.place.offset),
                     };
                     self.x86.find(&context, from, bytes, found);
+                }
+                (Content::Code, Machine::AArch64) => {
+                    let address = section.place.address.wrapping_add(from - section.place.offset);
+                    self.aarch64.find(&self.map, (from, address), bytes, found);
                 }
                 _ => data::find(&self.layout, &self.map, index, from, bytes, found),
             }
@@ -158,6 +167,12 @@ impl Predictor {
         }
         let (place, base) = self.new_places(reference, start);
         if let Some(target) = reference.target_of(actual, place, base) {
+            if reference.is_page() {
+                self.pages.put(reference, target);
+                if reference.target & 0xfff != 0 {
+                    return;
+                }
+            }
             if let (Some(key), Some(value)) = (self.key(reference), self.value(reference, target, base)) {
                 self.learned.put(key, value);
             }
@@ -204,6 +219,7 @@ impl Predictor {
                 let known = known.map(|(value, _)| self.map.unpack(address, value));
                 known.or_else(|| Some(self.map.place(address, false)?.address)).unwrap_or(address)
             }
+            Base::Page { register, position } => self.pages.get(register, position).unwrap_or(0),
             Base::Told(value) => value,
         };
         (place, base)
@@ -230,6 +246,21 @@ impl Predictor {
             return base.wrapping_add(u64::from(value));
         }
         self.map.unpack(reference.target, value)
+    }
+}
+
+/// The pages that instructions put into registers, in the new file.
+#[derive(Debug, Default)]
+struct Pages([Option<(u64, u64)>; 32]);
+
+impl Pages {
+    fn put(&mut self, reference: &Reference, page: u64) {
+        self.0[reference.old as usize & 31] = Some((reference.position, page));
+    }
+
+    fn get(&self, register: u8, position: u64) -> Option<u64> {
+        let (at, page) = self.0[usize::from(register) & 31]?;
+        (at == position).then_some(page)
     }
 }
 

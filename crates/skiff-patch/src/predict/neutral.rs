@@ -64,7 +64,7 @@ fn each(predictor: &mut Predictor, bytes: &[u8], mut visit: impl FnMut(&Map, &La
 fn fill(neutral: &mut [u8], reference: &Reference, label: u32) {
     let length = usize::from(reference.length);
     let from = usize::try_from(reference.position).expect("because it is within the file");
-    neutral[from..from + length].copy_from_slice(&u64::from(label).to_le_bytes()[..length]);
+    neutral[from..from + length].copy_from_slice(&reference.labelled(label).to_le_bytes()[..length]);
 }
 
 struct Executable<'a> {
