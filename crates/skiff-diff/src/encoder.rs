@@ -2,7 +2,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -14,11 +14,13 @@ use skiff_tree::section::{self, EncodedSection};
 use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
 
 use crate::assumed::Assumed;
+use crate::budget::Budget;
 use crate::candidate::{self, Job, Old};
-use crate::facts::{Tally, header_fields};
+use crate::explanation::{Shares, Weighed, weigh};
+use crate::facts::{Tally, fixed_memory, header_fields};
 use crate::plan::{Planned, plan};
 use crate::proof::prove;
-use crate::{DiffError, Report};
+use crate::{DiffError, Ideas, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
 pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
@@ -114,7 +116,14 @@ pub struct Options<'a> {
     /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
     pub pull_bytes: Option<u64>,
     /// Where temporary files go; they have no name there and vanish with the process. The system's place unless set.
-    pub spool: Option<&'a PathBuf>,
+    pub spool: Option<&'a Path>,
+    /// The most memory that a device may need to decode, in bytes. Where it is little, frames are smaller, and codecs that
+    /// take more are left out; the delta then is larger. Unbounded unless set: the report tells what is needed.
+    pub max_decoder_memory: Option<u64>,
+    /// What may be tried to make the delta smaller: everything, unless what that is worth is to be measured.
+    pub ideas: Ideas,
+    /// Whether the report [explains](Report::explanation) where the bytes went, which takes a little longer.
+    pub explain: bool,
     /// Watches and stops the work. Progress counts bytes of new contents; what there is of them is the target's
     /// [`Tree::content_bytes_missing_from`] the base.
     pub control: Control<'a>,
@@ -128,6 +137,9 @@ impl Default for Options<'_> {
             memory: 1 << 30,
             pull_bytes: None,
             spool: None,
+            max_decoder_memory: None,
+            ideas: Ideas::ALL,
+            explain: false,
             control: Control::default(),
         }
     }
@@ -137,7 +149,8 @@ impl fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut options = f.debug_struct("Options");
         options.field("level", &self.level).field("threads", &self.threads).field("memory", &self.memory);
-        options.field("pull_bytes", &self.pull_bytes).finish_non_exhaustive()
+        options.field("pull_bytes", &self.pull_bytes).field("max_decoder_memory", &self.max_decoder_memory);
+        options.field("ideas", &self.ideas).finish_non_exhaustive()
     }
 }
 
@@ -204,37 +217,46 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
         let told = section::encode(self.base.tree, self.target.tree);
-        let planned = plan(self.base, self.target, &told, self.options.memory)?;
-        let mut encoder = Encoder::new(self.spool("a temporary file for frames")?);
-        let mut tally = Tally::default();
-        self.prelude(&told, &mut encoder, &mut tally)?;
+        let fixed = fixed_memory(self.base, self.target, &told);
+        let budget = Budget::new(self.options.max_decoder_memory, fixed)?;
+        let planned = plan(self.base, self.target, &told, self.options)?;
+        let mut output = Output::new(self.spool("a temporary file for frames")?);
+        self.prelude(&told, &budget, &mut output)?;
 
-        let mut frames = FrameBuilder::default();
+        let mut frames = FrameBuilder::new(budget.frame_bytes);
         let mut full: Vec<Vec<u8>> = Vec::new();
         for wave in waves(&planned, self.options.memory) {
             let (compressed, records) = rayon::join(
                 || self.compress_all(std::mem::take(&mut full)),
-                || wave.par_iter().with_max_len(1).map(|planned| self.records(planned)).collect(),
+                || wave.par_iter().with_max_len(1).map(|planned| self.records(planned, budget)).collect(),
             );
-            add_all(&mut encoder, &mut tally, compressed)?;
+            output.add_all(compressed)?;
             let records: Result<Vec<Vec<Record>>, DiffError> = records;
             for (planned, records) in wave.iter().zip(records?) {
                 if let BaseContents::Signed(_) = self.base.contents {
                     assumed.learn(planned.path, &records)?;
                 }
                 for record in records {
-                    tally.count(&record)?;
+                    output.tally.count(&record)?;
                     full.extend(frames.push(record));
                 }
             }
         }
         full.extend(frames.flush());
-        add_all(&mut encoder, &mut tally, self.compress_all(full))?;
+        output.add_all(self.compress_all(full))?;
 
         let mut delta = self.spool("a temporary file for the delta")?;
-        let fields = header_fields(self.base, self.target, &told, &tally, self.options.pull_bytes);
+        let Output { encoder, tally, shares } = output;
+        let mut fields = header_fields(self.base, self.target, &told, &tally, fixed);
+        fields.facts.pull_bytes = self.options.pull_bytes;
+        let (granted, least) = (self.options.max_decoder_memory, fields.facts.decoder_memory);
+        if let Some(granted) = granted.filter(|&granted| least > granted) {
+            return Err(DiffError::DecoderMemory { granted, least });
+        }
         let summary = encoder.finish(&fields, &mut delta)?;
-        Ok((delta, tally.report(&fields, &summary, &told)))
+        let mut report = tally.report(&fields, &summary, &told);
+        report.explanation = self.options.explain.then(|| shares.explain(&planned, self.base.tree, &summary));
+        Ok((delta, report))
     }
 
     fn spool(&self, op: &'static str) -> Result<File, DiffError> {
@@ -246,31 +268,27 @@ impl<'a> Work<'a> {
     }
 
     /// Everything that stands before the contents.
-    fn prelude(
-        &self,
-        told: &EncodedSection,
-        encoder: &mut Encoder<File>,
-        tally: &mut Tally,
-    ) -> Result<(), DiffError> {
+    fn prelude(&self, told: &EncodedSection, budget: &Budget, output: &mut Output) -> Result<(), DiffError> {
         let sections = [
             (Section::Config, self.target.config),
             (Section::Manifest, self.target.manifest),
             (Section::Tree, Some(&told.bytes[..])),
         ];
         for (section, payload) in sections {
-            for part in payload.unwrap_or_default().chunks(FRAME_BYTES) {
-                add_all(encoder, tally, vec![self.compress(section, part)])?;
+            for part in payload.unwrap_or_default().chunks(budget.frame_bytes) {
+                output.add(self.compress(section, part)?, Vec::new())?;
             }
         }
         Ok(())
     }
 
-    fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<CompressedFrame, DiffError>> {
-        payloads
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|payload| self.compress(Section::Contents, &payload))
-            .collect()
+    fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<Contents, DiffError>> {
+        let compressed = |payload: Vec<u8>| {
+            let frame = self.compress(Section::Contents, &payload)?;
+            let records = if self.options.explain { weigh(&payload) } else { Vec::new() };
+            Ok((frame, records))
+        };
+        payloads.into_par_iter().with_max_len(1).map(compressed).collect()
     }
 
     fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
@@ -286,7 +304,7 @@ impl<'a> Work<'a> {
         Ok(best.expect("because every level has a compression"))
     }
 
-    fn records(&self, planned: &Planned<'_>) -> Result<Vec<Record>, DiffError> {
+    fn records(&self, planned: &Planned<'_>, budget: Budget) -> Result<Vec<Record>, DiffError> {
         self.options.control.check()?;
         let new = load(self.target.contents, planned.path, planned.digest, "target")?;
         let size = new.len() as u64;
@@ -298,6 +316,8 @@ impl<'a> Work<'a> {
             base,
             old,
             control: self.options.control,
+            ideas: self.options.ideas,
+            budget,
         })?;
         self.options.control.advance(size);
         Ok(records)
@@ -323,17 +343,34 @@ impl<'a> Work<'a> {
     }
 }
 
-fn add_all(
-    encoder: &mut Encoder<File>,
-    tally: &mut Tally,
-    frames: Vec<Result<CompressedFrame, DiffError>>,
-) -> Result<(), DiffError> {
-    for frame in frames {
-        let frame = frame?;
-        tally.count_frame(&frame);
-        encoder.add(frame)?;
+/// A frame of the contents section, with its records where they are to be explained.
+type Contents = (CompressedFrame, Vec<Weighed>);
+
+/// Where frames go, and what is counted of them on the way.
+struct Output {
+    encoder: Encoder<File>,
+    tally: Tally,
+    shares: Shares,
+}
+
+impl Output {
+    fn new(spool: File) -> Self {
+        Self { encoder: Encoder::new(spool), tally: Tally::default(), shares: Shares::default() }
     }
-    Ok(())
+
+    fn add(&mut self, frame: CompressedFrame, records: Vec<Weighed>) -> Result<(), DiffError> {
+        self.tally.count_frame(&frame);
+        self.shares.count(&frame, records);
+        Ok(self.encoder.add(frame)?)
+    }
+
+    fn add_all(&mut self, frames: Vec<Result<Contents, DiffError>>) -> Result<(), DiffError> {
+        for frame in frames {
+            let (frame, records) = frame?;
+            self.add(frame, records)?;
+        }
+        Ok(())
+    }
 }
 
 /// Cuts the plan where the memory its pairs take together would pass the budget: within a wave they may all be in memory
@@ -370,8 +407,9 @@ fn load(
 }
 
 /// Fills frames with records, in order.
-#[derive(Default)]
 struct FrameBuilder {
+    /// The most bytes of a frame.
+    most: usize,
     records: Vec<Record>,
     bytes: usize,
 }
@@ -380,10 +418,14 @@ struct FrameBuilder {
 pub(crate) const RECORD_OVERHEAD: usize = 96;
 
 impl FrameBuilder {
+    fn new(most: usize) -> Self {
+        Self { most, records: Vec::new(), bytes: 0 }
+    }
+
     /// Takes a record; gives back a frame's payload where the record began a new frame.
     fn push(&mut self, record: Record) -> Option<Vec<u8>> {
         let size = record.payload.len() + RECORD_OVERHEAD;
-        let full = if self.bytes + size > FRAME_BYTES { self.flush() } else { None };
+        let full = if self.bytes + size > self.most { self.flush() } else { None };
         self.bytes += size;
         self.records.push(record);
         full
