@@ -42,9 +42,14 @@ impl<'a> Head<'a> {
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
-    let copies = head.copies.saturating_mul(2 * size_of::<Copy>() as u64);
-    let predictor = head.begin.map_or(0, |_| Predictor::memory(head.copies, job.output_len));
-    Ok(copies.saturating_add(predictor).saturating_add(Models::MEMORY + BUFFERS))
+    Ok(memory(head.copies, head.begin.map(|_| job.output_len)))
+}
+
+/// What decoding holds for so many copies, where references are predicted of an output of so many bytes.
+pub(super) fn memory(copies: u64, predicted: Option<u64>) -> u64 {
+    let predictor = predicted.map_or(0, |length| Predictor::memory(copies, length));
+    let copies = copies.saturating_mul(2 * size_of::<Copy>() as u64);
+    copies.saturating_add(predictor).saturating_add(Models::MEMORY + BUFFERS)
 }
 
 /// Decodes; the caller has compared [`decoder_memory`] with its limits.
