@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, align, block, bsdiff, gzip};
+use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
@@ -56,8 +56,8 @@ pub(crate) enum Old<'a> {
 pub(crate) enum Made {
     /// By these records, which a compressor makes smaller.
     Records(Vec<Record>),
-    /// As planned: what the payloads are depends on those before them. They take about `bytes`.
-    Planned { plan: align::Plan, bytes: u64 },
+    /// As planned: what the payloads are depends on those before them.
+    Planned(Plan),
 }
 
 /// Finds out how to make a content, trying every codec that may serve and keeping the smallest.
@@ -74,21 +74,19 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
             (best, best_size) = (candidate, size);
         }
     };
+    if job.is_modelled && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
+        let opened = gzip::Plan::new(old, &job.new).map(Plan::Gzip);
+        let aligned =
+            || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &align::Options::default())));
+        let plan = opened.or_else(aligned).filter(|plan| plan.estimate() < best_size);
+        return Ok(plan.map_or(Made::Records(best), Made::Planned));
+    }
     let opened = gzip::encode(old, &job.new);
     let is_opened = opened.is_some();
     if let Some(opened) = opened {
         let worth = if opened.reads_source { as_estimated } else { among_its_like };
         let record = record(job, Codec::Gzip, job.new.len() as u64, opened.payload, opened.reads_source);
         offer(vec![record], worth);
-    }
-    if let Old::Held(old) = &job.old
-        && !is_opened
-        && job.is_modelled
-    {
-        let plan = align::Plan::new(old, &job.new, &align::Options::default());
-        let bytes = plan.estimate(old, &job.new);
-        let is_smaller = plan.reads_source() && bytes < best_size;
-        return Ok(if is_smaller { Made::Planned { plan, bytes } } else { Made::Records(best) });
     }
     let codec = if let Old::Held(_) = job.old { Codec::Bsdiff } else { Codec::Block };
     let parts: Vec<(u64, Vec<u8>)> = match &job.old {

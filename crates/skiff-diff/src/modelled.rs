@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use skiff_patch::{Codec, Source, State, align};
+use skiff_patch::{Plan, Source, State};
 use skiff_replay::record::{Origin, Part as SourcePart, Record};
 use skiff_tree::{ContentReader, ContentSource};
 
@@ -18,7 +18,7 @@ const PART_BYTES: u64 = 5 << 20;
 /// A content, or a part of one, that is to be written.
 pub(crate) struct Part<'p, 'a> {
     planned: &'p Planned<'a>,
-    plan: align::Plan,
+    plan: Plan,
     /// Where it begins in the content.
     start: u64,
 }
@@ -31,23 +31,16 @@ pub(crate) struct Groups<'p, 'a> {
 }
 
 impl<'p, 'a> Groups<'p, 'a> {
-    /// Takes a plan whose payloads are expected to have so many bytes; gives back the groups that are full.
-    pub(crate) fn push(
-        &mut self,
-        planned: &'p Planned<'a>,
-        plan: &align::Plan,
-        bytes: u64,
-    ) -> Vec<Vec<Part<'p, 'a>>> {
+    /// Takes a plan; gives back the groups that are full.
+    pub(crate) fn push(&mut self, planned: &'p Planned<'a>, plan: Plan) -> Vec<Vec<Part<'p, 'a>>> {
         let mut full = Vec::new();
-        let count = bytes.div_ceil(PART_BYTES).clamp(1, plan.output_len());
-        for index in 0..count {
-            let range = plan.output_len() * index / count..plan.output_len() * (index + 1) / count;
-            if self.bytes > 0 && self.bytes + bytes / count > GROUP_BYTES {
+        for (start, plan) in parts(plan) {
+            let bytes = plan.estimate();
+            if self.bytes > 0 && self.bytes + bytes > GROUP_BYTES {
                 full.extend(self.flush());
             }
-            let start = range.start;
-            self.parts.push(Part { planned, plan: plan.part(range), start });
-            self.bytes += bytes / count;
+            self.parts.push(Part { planned, plan, start });
+            self.bytes += bytes;
         }
         full
     }
@@ -60,6 +53,20 @@ impl<'p, 'a> Groups<'p, 'a> {
     }
 }
 
+/// The plan, or plans for parts of what it makes, with where they begin.
+fn parts(plan: Plan) -> Vec<(u64, Plan)> {
+    let length = plan.output_len();
+    let count = plan.estimate().div_ceil(PART_BYTES).clamp(1, length.max(1));
+    let begin = |index: u64| {
+        u64::try_from(u128::from(length) * u128::from(index) / u128::from(count)).unwrap_or(length)
+    };
+    let parts = (0..count).map(|index| Some((begin(index), plan.part(begin(index)..begin(index + 1))?)));
+    match parts.collect() {
+        Some(parts) if count > 1 => parts,
+        _ => vec![(0, plan)],
+    }
+}
+
 impl Part<'_, '_> {
     /// Writes the record.
     pub(crate) fn write(
@@ -69,20 +76,25 @@ impl Part<'_, '_> {
         state: &mut State,
     ) -> Result<Record, DiffError> {
         let planned = self.planned;
-        let from = planned.base.as_ref().expect("because a plan needs a base");
         let failed = |side, path: &skiff_tree::EntryPath| {
             let path = path.clone();
             move |source| DiffError::Read { side, path, source }
         };
-        let old = base.open(from.path).map_err(failed("base", from.path))?;
         let new = target.open(planned.path).map_err(failed("target", planned.path))?;
-        let mut source = Source::new(ContentReader::new(&old), from.size);
         let mut new = ContentReader::new(&new);
         std::io::Seek::seek(&mut new, std::io::SeekFrom::Start(self.start))
             .map_err(failed("target", planned.path))?;
-        let payload = self.plan.write(&mut source, new.by_ref(), state)?;
-        let source = vec![SourcePart { origin: Origin::Base(from.index), range: None }];
-        let output_len = self.plan.output_len();
-        Ok(Record { codec: Codec::Align.id(), content: planned.number, output_len, source, payload })
+        let from = planned.base.as_ref().filter(|_| self.plan.reads_source());
+        let payload = match from {
+            None => self.plan.write(&mut Source::none(), new.by_ref(), state)?,
+            Some(from) => {
+                let old = base.open(from.path).map_err(failed("base", from.path))?;
+                self.plan.write(&mut Source::new(ContentReader::new(&old), from.size), new.by_ref(), state)?
+            }
+        };
+        let source =
+            from.iter().map(|from| SourcePart { origin: Origin::Base(from.index), range: None }).collect();
+        let (codec, output_len) = (self.plan.codec().id(), self.plan.output_len());
+        Ok(Record { codec, content: planned.number, output_len, source, payload })
     }
 }

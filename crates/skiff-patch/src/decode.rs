@@ -65,7 +65,7 @@ pub fn decode<S: Read + Seek, W: Write>(
         Codec::Data => data::decode(job, output),
         Codec::Bsdiff => bsdiff::decode(job, source, output),
         #[cfg(feature = "gzip")]
-        Codec::Gzip => crate::gzip::decode(job, source, output, limits),
+        Codec::Gzip => crate::gzip::decode(job, source, output, limits, state),
         Codec::Block => block::decode(job, source, output),
         Codec::Align => align::decode(job, source, output, state),
     }

@@ -35,11 +35,16 @@ mod decode;
 mod error;
 #[cfg(feature = "gzip")]
 pub mod gzip;
+#[cfg(feature = "encode")]
+mod plan;
+mod predict;
 mod source;
 mod state;
 
 pub use codec::Codec;
 pub use decode::{Job, Limits, decode, decoder_memory};
 pub use error::{PatchError, Stream};
+#[cfg(feature = "encode")]
+pub use plan::Plan;
 pub use source::Source;
 pub use state::State;
