@@ -34,6 +34,8 @@ mod decode;
 mod error;
 #[cfg(feature = "gzip")]
 pub mod gzip;
+#[cfg(feature = "encode")]
+mod matcher;
 mod source;
 
 pub use codec::Codec;
