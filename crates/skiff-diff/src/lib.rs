@@ -26,10 +26,15 @@
 //! ```
 
 mod assumed;
+mod budget;
 mod candidate;
 mod encoder;
 mod error;
+mod explanation;
 mod facts;
+mod ideas;
+mod kind;
+mod modelled;
 mod pairing;
 mod plan;
 mod proof;
@@ -37,4 +42,7 @@ mod report;
 
 pub use encoder::{Level, Options, Release, diff, diff_against};
 pub use error::DiffError;
+pub use explanation::{CodecShare, Explanation, FileShare, KindShare, SectionShares, SourceFile};
+pub use ideas::{Idea, Ideas};
+pub use kind::{FileKind, Machine};
 pub use report::{CodecReport, Report};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use skiff_benches::Failure;
-use skiff_patch::bsdiff::{self, Effort};
+use skiff_patch::{Effort, bsdiff};
 
 /// Measures the matcher beside the bsdiff crate's
 ///

@@ -12,8 +12,6 @@ mod decode;
 #[cfg(feature = "encode")]
 mod encode;
 
-#[cfg(feature = "encode")]
-pub use crate::matcher::Effort;
 pub(crate) use decode::{DECODER_MEMORY, decode};
 #[cfg(all(feature = "encode", feature = "gzip"))]
 pub(crate) use encode::encode_whole;

@@ -1,0 +1,184 @@
+//! The encoder: finds the copies, and tells how they differ.
+
+use std::io::{Cursor, Read, Seek};
+use std::num::NonZeroU32;
+
+use skiff_coder::Encoder;
+use skiff_wire::put_varint;
+
+use super::controls;
+use super::walk::{Output, Walk, in_file};
+use crate::matcher::{self, Effort};
+use crate::predict::neutral::neutralise;
+use crate::predict::{Copy, Layout, Predictor};
+use crate::{PatchError, Source, State};
+
+/// How ranges of the source are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The most bytes of the old file that are searched at once.
+    pub window_bytes: NonZeroU32,
+    /// How much time is spent on finding them.
+    pub effort: Effort,
+    /// Whether references of executables are predicted.
+    pub is_predicted: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        const WINDOW: NonZeroU32 = NonZeroU32::new(64 << 20).expect("because it is not zero");
+        Self { window_bytes: WINDOW, effort: Effort::Default, is_predicted: true }
+    }
+}
+
+/// How a file is to be made from another one, before it is written: finding that out takes long and needs nothing but the
+/// files, writing it down depends on what the frame has so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    copies: Vec<Copy>,
+    /// Of executables.
+    layout: Option<Layout>,
+    /// Where the output begins in the file.
+    begin: u64,
+    output_len: u64,
+    estimate: u64,
+}
+
+impl Plan {
+    /// Compares two files.
+    #[must_use]
+    pub fn new(old: &[u8], new: &[u8], options: &Options) -> Self {
+        let layout = Layout::of(old, new).filter(|_| options.is_predicted);
+        let neutral = layout.as_ref().and_then(|_| Some((neutralise(old)?, neutralise(new)?)));
+        let search = matcher::Options { window_bytes: options.window_bytes, effort: options.effort };
+        let matches = match &neutral {
+            Some((old, new)) => matcher::find(old, new, &search),
+            None => matcher::find(old, new, &search),
+        };
+        let copies = matches.iter().map(|found| Copy {
+            start: found.start as u64,
+            position: found.position as u64,
+            length: found.length as u64,
+        });
+        let output_len = new.len() as u64;
+        let mut plan = Self { copies: copies.collect(), layout, begin: 0, output_len, estimate: 0 };
+        plan.estimate = plan.weigh(old, new);
+        plan
+    }
+
+    /// Whether decoding reads the source.
+    #[must_use]
+    pub fn reads_source(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
+    /// How many bytes the plan makes.
+    #[must_use]
+    pub fn output_len(&self) -> u64 {
+        self.output_len
+    }
+
+    /// About how many bytes the payload will have.
+    #[must_use]
+    pub fn estimate(&self) -> u64 {
+        self.estimate
+    }
+
+    /// What decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
+    #[must_use]
+    pub fn decoder_memory(&self) -> u64 {
+        let length = self.layout.as_ref().map(|_| self.output_len);
+        super::decode::memory(self.copies.len() as u64, length)
+    }
+
+    /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
+    fn weigh(&self, old: &[u8], new: &[u8]) -> u64 {
+        let mut copied = 0;
+        let mut corrected = 0_u64;
+        for copy in &self.copies {
+            let range = |start: u64| start as usize..(start + copy.length) as usize;
+            let (old, new) = (&old[range(copy.position)], &new[range(copy.start)]);
+            corrected += old.iter().zip(new).filter(|(old, new)| old != new).count() as u64;
+            copied += copy.length;
+        }
+        self.copies.len() as u64 * 3 + corrected * 3 / 4 + (self.output_len - copied) / 2 + 8
+    }
+
+    /// The plan for a part of the output, where the whole would take too large a payload.
+    #[must_use]
+    pub fn part(&self, range: std::ops::Range<u64>) -> Self {
+        let touching = self
+            .copies
+            .iter()
+            .filter(|copy| copy.start < range.end && copy.start + copy.length > range.start);
+        let copies = touching.map(|copy| {
+            let start = copy.start.max(range.start);
+            let end = (copy.start + copy.length).min(range.end);
+            let position = copy.position + (start - copy.start);
+            Copy { start: start - range.start, position, length: end - start }
+        });
+        let output_len = range.end - range.start;
+        let share = u128::from(self.estimate) * u128::from(output_len) / u128::from(self.output_len.max(1));
+        let (layout, begin) = (self.layout.clone(), self.begin + range.start);
+        Self {
+            copies: copies.collect(),
+            layout,
+            begin,
+            output_len,
+            estimate: u64::try_from(share).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Writes the payload. Both files must be those that the plan was made from.
+    ///
+    /// # Errors
+    /// [`PatchError::Io`] where one of the files cannot be read or is shorter than it was.
+    pub fn write<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        new: impl Read,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
+        let models = state.models();
+        let mut copies = self.copies.clone();
+        let mut payload = vec![u8::from(self.layout.is_some())];
+        put_varint(&mut payload, copies.len() as u64);
+        if let Some(layout) = &self.layout {
+            put_varint(&mut payload, self.begin);
+            layout.write(&mut payload);
+        }
+        let mut coder = Encoder::new();
+        controls::code(&mut coder, &mut models.controls, &mut copies, source.length(), self.output_len)?;
+        let mut output = Known { new };
+        let mut walk = Walk::new(&mut coder, models, source, &mut output);
+        if let Some(layout) = &self.layout {
+            walk = walk.predicting(Predictor::new(layout.clone(), &in_file(&copies, self.begin)), self.begin);
+        }
+        walk.run(&copies, self.output_len)?;
+        payload.extend(coder.finish());
+        Ok(payload)
+    }
+
+    /// Writes the payload of files in memory.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_held(&self, old: &[u8], new: &[u8], state: &mut State) -> Result<Vec<u8>, PatchError> {
+        self.write(&mut Source::new(Cursor::new(old), old.len() as u64), new, state)
+    }
+}
+
+/// The file that the payload stands for.
+struct Known<R> {
+    new: R,
+}
+
+impl<R: Read> Output for Known<R> {
+    fn next(&mut self, bytes: &mut [u8]) -> Result<(), PatchError> {
+        self.new.read_exact(bytes).map_err(PatchError::output)
+    }
+
+    fn settled(&mut self, _: &[u8]) -> Result<(), PatchError> {
+        Ok(())
+    }
+}
