@@ -10,7 +10,7 @@ use super::controls;
 use super::walk::{Output, Walk, in_file};
 use crate::matcher::{self, Effort};
 use crate::predict::neutral::neutralise;
-use crate::predict::{Copy, Layout, Predictor};
+use crate::predict::{Copy, Layout, Predictor, weigh};
 use crate::{PatchError, Source, State};
 
 /// How ranges of the source are found.
@@ -93,14 +93,11 @@ impl Plan {
 
     /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
     fn weigh(&self, old: &[u8], new: &[u8]) -> u64 {
-        let mut copied = 0;
-        let mut corrected = 0_u64;
-        for copy in &self.copies {
-            let range = |start: u64| start as usize..(start + copy.length) as usize;
-            let (old, new) = (&old[range(copy.position)], &new[range(copy.start)]);
-            corrected += old.iter().zip(new).filter(|(old, new)| old != new).count() as u64;
-            copied += copy.length;
-        }
+        let copied: u64 = self.copies.iter().map(|copy| copy.length).sum();
+        let corrected = match &self.layout {
+            Some(layout) => weigh::corrections(layout, &self.copies, old, new),
+            None => self.copies.iter().map(|copy| copy.differences(old, new)).sum(),
+        };
         self.copies.len() as u64 * 3 + corrected * 3 / 4 + (self.output_len - copied) / 2 + 8
     }
 

@@ -10,6 +10,8 @@ mod learned;
 pub(crate) mod neutral;
 mod placement;
 mod reference;
+#[cfg(feature = "encode")]
+pub(crate) mod weigh;
 mod x86;
 
 use elf::Machine;
@@ -26,6 +28,21 @@ pub(crate) struct Copy {
     pub(crate) start: u64,
     pub(crate) position: u64,
     pub(crate) length: u64,
+}
+
+#[cfg(feature = "encode")]
+impl Copy {
+    /// The bytes of the old and the new file.
+    pub(crate) fn of<'a>(&self, old: &'a [u8], new: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let range = |start: u64| start as usize..(start + self.length) as usize;
+        (&old[range(self.position)], &new[range(self.start)])
+    }
+
+    /// How many bytes differ.
+    pub(crate) fn differences(&self, old: &[u8], new: &[u8]) -> u64 {
+        let (old, new) = self.of(old, new);
+        old.iter().zip(new).filter(|(old, new)| old != new).count() as u64
+    }
 }
 
 /// The most candidates of a prediction.
@@ -96,7 +113,7 @@ impl Predictor {
         }
     }
 
-    /// How much memory a predictor takes, in bytes, for so many copies of so many bytes together.
+    /// How much memory a predictor takes, in bytes, for so many copies of at most so many bytes together.
     pub(crate) fn memory(copies: u64, copied: u64) -> u64 {
         let copies = copies.min(placement::COPY_LIMIT as u64);
         copies * placement::MEMORY_PER_COPY
