@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, block, bsdiff, gzip};
+use skiff_patch::{Codec, block, bsdiff, gzip, zip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
@@ -65,7 +65,16 @@ pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
         }
     };
     let opened = gzip::encode(old, &job.new);
-    let is_opened = opened.is_some();
+    let mut is_opened = opened.is_some();
+    if let Some(segments) = zip::encode(old, &job.new, &zip::Options::default()) {
+        is_opened = true;
+        let is_alone = segments.iter().all(|segment| !segment.reads_source);
+        let worth = if is_alone { among_its_like } else { as_estimated };
+        let records = segments.into_iter().map(|segment| {
+            record(job, Codec::Zip, segment.output_len, segment.payload, segment.reads_source)
+        });
+        offer(records.collect(), worth);
+    }
     if let Some(opened) = opened {
         let worth = if opened.reads_source { as_estimated } else { among_its_like };
         let record = record(job, Codec::Gzip, job.new.len() as u64, opened.payload, opened.reads_source);

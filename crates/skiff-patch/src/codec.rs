@@ -17,6 +17,10 @@ pub enum Codec {
     /// Blocks of the source and new bytes, for sources that the encoder does not have, or that are too long for the others:
     /// see [`block`](crate::block).
     Block,
+    /// An archive whose members were opened, matched with those of another one, and compressed as they were: see
+    /// [`zip`](crate::zip).
+    #[cfg(feature = "zip")]
+    Zip,
 }
 
 impl Codec {
@@ -27,6 +31,8 @@ impl Codec {
         #[cfg(feature = "gzip")]
         Self::Gzip,
         Self::Block,
+        #[cfg(feature = "zip")]
+        Self::Zip,
     ];
 
     /// The number that names the codec in a delta. Never given to another codec.
@@ -38,6 +44,8 @@ impl Codec {
             #[cfg(feature = "gzip")]
             Self::Gzip => 3,
             Self::Block => 4,
+            #[cfg(feature = "zip")]
+            Self::Zip => 6,
         }
     }
 
@@ -48,6 +56,8 @@ impl Codec {
             Self::Data | Self::Bsdiff | Self::Block => 0,
             #[cfg(feature = "gzip")]
             Self::Gzip => 0,
+            #[cfg(feature = "zip")]
+            Self::Zip => 0,
         }
     }
 
@@ -69,6 +79,8 @@ impl Codec {
             #[cfg(feature = "gzip")]
             Self::Gzip => "gzip",
             Self::Block => "block",
+            #[cfg(feature = "zip")]
+            Self::Zip => "zip",
         }
     }
 }

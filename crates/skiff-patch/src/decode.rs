@@ -65,6 +65,8 @@ pub fn decode<S: Read + Seek, W: Write>(
         #[cfg(feature = "gzip")]
         Codec::Gzip => crate::gzip::decode(job, source, output, limits),
         Codec::Block => block::decode(job, source, output),
+        #[cfg(feature = "zip")]
+        Codec::Zip => crate::zip::decode(job, source, output, limits),
     }
 }
 
@@ -80,5 +82,7 @@ pub fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
         #[cfg(feature = "gzip")]
         Codec::Gzip => crate::gzip::decoder_memory(job),
         Codec::Block => Ok(block::DECODER_MEMORY),
+        #[cfg(feature = "zip")]
+        Codec::Zip => crate::zip::decoder_memory(job),
     }
 }

@@ -31,10 +31,16 @@ pub mod bsdiff;
 mod codec;
 mod data;
 mod decode;
+#[cfg(any(feature = "gzip", feature = "zip"))]
+mod deflate;
 mod error;
 #[cfg(feature = "gzip")]
 pub mod gzip;
+#[cfg(any(feature = "gzip", feature = "zip"))]
+mod inner;
 mod source;
+#[cfg(feature = "zip")]
+pub mod zip;
 
 pub use codec::Codec;
 pub use decode::{Job, Limits, decode, decoder_memory};

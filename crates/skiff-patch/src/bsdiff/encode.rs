@@ -61,7 +61,7 @@ pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
 }
 
 /// The one payload for all of `new`, or none where `old` has nothing like it.
-#[cfg(feature = "gzip")]
+#[cfg(any(feature = "gzip", feature = "zip"))]
 pub(crate) fn encode_whole(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     let matches = matches::find(old, new, Options::default().window_bytes);
     (!matches.is_empty()).then(|| write(old, new, 0..new.len(), &matches))

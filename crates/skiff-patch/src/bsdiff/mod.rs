@@ -17,7 +17,7 @@ mod matches;
 mod repetition;
 
 pub(crate) use decode::{DECODER_MEMORY, decode};
-#[cfg(all(feature = "encode", feature = "gzip"))]
+#[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
 pub(crate) use encode::encode_whole;
 #[cfg(feature = "encode")]
 pub use encode::{Options, Segment, encode, encode_memory};
