@@ -4,11 +4,12 @@ use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, block, bsdiff, gzip, zip};
+use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip, zip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
@@ -31,6 +32,8 @@ pub(crate) struct Job<'a> {
     pub(crate) base: Option<u32>,
     /// What there is of that file.
     pub(crate) old: Old<'a>,
+    /// Whether to use codecs that learn.
+    pub(crate) is_modelled: bool,
     /// Stops it.
     pub(crate) control: Control<'a>,
 }
@@ -50,11 +53,19 @@ pub(crate) enum Old<'a> {
     Signed(Arc<Signature>, u64),
 }
 
-/// Makes the records of a content, trying every codec that may serve and keeping the smallest.
+/// How a content is made.
+pub(crate) enum Made {
+    /// By these records, which a compressor makes smaller.
+    Records(Vec<Record>),
+    /// As planned: what the payloads are depends on those before them.
+    Planned(Plan),
+}
+
+/// Finds out how to make a content, trying every codec that may serve and keeping the smallest.
 ///
 /// What counts is the size after compression. It is estimated with a fast compressor, record by record: that ranks the
 /// candidates as the real one does, at a fraction of its time.
-pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
+pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     let old = if let Old::Held(bytes) = &job.old { Some(&bytes[..]) } else { None };
     let mut best = plain(job);
     let mut best_size = estimate(&best);
@@ -64,6 +75,13 @@ pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
             (best, best_size) = (candidate, size);
         }
     };
+    if job.is_modelled && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
+        let opened = gzip::Plan::new(old, &job.new).map(Plan::Gzip).or_else(|| archive(old, &job.new));
+        let aligned =
+            || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &align::Options::default())));
+        let plan = opened.or_else(aligned).filter(|plan| plan.estimate() < best_size);
+        return Ok(plan.map_or(Made::Records(best), Made::Planned));
+    }
     let opened = gzip::encode(old, &job.new);
     let mut is_opened = opened.is_some();
     if let Some(segments) = zip::encode(old, &job.new, &zip::Options::default()) {
@@ -86,14 +104,24 @@ pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
             let segments = bsdiff::encode(old, &job.new, &bsdiff::Options::default()).into_iter();
             segments.map(|part| (part.output_len, part.payload)).collect()
         }
-        Old::Nothing | Old::Held(_) => return Ok(best),
+        Old::Nothing | Old::Held(_) => return Ok(Made::Records(best)),
         Old::Open { .. } | Old::Signed(..) => {
             blocks(job)?.into_iter().map(|part| (part.output_len, part.payload)).collect()
         }
     };
     let records = parts.into_iter().map(|(length, payload)| record(job, codec, length, payload, true));
     offer(records.collect(), as_estimated);
-    Ok(best)
+    Ok(Made::Records(best))
+}
+
+/// The most bytes that the payload of an archive may be expected to take: it cannot be cut.
+const ARCHIVE_BYTES: u64 = 4 << 20;
+
+fn archive(old: Option<&[u8]>, new: &[u8]) -> Option<Plan> {
+    let plan = zip::Plan::new_with(old, new, &zip::Options::default(), |comparisons| {
+        comparisons.par_iter_mut().for_each(zip::Comparison::run);
+    });
+    plan.filter(|plan| plan.estimate() <= ARCHIVE_BYTES).map(Plan::Zip)
 }
 
 fn as_estimated(size: u64) -> u64 {

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
 use skiff_fs::Control;
+use skiff_patch::State;
 use skiff_replay::record::{self, Record};
 use skiff_signature::TreeSignature;
 use skiff_tree::section::{self, EncodedSection};
 use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
 
 use crate::assumed::Assumed;
-use crate::candidate::{self, Job, Old};
+use crate::candidate::{self, Job, Made, Old};
 use crate::facts::{Tally, header_fields};
+use crate::modelled::{Groups, Part};
 use crate::plan::{Planned, plan};
 use crate::proof::prove;
 use crate::{DiffError, Report};
@@ -211,14 +213,30 @@ impl<'a> Work<'a> {
 
         let mut frames = FrameBuilder::default();
         let mut full: Vec<Vec<u8>> = Vec::new();
+        let mut groups = Groups::default();
+        let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
+        let mut late = Vec::new();
         for wave in waves(&planned, self.options.memory) {
-            let (compressed, records) = rayon::join(
-                || self.compress_all(std::mem::take(&mut full)),
-                || wave.par_iter().with_max_len(1).map(|planned| self.records(planned)).collect(),
+            let ((compressed, written), made) = rayon::join(
+                || {
+                    rayon::join(
+                        || self.compress_all(std::mem::take(&mut full)),
+                        || self.write_all(std::mem::take(&mut grouped)),
+                    )
+                },
+                || wave.par_iter().with_max_len(1).map(|planned| self.make(planned)).collect(),
             );
             add_all(&mut encoder, &mut tally, compressed)?;
-            let records: Result<Vec<Vec<Record>>, DiffError> = records;
-            for (planned, records) in wave.iter().zip(records?) {
+            late.extend(written?);
+            let made: Result<Vec<Made>, DiffError> = made;
+            for (planned, made) in wave.iter().zip(made?) {
+                let records = match made {
+                    Made::Records(records) => records,
+                    Made::Planned(plan) => {
+                        grouped.extend(groups.push(planned, plan));
+                        continue;
+                    }
+                };
                 if let BaseContents::Signed(_) = self.base.contents {
                     assumed.learn(planned.path, &records)?;
                 }
@@ -229,7 +247,15 @@ impl<'a> Work<'a> {
             }
         }
         full.extend(frames.flush());
-        add_all(&mut encoder, &mut tally, self.compress_all(full))?;
+        grouped.extend(groups.flush());
+        let (compressed, written) = rayon::join(|| self.compress_all(full), || self.write_all(grouped));
+        add_all(&mut encoder, &mut tally, compressed)?;
+        late.extend(written?);
+        // A content that spans frames is not to be interrupted, so these come behind all others.
+        for (records, frame) in late {
+            records.iter().try_for_each(|record| tally.count(record))?;
+            add_all(&mut encoder, &mut tally, vec![Ok(frame)])?;
+        }
 
         let mut delta = self.spool("a temporary file for the delta")?;
         let fields = header_fields(self.base, self.target, &told, &tally, self.options.pull_bytes);
@@ -286,21 +312,45 @@ impl<'a> Work<'a> {
         Ok(best.expect("because every level has a compression"))
     }
 
-    fn records(&self, planned: &Planned<'_>) -> Result<Vec<Record>, DiffError> {
+    /// Writes the payloads of each group, one after the other, and the groups side by side.
+    fn write_all(
+        &self,
+        groups: Vec<Vec<Part<'_, '_>>>,
+    ) -> Result<Vec<(Vec<Record>, CompressedFrame)>, DiffError> {
+        groups.into_par_iter().with_max_len(1).map(|group| self.write(&group)).collect()
+    }
+
+    fn write(&self, group: &[Part<'_, '_>]) -> Result<(Vec<Record>, CompressedFrame), DiffError> {
+        let BaseContents::Known(base) = self.base.contents else {
+            unreachable!("because nothing is planned for a base that is not here")
+        };
+        let mut state = State::new();
+        let mut records = Vec::with_capacity(group.len());
+        for part in group {
+            self.options.control.check()?;
+            records.push(part.write(base, self.target.contents, &mut state)?);
+        }
+        let frame =
+            skiff_format::compress(Section::Contents, &record::encode(&records), &Compression::Stored)?;
+        Ok((records, frame))
+    }
+
+    fn make(&self, planned: &Planned<'_>) -> Result<Made, DiffError> {
         self.options.control.check()?;
         let new = load(self.target.contents, planned.path, planned.digest, "target")?;
         let size = new.len() as u64;
         let old = self.old(planned)?;
         let base = planned.base.as_ref().map(|base| base.index);
-        let records = candidate::records(&Job {
+        let made = candidate::make(&Job {
             number: planned.number,
             new,
             base,
             old,
+            is_modelled: self.options.level != Level::Fast,
             control: self.options.control,
         })?;
         self.options.control.advance(size);
-        Ok(records)
+        Ok(made)
     }
 
     /// What there is to make a content from.

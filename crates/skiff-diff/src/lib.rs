@@ -30,6 +30,7 @@ mod candidate;
 mod encoder;
 mod error;
 mod facts;
+mod modelled;
 mod pairing;
 mod plan;
 mod proof;

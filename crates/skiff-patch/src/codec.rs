@@ -17,6 +17,8 @@ pub enum Codec {
     /// Blocks of the source and new bytes, for sources that the encoder does not have, or that are too long for the others:
     /// see [`block`](crate::block).
     Block,
+    /// Ranges of the source, and a model of how the output differs from them: see [`align`](crate::align).
+    Align,
     /// An archive whose members were opened, matched with those of another one, and compressed as they were: see
     /// [`zip`](crate::zip).
     #[cfg(feature = "zip")]
@@ -31,6 +33,7 @@ impl Codec {
         #[cfg(feature = "gzip")]
         Self::Gzip,
         Self::Block,
+        Self::Align,
         #[cfg(feature = "zip")]
         Self::Zip,
     ];
@@ -44,6 +47,7 @@ impl Codec {
             #[cfg(feature = "gzip")]
             Self::Gzip => 3,
             Self::Block => 4,
+            Self::Align => 5,
             #[cfg(feature = "zip")]
             Self::Zip => 6,
         }
@@ -53,7 +57,7 @@ impl Codec {
     #[must_use]
     pub const fn version(self) -> u16 {
         match self {
-            Self::Data | Self::Bsdiff | Self::Block => 0,
+            Self::Data | Self::Bsdiff | Self::Block | Self::Align => 0,
             #[cfg(feature = "gzip")]
             Self::Gzip => 0,
             #[cfg(feature = "zip")]
@@ -79,6 +83,7 @@ impl Codec {
             #[cfg(feature = "gzip")]
             Self::Gzip => "gzip",
             Self::Block => "block",
+            Self::Align => "align",
             #[cfg(feature = "zip")]
             Self::Zip => "zip",
         }

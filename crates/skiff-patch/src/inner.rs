@@ -2,10 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use crate::{Codec, Job, PatchError, Source, bsdiff, data, deflate};
-
-/// What decoding one takes beside its text.
-pub(crate) const MEMORY: u64 = bsdiff::DECODER_MEMORY;
+use crate::{Codec, Job, PatchError, Source, State, align, bsdiff, data, deflate};
 
 /// What makes `text` of `old`, and by which codec: none that reads the source where that is of no use.
 #[cfg(feature = "encode")]
@@ -29,22 +26,45 @@ impl Inner<'_> {
         match id {
             1 => Some(Codec::Data),
             2 => Some(Codec::Bsdiff),
+            5 => Some(Codec::Align),
             _ => None,
         }
     }
 
-    /// The text, with room to pad it.
-    pub(crate) fn decode<S: Read + Seek>(&self, source: &mut Source<S>) -> Result<Vec<u8>, PatchError> {
-        // None of these codecs makes more than its payload is long.
-        let expected = self.job.payload.len().min(usize::try_from(self.job.output_len).unwrap_or(usize::MAX));
+    /// What decoding it takes beside its text.
+    pub(crate) fn memory(&self) -> Result<u64, PatchError> {
+        match self.job.codec {
+            Codec::Align => self.within(align::decoder_memory(&self.job)),
+            _ => Ok(bsdiff::DECODER_MEMORY),
+        }
+    }
+
+    /// The text, with room to pad it. Its length is bounded by the caller.
+    pub(crate) fn decode<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
+        let longest = usize::try_from(self.job.output_len).unwrap_or(usize::MAX);
+        // Only a model makes more than its payload is long.
+        let expected =
+            if self.job.codec == Codec::Align { longest } else { longest.min(self.job.payload.len()) };
         let mut text = Vec::with_capacity(expected + deflate::PADDING);
         let result = match self.job.codec {
             Codec::Data => data::decode(&self.job, &mut text),
+            Codec::Align => align::decode(&self.job, source, &mut text, state),
             _ => bsdiff::decode(&self.job, source, &mut text),
         };
+        self.within(result.map(|()| text))
+    }
+
+    /// Errors tell where in the outer payload they are.
+    fn within<T>(&self, result: Result<T, PatchError>) -> Result<T, PatchError> {
         match result {
-            Err(PatchError::Corrupt { offset, what }) => Err(PatchError::corrupt(self.offset + offset, what)),
-            result => result.map(|()| text),
+            Err(PatchError::Corrupt { offset, what }) => {
+                Err(PatchError::corrupt(self.offset.saturating_add(offset), what))
+            }
+            result => result,
         }
     }
 }

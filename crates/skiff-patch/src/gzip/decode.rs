@@ -6,8 +6,8 @@ use flate2::read::GzDecoder;
 use skiff_wire::Input;
 
 use crate::deflate::{self, COMPRESSOR_MEMORY, Compressor};
-use crate::inner::{self, Inner};
-use crate::{Codec, Job, Limits, PatchError, Source};
+use crate::inner::Inner;
+use crate::{Codec, Job, Limits, PatchError, Source, State};
 
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
@@ -20,13 +20,14 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     source: &mut Source<S>,
     output: &mut W,
     limits: &Limits,
+    state: &mut State,
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
     let wanted = head.inner.job.output_len.max(head.opened.unwrap_or(0));
     if wanted > limits.plain_bytes {
         return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: limits.plain_bytes });
     }
-    let plain = head.plain(source)?;
+    let plain = head.plain(source, state)?;
 
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&plain);
@@ -53,7 +54,7 @@ pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
     let opened = head.opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY));
     let files = [head.inner.job.output_len, opened, head.longest_file(job.output_len)];
-    Ok(files.into_iter().fold(COMPRESSOR_MEMORY + inner::MEMORY, u64::saturating_add))
+    Ok(files.into_iter().fold(COMPRESSOR_MEMORY.saturating_add(head.inner.memory()?), u64::saturating_add))
 }
 
 /// A payload, taken apart.
@@ -96,19 +97,23 @@ impl<'a> Head<'a> {
         deflated.saturating_add(self.header.len() as u64).min(output_len)
     }
 
-    fn plain<S: Read + Seek>(&self, source: &mut Source<S>) -> Result<Vec<u8>, PatchError> {
+    fn plain<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
         match self.opened {
-            None => self.inner.decode(source),
+            None => self.inner.decode(source, state),
             Some(length) => {
                 let opened = open(source, length)?;
-                self.inner.decode(&mut Source::new(Cursor::new(opened), length))
+                self.inner.decode(&mut Source::new(Cursor::new(opened), length), state)
             }
         }
     }
 }
 
 /// The plain text of a source that is a gzip file (of its first member), which must be of this length.
-fn open<S: Read + Seek>(source: &mut Source<S>, length: u64) -> Result<Vec<u8>, PatchError> {
+pub(super) fn open<S: Read + Seek>(source: &mut Source<S>, length: u64) -> Result<Vec<u8>, PatchError> {
     let mut failed = None;
     let file = Watched { reader: source.whole().map_err(PatchError::source)?, failed: &mut failed };
     let mut decoder = GzDecoder::new(file);

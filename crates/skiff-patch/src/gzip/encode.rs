@@ -1,13 +1,13 @@
 //! The encoder: opens a gzip file, and finds out who made it.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Seek};
 
 use flate2::bufread::GzDecoder;
 use skiff_wire::{put_bytes, put_varint};
 
 use super::decode::TRAILER_BYTES;
-use crate::deflate::{self, Expected};
-use crate::{Codec, Job, Limits, Source, inner};
+use crate::deflate::{self, Compressor, Expected};
+use crate::{Codec, Job, Limits, PatchError, Source, State, align, inner};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
 pub const PLAIN_BYTES: u64 = 4 << 20;
@@ -43,6 +43,78 @@ pub fn encode(old: Option<&[u8]>, new: &[u8]) -> Option<Encoded> {
     payload.extend(&inner);
     let encoded = Encoded { payload, reads_source: codec != Codec::Data };
     decodes(&encoded.payload, old.unwrap_or_default(), new).then_some(encoded)
+}
+
+/// How a gzip file is to be made from another file, before it is written: see [`align::Plan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    compressor: Compressor,
+    /// The length of the old file's plain text, if it is to be opened.
+    opened: Option<u64>,
+    inner: align::Plan,
+    output_len: u64,
+}
+
+impl Plan {
+    /// Opens and compares two files; there need not be an old one. None as with [`encode`].
+    #[must_use]
+    pub fn new(old: Option<&[u8]>, new: &[u8]) -> Option<Self> {
+        let member = Member::read(new)?;
+        let compressor = deflate::find(&member.plain, member.deflated, None)?;
+        let opened = old.and_then(open);
+        let source = opened.as_deref().or(old).unwrap_or_default();
+        let inner = align::Plan::new(source, &member.plain, &align::Options::default());
+        let opened = opened.map(|opened| opened.len() as u64).filter(|_| inner.reads_source());
+        Some(Self { compressor, opened, inner, output_len: new.len() as u64 })
+    }
+
+    /// Whether decoding reads the source.
+    #[must_use]
+    pub fn reads_source(&self) -> bool {
+        self.inner.reads_source()
+    }
+
+    /// How many bytes the plan makes.
+    #[must_use]
+    pub fn output_len(&self) -> u64 {
+        self.output_len
+    }
+
+    /// About how many bytes the payload will have.
+    #[must_use]
+    pub fn estimate(&self) -> u64 {
+        self.inner.estimate()
+    }
+
+    /// Writes the payload. Both files must be those that the plan was made from.
+    ///
+    /// # Errors
+    /// [`PatchError::Io`] where one of the files cannot be read, [`PatchError::Corrupt`] where it is another one.
+    pub fn write<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        mut new: impl Read,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
+        let mut file = Vec::new();
+        new.read_to_end(&mut file).map_err(PatchError::output)?;
+        let member =
+            Member::read(&file).ok_or(PatchError::corrupt(0, "the file changed while it was read"))?;
+        let mut payload = Vec::new();
+        put_bytes(&mut payload, member.header);
+        put_varint(&mut payload, self.compressor.id());
+        put_varint(&mut payload, member.plain.len() as u64);
+        put_varint(&mut payload, self.opened.map_or(0, |length| length + 1));
+        put_varint(&mut payload, Codec::Align.id().into());
+        payload.extend(match self.opened {
+            None => self.inner.write(source, &member.plain[..], state)?,
+            Some(length) => {
+                let opened = super::decode::open(source, length)?;
+                self.inner.write_held(&opened, &member.plain, state)?
+            }
+        });
+        Ok(payload)
+    }
 }
 
 /// A file that is one gzip member.
@@ -91,5 +163,6 @@ fn decodes(payload: &[u8], old: &[u8], new: &[u8]) -> bool {
     let job = Job { codec: Codec::Gzip, payload, output_len: new.len() as u64 };
     let mut rest = Expected::new(new);
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
-    crate::decode(&job, &mut source, &mut rest, &Limits::default()).is_ok() && rest.is_met()
+    crate::decode(&job, &mut source, &mut rest, &Limits::default(), &mut State::new()).is_ok()
+        && rest.is_met()
 }

@@ -10,7 +10,7 @@ use super::pieces::{Form, Piece, Pieces};
 use super::records::{Central, STORED, Sums, fill_central, local_length, local_method, local_sums};
 use crate::deflate::{self, COMPRESSOR_MEMORY, Compressor};
 use crate::inner::Inner;
-use crate::{Job, Limits, PatchError, Source, source};
+use crate::{Job, Limits, PatchError, Source, State, source};
 
 /// How many archives may lie in each other.
 const DEPTH: usize = 8;
@@ -23,6 +23,7 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     source: &mut Source<S>,
     output: &mut W,
     limits: &Limits,
+    state: &mut State,
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
     for wanted in [head.largest_text, head.largest_old_text, head.largest_plain] {
@@ -39,6 +40,7 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     let mut decoder = Decoder {
         head,
         source,
+        state,
         units,
         output,
         pieces,
@@ -56,12 +58,9 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
-    let units = head
-        .archives
-        .iter()
-        .fold(0, |sum: u64, archive| sum.saturating_add(archive.entries).saturating_add(1));
+    let entries = head.archives.iter().map(|archive| archive.entries.saturating_add(1));
     let parts = [
-        units.saturating_mul(UNIT_BYTES),
+        entries.fold(0, u64::saturating_add).saturating_mul(UNIT_BYTES),
         // While it grows there are two of it.
         head.most_members.saturating_mul(2 * MEMBER_BYTES),
         head.largest_text,
@@ -69,8 +68,9 @@ pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
         head.largest_plain,
         longest_deflated(head.largest_plain).min(job.output_len),
         (head.archives.len() as u64).saturating_mul(size_of::<OldArchive>() as u64),
+        head.inner_memory()?,
     ];
-    let fixed = COMPRESSOR_MEMORY + INFLATE_MEMORY + source::BUFFER_BYTES + crate::inner::MEMORY;
+    let fixed = COMPRESSOR_MEMORY + INFLATE_MEMORY + source::BUFFER_BYTES;
     Ok(parts.into_iter().fold(fixed, u64::saturating_add))
 }
 
@@ -133,20 +133,31 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// What the inner codecs take at most.
+    fn inner_memory(&self) -> Result<u64, PatchError> {
+        let mut most = 0;
+        let (mut payloads, mut payloads_offset) = (self.payloads, self.payloads_offset);
+        let mut pieces = self.pieces.clone();
+        while let Some(piece) = pieces.next()? {
+            if let Piece::Group { codec, text_length, payload_length } = piece {
+                let job = next_inner(&mut payloads, (codec, text_length, payload_length))?;
+                most = Inner { job, offset: payloads_offset }.memory()?.max(most);
+                payloads_offset += payload_length;
+            }
+        }
+        Ok(most)
+    }
+
     /// That every piece can be read, and keeps what the head promises, is known before anything is written.
     fn check_pieces(&self) -> Result<(), PatchError> {
         let mut pieces = self.pieces.clone();
-        let mut payloads = self.payloads.len() as u64;
+        let mut payloads = self.payloads;
         loop {
             let offset = pieces.offset();
             let Some(piece) = pieces.next()? else { break };
             match piece {
                 Piece::Group { codec, text_length, payload_length } => {
-                    Inner::codec(codec)
-                        .ok_or(PatchError::corrupt(offset, "this codec cannot be an inner one"))?;
-                    payloads = payloads
-                        .checked_sub(payload_length)
-                        .ok_or(PatchError::corrupt(offset, "a group is longer than the payload"))?;
+                    next_inner(&mut payloads, (codec, text_length, payload_length))?;
                     if text_length > self.largest_text {
                         return Err(PatchError::corrupt(offset, "a group's text is longer than promised"));
                     }
@@ -157,7 +168,7 @@ impl<'a> Head<'a> {
                 _ => {}
             }
         }
-        if !pieces.is_at_end() || payloads > 0 {
+        if !pieces.is_at_end() || !payloads.is_empty() {
             return Err(PatchError::corrupt(pieces.offset(), "the payload goes on behind its last piece"));
         }
         Ok(())
@@ -181,6 +192,17 @@ impl<'a> Head<'a> {
     }
 }
 
+/// Takes the payload of a group.
+fn next_inner<'a>(
+    payloads: &mut &'a [u8],
+    (codec, text_length, payload_length): (u64, u64, u64),
+) -> Result<Job<'a>, PatchError> {
+    let codec = Inner::codec(codec).ok_or(PatchError::corrupt(0, "this codec cannot be an inner one"))?;
+    let payload = usize::try_from(payload_length).ok().and_then(|length| payloads.split_off(..length));
+    let payload = payload.ok_or(PatchError::corrupt(0, "a group is longer than the payload"))?;
+    Ok(Job::new(codec, payload, text_length))
+}
+
 /// An archive that has begun.
 struct Begun {
     start: u64,
@@ -198,6 +220,7 @@ const MEMBER_BYTES: u64 = size_of::<Member>() as u64;
 struct Decoder<'a, 'o, S, W> {
     head: Head<'a>,
     source: &'o mut Source<S>,
+    state: &'o mut State,
     units: Units,
     output: Output<'o, W>,
     pieces: Pieces<'a>,
@@ -262,15 +285,12 @@ impl<S: Read + Seek, W: Write> Decoder<'_, '_, S, W> {
         self.text_is_used_up()?;
         self.text = Vec::new();
         self.taken = 0;
-        let codec = Inner::codec(codec).ok_or(PatchError::corrupt(0, "this codec cannot be an inner one"))?;
         let old_text = self.old_text()?;
-        let payload =
-            usize::try_from(payload_length).ok().and_then(|length| self.payloads.split_off(..length));
-        let payload = payload.ok_or(PatchError::corrupt(0, "a group is longer than the payload"))?;
-        let inner = Inner { job: Job::new(codec, payload, text_length), offset: self.payloads_offset };
+        let job = next_inner(&mut self.payloads, (codec, text_length, payload_length))?;
+        let inner = Inner { job, offset: self.payloads_offset };
         self.payloads_offset += payload_length;
         let old_length = old_text.len() as u64;
-        self.text = inner.decode(&mut Source::new(Cursor::new(&old_text), old_length))?;
+        self.text = inner.decode(&mut Source::new(Cursor::new(&old_text), old_length), self.state)?;
         Ok(())
     }
 
@@ -426,13 +446,11 @@ impl<S: Read + Seek, W: Write> Decoder<'_, '_, S, W> {
 /// What the group's next piece that has a base is made from.
 fn next_wanted(pieces: &mut Pieces<'_>) -> Result<Option<(u64, Extent)>, PatchError> {
     while let Some(piece) = pieces.next()? {
-        match piece {
-            Piece::Group { .. } => return Ok(None),
-            Piece::Kept { base, .. } => return Ok(Some((base, Extent::Header))),
-            Piece::Made { base: Some(base), .. }
-            | Piece::Opaque { base: Some(base), .. }
-            | Piece::Directory { base: Some(base), .. } => return Ok(Some((base, Extent::Whole))),
-            _ => {}
+        if let Piece::Group { .. } = piece {
+            return Ok(None);
+        }
+        if let Some(wanted) = piece.base() {
+            return Ok(Some(wanted));
         }
     }
     Ok(None)

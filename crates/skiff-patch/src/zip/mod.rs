@@ -15,15 +15,19 @@
 mod archive;
 #[cfg(feature = "encode")]
 mod bases;
+#[cfg(feature = "encode")]
+mod chunks;
 mod decode;
 #[cfg(feature = "encode")]
 mod encode;
 mod old;
 mod pieces;
+#[cfg(feature = "encode")]
+mod planner;
 mod records;
 #[cfg(feature = "encode")]
 mod segments;
 
 pub(crate) use decode::{decode, decoder_memory};
 #[cfg(feature = "encode")]
-pub use encode::{Options, Segment, encode};
+pub use encode::{Comparison, Options, Plan, Segment, encode};

@@ -2,6 +2,7 @@
 
 use skiff_wire::{Input, unzigzag};
 
+use super::old::Extent;
 use super::records::Descriptor;
 use crate::PatchError;
 use crate::deflate::Compressor;
@@ -27,6 +28,19 @@ pub(super) enum Piece {
     Opaque { base: Option<u64>, length: u64 },
     /// The directory of the archive that began last, and what follows it.
     Directory { base: Option<u64>, length: u64, entries: u64, skipped: u64 },
+}
+
+impl Piece {
+    /// What of the old archive its text is made from.
+    pub(super) fn base(&self) -> Option<(u64, Extent)> {
+        match *self {
+            Self::Kept { base, .. } => Some((base, Extent::Header)),
+            Self::Made { base, .. } | Self::Opaque { base, .. } | Self::Directory { base, .. } => {
+                base.map(|base| (base, Extent::Whole))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How a member's sums are written.

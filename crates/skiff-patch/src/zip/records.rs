@@ -60,6 +60,11 @@ pub(super) fn local_method(header: &[u8]) -> Option<u16> {
     u16_at(header, 8)
 }
 
+#[cfg(feature = "encode")]
+pub(super) fn local_sums_of(header: &[u8]) -> Option<&[u8]> {
+    header.get(LOCAL_SUMS..LOCAL_SUMS + SUMS_BYTES)
+}
+
 /// The sums of a local header, to be read or written.
 pub(super) fn local_sums(header: &mut [u8]) -> Option<&mut [u8]> {
     header.get_mut(LOCAL_SUMS..LOCAL_SUMS + SUMS_BYTES)

@@ -2,89 +2,35 @@
 
 use skiff_wire::{put_bytes, put_varint};
 
-use super::encode::{Options, Segment};
-use super::old::{OldArchive, zero_directory};
+use super::chunks::{Chunk, Placed};
+use super::encode::Segment;
+use super::old::OldArchive;
 use super::pieces::{Piece, Writer};
 use crate::deflate::Compressor;
-use crate::{Codec, inner};
+use crate::{Codec, PatchError};
 
-/// Pieces that begin with a group, or need none.
-pub(super) struct Chunk {
-    /// With where they are in the new archive.
-    pieces: Vec<(Piece, u64)>,
-    start: u64,
-    /// Where in the text directories are, as they were.
-    directories: Vec<usize>,
-    pub(super) text: Vec<u8>,
-    pub(super) old_text: Vec<u8>,
-    encoded: Option<(Codec, Vec<u8>)>,
-    lengths: (u64, u64),
-}
+/// Makes the payload of a chunk's texts.
+pub(super) type Coder<'c> = dyn FnMut(&Chunk) -> Result<(Codec, Vec<u8>), PatchError> + 'c;
 
-impl Chunk {
-    pub(super) fn new(start: usize) -> Self {
-        Self {
-            pieces: Vec::new(),
-            start: start as u64,
-            directories: Vec::new(),
-            text: Vec::new(),
-            old_text: Vec::new(),
-            encoded: None,
-            lengths: (0, 0),
-        }
-    }
-
-    pub(super) fn push(&mut self, piece: Piece, at: usize) {
-        if let Piece::Directory { .. } = piece {
-            self.directories.push(self.text.len());
-        }
-        self.pieces.push((piece, at as u64));
-    }
-
-    pub(super) fn last_piece(&mut self) -> Option<&mut Piece> {
-        self.pieces.last_mut().map(|(piece, _)| piece)
-    }
-
-    /// Puts the inner payload in the place of the texts, if they can be known yet.
-    pub(super) fn encode_if_final(&mut self) {
-        if self.directories.is_empty() {
-            self.encode();
-        }
-    }
-
-    fn encode(&mut self) {
-        let (text, old_text) = (std::mem::take(&mut self.text), std::mem::take(&mut self.old_text));
-        self.lengths = (text.len() as u64, old_text.len() as u64);
-        if self.encoded.is_none() && !text.is_empty() {
-            self.encoded = Some(inner::encode(&old_text, &text));
-        }
-    }
-
-    /// How long its payload is, or at most becomes, about.
-    fn payload_length(&self) -> usize {
-        self.encoded.as_ref().map_or(self.text.len(), |(_, payload)| payload.len())
-    }
-}
-
-/// Joins chunks to segments: as many as fit, because what a directory says of members in another segment is sent.
+/// Joins chunks to segments: as many as fit `most` bytes, because what a directory says of members in another segment is sent.
 pub(super) fn assemble(
     archives: &[OldArchive],
-    chunks: Vec<Chunk>,
-    (length, options): (usize, &Options),
-) -> Vec<Segment> {
-    let most = usize::try_from(options.segment_bytes.get()).unwrap_or(usize::MAX);
+    chunks: &[Chunk],
+    (length, most): (usize, usize),
+    coder: &mut Coder<'_>,
+) -> Result<Vec<Segment>, PatchError> {
     let mut segments = Vec::new();
     let mut state = State::default();
     let mut builder = Builder::default();
     for chunk in chunks {
-        if builder.length() > 0 && builder.length() + chunk.payload_length() > most {
-            let next = Builder::resume(&mut state, chunk.start);
-            segments.push(std::mem::replace(&mut builder, next).finish(archives, chunk.start));
+        if builder.length() > 0 && builder.length() + chunk.estimate() > most {
+            let next = Builder::resume(&mut state, chunk.start as u64);
+            segments.push(std::mem::replace(&mut builder, next).finish(archives, chunk.start as u64));
         }
-        builder.chunk(chunk, &mut state);
+        builder.chunk(chunk, &mut state, coder)?;
     }
     segments.push(builder.finish(archives, length as u64));
-    segments
+    Ok(segments)
 }
 
 /// What a decoder knows between two pieces.
@@ -133,60 +79,51 @@ impl Builder {
         self.payload.len() + self.writer.kinds.len() + self.writer.numbers.len()
     }
 
-    fn chunk(&mut self, mut chunk: Chunk, state: &mut State) {
-        let mut directories = std::mem::take(&mut chunk.directories).into_iter();
-        for (piece, at) in &mut chunk.pieces {
-            self.learn(piece, *at, state);
-            if let Piece::Directory { entries, skipped, .. } = piece
-                && let Some(text) = directories.next()
-            {
-                zero_directory(&mut chunk.text[text..], *skipped..*entries);
+    fn chunk(&mut self, chunk: &Chunk, state: &mut State, coder: &mut Coder<'_>) -> Result<(), PatchError> {
+        let mut chunk = Chunk { texts: None, ..chunk.clone() };
+        for placed in &mut chunk.pieces {
+            if self.learn(placed, state) {
+                // It was compared with less left of it.
+                chunk.compared = None;
             }
         }
-        if chunk.encoded.is_none() {
-            chunk.encode();
-        }
-        if let Some((codec, payload)) = chunk.encoded {
-            let (text_length, old_text_length) = chunk.lengths;
-            let payload_length = payload.len() as u64;
+        if chunk.text_length > 0 {
+            let (codec, payload) = coder(&chunk)?;
+            let (text_length, payload_length) = (chunk.text_length as u64, payload.len() as u64);
             self.writer.push(&Piece::Group { codec: codec.id().into(), text_length, payload_length });
             self.payload.extend(payload);
             self.largest_text = self.largest_text.max(text_length);
-            self.largest_old_text = self.largest_old_text.max(old_text_length);
+            self.largest_old_text = self.largest_old_text.max(chunk.old_text_length as u64);
         }
-        for (piece, _) in chunk.pieces {
-            self.writer.push(&piece);
+        for placed in chunk.pieces {
+            self.writer.push(&placed.piece);
         }
+        Ok(())
     }
 
-    /// Follows a piece, and tells a directory what it cannot know of its members.
-    fn learn(&mut self, piece: &mut Piece, at: u64, state: &mut State) {
+    /// Follows a piece. True where it is a directory that cannot know of all its members, and is told so.
+    fn learn(&mut self, placed: &mut Placed, state: &mut State) -> bool {
         let mut members = 0;
-        match piece {
+        let mut is_told = false;
+        self.reads_source |= placed.base().is_some();
+        match &mut placed.piece {
             Piece::Compressor(compressor) => state.compressor = Some(*compressor),
             Piece::Begin { before } => {
-                state.archives.push(Begun { start: at.saturating_sub(*before), skipped: 0, members: 0 });
+                let start = (placed.range.start as u64).saturating_sub(*before);
+                state.archives.push(Begun { start, skipped: 0, members: 0 });
             }
             Piece::Same { count, .. } => {
                 members = *count;
                 self.reads_source = true;
             }
-            Piece::Kept { .. } => {
+            Piece::Made { plain_length, .. } => {
                 members = 1;
-                self.reads_source = true;
-            }
-            Piece::Made { base, plain_length, .. } => {
-                members = 1;
-                self.reads_source |= base.is_some();
                 self.largest_plain = self.largest_plain.max(*plain_length);
             }
-            Piece::Opaque { base, .. } => {
-                members = 1;
-                self.reads_source |= base.is_some();
-            }
-            Piece::Directory { base, skipped, .. } => {
-                self.reads_source |= base.is_some();
+            Piece::Kept { .. } | Piece::Opaque { .. } => members = 1,
+            Piece::Directory { skipped, .. } => {
                 *skipped = state.archives.pop().map_or(0, |archive| archive.skipped);
+                is_told = *skipped > 0;
             }
             Piece::Group { .. } | Piece::Raw { .. } => {}
         }
@@ -195,6 +132,7 @@ impl Builder {
         }
         let held = state.archives.iter().map(|archive| archive.members).sum();
         self.most_members = self.most_members.max(held);
+        is_told
     }
 
     /// The segment, which ends at `end`.
