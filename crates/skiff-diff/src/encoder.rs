@@ -72,6 +72,9 @@ pub(crate) enum BaseContents<'a> {
     Signed(&'a TreeSignature),
 }
 
+/// The longest payload that is compressed with mixed contexts by default: a device takes a second for it.
+const MIXED_BYTES: usize = 1 << 20;
+
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
@@ -85,10 +88,11 @@ pub enum Level {
 }
 
 impl Level {
-    /// What is tried for each frame.
-    fn compressions(self) -> &'static [Compression] {
+    /// What is tried for each frame of so many bytes.
+    fn compressions(self, length: usize) -> &'static [Compression] {
         /// Text and columns gain where positions predict nothing; tables of words where they predict literals.
-        const BEST: [Compression; 4] = [
+        const BEST: [Compression; 5] = [
+            Compression::Mixed,
             Compression::XZ,
             Compression::Xz { literal_context_bits: 3, literal_position_bits: 0, position_bits: 0 },
             Compression::Xz { literal_context_bits: 0, literal_position_bits: 0, position_bits: 0 },
@@ -96,7 +100,8 @@ impl Level {
         ];
         match self {
             Self::Fast => &[Compression::Zstd { level: 9 }],
-            Self::Default => &BEST[..1],
+            Self::Default if length <= MIXED_BYTES => &BEST[..2],
+            Self::Default => &BEST[1..2],
             Self::Best => &BEST,
         }
     }
@@ -300,7 +305,7 @@ impl<'a> Work<'a> {
     }
 
     fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
-        let candidates = self.options.level.compressions();
+        let candidates = self.options.level.compressions(payload.len());
         let mut best: Option<CompressedFrame> = None;
         for compression in candidates {
             self.options.control.check()?;
