@@ -3,14 +3,13 @@
 use std::io::{self, Cursor, Read, Seek, Write};
 use std::ops::Range;
 
-use skiff_wire::Input;
-
-use super::old::{self, Extent, INFLATE_MEMORY, OldArchive, UNIT_BYTES, UnitKind, Units};
+use super::head::{Head, longest_deflated, next_inner};
+use super::old::{self, Extent, UnitKind, Units};
 use super::pieces::{Form, Piece, Pieces};
 use super::records::{Central, STORED, Sums, fill_central, local_length, local_method, local_sums};
-use crate::deflate::{self, COMPRESSOR_MEMORY, Compressor};
+use crate::deflate::{self, Compressor};
 use crate::inner::Inner;
-use crate::{Job, Limits, PatchError, Source, State, source};
+use crate::{Job, Limits, PatchError, Source, State};
 
 /// How many archives may lie in each other.
 const DEPTH: usize = 8;
@@ -57,150 +56,7 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 }
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
-    let head = Head::read(job)?;
-    let entries = head.archives.iter().map(|archive| archive.entries.saturating_add(1));
-    let parts = [
-        entries.fold(0, u64::saturating_add).saturating_mul(UNIT_BYTES),
-        // While it grows there are two of it.
-        head.most_members.saturating_mul(2 * MEMBER_BYTES),
-        head.largest_text,
-        head.largest_old_text,
-        head.largest_plain,
-        longest_deflated(head.largest_plain).min(job.output_len),
-        (head.archives.len() as u64).saturating_mul(size_of::<OldArchive>() as u64),
-        head.inner_memory()?,
-    ];
-    let fixed = COMPRESSOR_MEMORY + INFLATE_MEMORY + source::BUFFER_BYTES;
-    Ok(parts.into_iter().fold(fixed, u64::saturating_add))
-}
-
-/// A literal takes 9 bits at most, and a match of three bytes 31.
-pub(super) fn longest_deflated(plain: u64) -> u64 {
-    plain.saturating_add(plain / 2).saturating_add(1 << 10)
-}
-
-/// A payload, taken apart.
-struct Head<'a> {
-    archives: Vec<OldArchive>,
-    /// Where in the new archive the output begins.
-    start: u64,
-    largest_text: u64,
-    largest_old_text: u64,
-    largest_plain: u64,
-    most_members: u64,
-    pieces: Pieces<'a>,
-    payloads: &'a [u8],
-    payloads_offset: u64,
-}
-
-impl<'a> Head<'a> {
-    fn read(job: &Job<'a>) -> Result<Self, PatchError> {
-        let mut input = Input::new(job.payload);
-        let count = input.varint()?;
-        let offset = input.offset();
-        // An archive takes four bytes at least: the vector does not outgrow the payload by much.
-        if count > input.rest().len() as u64 / 4 {
-            return Err(PatchError::corrupt(offset, "there are more archives than bytes"));
-        }
-        let mut archives = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
-        for _ in 0..count {
-            archives.push(OldArchive {
-                start: input.varint()?,
-                directory: input.varint()?,
-                directory_length: input.varint()?,
-                entries: input.varint()?,
-            });
-        }
-        let start = input.varint()?;
-        let (largest_text, largest_old_text) = (input.varint()?, input.varint()?);
-        let (largest_plain, most_members) = (input.varint()?, input.varint()?);
-        let kinds_length = input.varint()?;
-        let kinds = input.slice(kinds_length)?;
-        let numbers_length = input.varint()?;
-        let numbers_offset = input.offset();
-        let numbers = input.slice(numbers_length)?;
-        let pieces = Pieces::new(kinds, numbers, numbers_offset);
-        Ok(Self {
-            archives,
-            start,
-            largest_text,
-            largest_old_text,
-            largest_plain,
-            most_members,
-            pieces,
-            payloads: input.rest(),
-            payloads_offset: input.offset(),
-        })
-    }
-
-    /// What the inner codecs take at most.
-    fn inner_memory(&self) -> Result<u64, PatchError> {
-        let mut most = 0;
-        let (mut payloads, mut payloads_offset) = (self.payloads, self.payloads_offset);
-        let mut pieces = self.pieces.clone();
-        while let Some(piece) = pieces.next()? {
-            if let Piece::Group { codec, text_length, payload_length } = piece {
-                let job = next_inner(&mut payloads, (codec, text_length, payload_length))?;
-                most = Inner { job, offset: payloads_offset }.memory()?.max(most);
-                payloads_offset += payload_length;
-            }
-        }
-        Ok(most)
-    }
-
-    /// That every piece can be read, and keeps what the head promises, is known before anything is written.
-    fn check_pieces(&self) -> Result<(), PatchError> {
-        let mut pieces = self.pieces.clone();
-        let mut payloads = self.payloads;
-        loop {
-            let offset = pieces.offset();
-            let Some(piece) = pieces.next()? else { break };
-            match piece {
-                Piece::Group { codec, text_length, payload_length } => {
-                    next_inner(&mut payloads, (codec, text_length, payload_length))?;
-                    if text_length > self.largest_text {
-                        return Err(PatchError::corrupt(offset, "a group's text is longer than promised"));
-                    }
-                }
-                Piece::Made { plain_length, .. } if plain_length > self.largest_plain => {
-                    return Err(PatchError::corrupt(offset, "a member is longer than promised"));
-                }
-                _ => {}
-            }
-        }
-        if !pieces.is_at_end() || !payloads.is_empty() {
-            return Err(PatchError::corrupt(pieces.offset(), "the payload goes on behind its last piece"));
-        }
-        Ok(())
-    }
-
-    /// Directories are apart from each other, so that reading them costs no more than reading the source.
-    fn check_archives(&self, source_length: u64) -> Result<(), PatchError> {
-        let mut before = 0;
-        for archive in &self.archives {
-            let end = archive.directory.checked_add(archive.directory_length);
-            let least = archive.entries.checked_mul(super::records::CENTRAL_BYTES as u64);
-            let is_within = archive.directory >= before
-                && end.is_some_and(|end| end <= source_length)
-                && least.is_some_and(|least| least <= archive.directory_length);
-            if !is_within {
-                return Err(PatchError::corrupt(0, "a directory is out of place"));
-            }
-            before = end.unwrap_or(source_length);
-        }
-        Ok(())
-    }
-}
-
-/// Takes the payload of a group.
-fn next_inner<'a>(
-    payloads: &mut &'a [u8],
-    (codec, text_length, payload_length): (u64, u64, u64),
-) -> Result<Job<'a>, PatchError> {
-    let codec = Inner::codec(codec).ok_or(PatchError::corrupt(0, "this codec cannot be an inner one"))?;
-    let payload = usize::try_from(payload_length).ok().and_then(|length| payloads.split_off(..length));
-    let payload = payload.ok_or(PatchError::corrupt(0, "a group is longer than the payload"))?;
-    Ok(Job::new(codec, payload, text_length))
+    Head::read(job)?.memory(job.output_len)
 }
 
 /// An archive that has begun.
@@ -215,7 +71,8 @@ struct Member {
     sums: Option<Sums>,
 }
 
-const MEMBER_BYTES: u64 = size_of::<Member>() as u64;
+/// What a member takes in memory.
+pub(super) const MEMBER_BYTES: u64 = size_of::<Member>() as u64;
 
 struct Decoder<'a, 'o, S, W> {
     head: Head<'a>,

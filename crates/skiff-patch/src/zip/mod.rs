@@ -20,6 +20,7 @@ mod chunks;
 mod decode;
 #[cfg(feature = "encode")]
 mod encode;
+mod head;
 mod old;
 mod pieces;
 #[cfg(feature = "encode")]
