@@ -1,26 +1,24 @@
 //! The records that make one new content, by whatever codec comes out smallest.
 
 use std::io::{self, Read};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip, zip};
+use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
-use crate::DiffError;
-use crate::encoder::{FRAME_BYTES, RECORD_OVERHEAD};
+use crate::archive::{self, Archive};
+use crate::budget::Budget;
+use crate::encoder::RECORD_OVERHEAD;
+use crate::{DiffError, Idea, Ideas};
 
 /// Fast, and ranks as the real compressors do.
 const ESTIMATE: Compression = Compression::Zstd { level: 3 };
-
-/// The most output one record makes, so that any record fits a frame whatever its codec adds.
-pub(crate) const SEGMENT_BYTES: usize = 4 << 20;
 
 /// A new content with everything its records are made from.
 pub(crate) struct Job<'a> {
@@ -32,10 +30,12 @@ pub(crate) struct Job<'a> {
     pub(crate) base: Option<u32>,
     /// What there is of that file.
     pub(crate) old: Old<'a>,
-    /// Whether to use codecs that learn.
-    pub(crate) is_modelled: bool,
     /// Stops it.
     pub(crate) control: Control<'a>,
+    /// What may be tried.
+    pub(crate) ideas: Ideas,
+    /// What the records may take.
+    pub(crate) budget: Budget,
 }
 
 /// What there is of a file to make another one from.
@@ -69,30 +69,32 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     let old = if let Old::Held(bytes) = &job.old { Some(&bytes[..]) } else { None };
     let mut best = plain(job);
     let mut best_size = estimate(&best);
+    let plain_size = best_size;
     let mut offer = |candidate: Vec<Record>, worth: fn(u64) -> u64| {
         let size = worth(estimate(&candidate));
-        if size < best_size && candidate.iter().all(fits) {
+        if size < best_size && candidate.iter().all(|record| fits(record, &job.budget)) {
             (best, best_size) = (candidate, size);
         }
     };
-    if job.is_modelled && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
-        let opened = gzip::Plan::new(old, &job.new).map(Plan::Gzip).or_else(|| archive(old, &job.new));
-        let aligned =
-            || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &align::Options::default())));
-        let plan = opened.or_else(aligned).filter(|plan| plan.estimate() < best_size);
+    match archive::open(job, old) {
+        Some(Archive::Planned(plan)) if plan.estimate() < plain_size => return Ok(Made::Planned(plan)),
+        Some(Archive::InSegments(segments)) => {
+            let is_alone = segments.iter().all(|segment| !segment.reads_source);
+            let records = segments.into_iter().map(|segment| {
+                record(job, Codec::Zip, segment.output_len, segment.payload, segment.reads_source)
+            });
+            offer(records.collect(), if is_alone { among_its_like } else { as_estimated });
+            return Ok(Made::Records(best));
+        }
+        _ => {}
+    }
+    if job.ideas.has(Idea::Align) && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
+        let plan = planned(job, old).filter(|plan| plan.estimate() < best_size);
+        let plan = plan.filter(|plan| plan.decoder_memory() <= job.budget.codec_memory);
         return Ok(plan.map_or(Made::Records(best), Made::Planned));
     }
-    let opened = gzip::encode(old, &job.new);
-    let mut is_opened = opened.is_some();
-    if let Some(segments) = zip::encode(old, &job.new, &zip::Options::default()) {
-        is_opened = true;
-        let is_alone = segments.iter().all(|segment| !segment.reads_source);
-        let worth = if is_alone { among_its_like } else { as_estimated };
-        let records = segments.into_iter().map(|segment| {
-            record(job, Codec::Zip, segment.output_len, segment.payload, segment.reads_source)
-        });
-        offer(records.collect(), worth);
-    }
+    let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new) } else { None };
+    let is_opened = opened.is_some();
     if let Some(opened) = opened {
         let worth = if opened.reads_source { as_estimated } else { among_its_like };
         let record = record(job, Codec::Gzip, job.new.len() as u64, opened.payload, opened.reads_source);
@@ -100,8 +102,10 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     }
     let codec = if let Old::Held(_) = job.old { Codec::Bsdiff } else { Codec::Block };
     let parts: Vec<(u64, Vec<u8>)> = match &job.old {
-        Old::Held(old) if !is_opened => {
-            let segments = bsdiff::encode(old, &job.new, &bsdiff::Options::default()).into_iter();
+        Old::Held(old) if !is_opened && job.ideas.has(Idea::Bsdiff) => {
+            let segment_bytes = NonZeroU32::new(job.budget.segment_bytes()).unwrap_or(NonZeroU32::MIN);
+            let options = bsdiff::Options { segment_bytes, ..bsdiff::Options::default() };
+            let segments = bsdiff::encode(old, &job.new, &options).into_iter();
             segments.map(|part| (part.output_len, part.payload)).collect()
         }
         Old::Nothing | Old::Held(_) => return Ok(Made::Records(best)),
@@ -114,14 +118,12 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     Ok(Made::Records(best))
 }
 
-/// The most bytes that the payload of an archive may be expected to take: it cannot be cut.
-const ARCHIVE_BYTES: u64 = 4 << 20;
-
-fn archive(old: Option<&[u8]>, new: &[u8]) -> Option<Plan> {
-    let plan = zip::Plan::new_with(old, new, &zip::Options::default(), |comparisons| {
-        comparisons.par_iter_mut().for_each(zip::Comparison::run);
-    });
-    plan.filter(|plan| plan.estimate() <= ARCHIVE_BYTES).map(Plan::Zip)
+/// How a content may be made by a codec that learns.
+fn planned(job: &Job<'_>, old: Option<&[u8]>) -> Option<Plan> {
+    let is_predicted = job.ideas.has(Idea::References);
+    let options = align::Options { is_predicted, ..align::Options::default() };
+    let opened = if job.ideas.has(Idea::Gzip) { gzip::Plan::new(old, &job.new, &options) } else { None };
+    opened.map(Plan::Gzip).or_else(|| Some(Plan::Align(align::Plan::new(old?, &job.new, &options))))
 }
 
 fn as_estimated(size: u64) -> u64 {
@@ -222,7 +224,7 @@ impl<R: Read> Read for Watched<'_, R> {
 /// A content's bytes as they are.
 fn plain(job: &Job<'_>) -> Vec<Record> {
     let make = |part: &[u8]| record(job, Codec::Data, part.len() as u64, part.to_vec(), false);
-    job.new.chunks(SEGMENT_BYTES).map(make).collect()
+    job.new.chunks(job.budget.segment_bytes() as usize).map(make).collect()
 }
 
 fn record(job: &Job<'_>, codec: Codec, output_len: u64, payload: Vec<u8>, reads_source: bool) -> Record {
@@ -231,8 +233,14 @@ fn record(job: &Job<'_>, codec: Codec, output_len: u64, payload: Vec<u8>, reads_
     Record { codec: codec.id(), content: job.number, output_len, source, payload }
 }
 
-fn fits(record: &Record) -> bool {
-    record.payload.len() + RECORD_OVERHEAD <= FRAME_BYTES
+/// Whether a frame has room for a record, and a device for what decoding it takes.
+fn fits(record: &Record, budget: &Budget) -> bool {
+    let memory = || {
+        let codec = Codec::ALL.iter().copied().find(|codec| codec.id() == record.codec)?;
+        skiff_patch::decoder_memory(&skiff_patch::Job::new(codec, &record.payload, record.output_len)).ok()
+    };
+    record.payload.len() + RECORD_OVERHEAD <= budget.frame_bytes
+        && memory().is_some_and(|memory| memory <= budget.codec_memory)
 }
 
 fn estimate(records: &[Record]) -> u64 {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -15,12 +15,14 @@ use skiff_tree::section::{self, EncodedSection};
 use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
 
 use crate::assumed::Assumed;
+use crate::budget::Budget;
 use crate::candidate::{self, Job, Made, Old};
-use crate::facts::{Tally, header_fields};
+use crate::explanation::{Shares, Weighed, weigh};
+use crate::facts::{Tally, fixed_memory, header_fields};
 use crate::modelled::{Groups, Part};
 use crate::plan::{Planned, plan};
 use crate::proof::prove;
-use crate::{DiffError, Report};
+use crate::{DiffError, Idea, Ideas, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
 pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
@@ -121,7 +123,14 @@ pub struct Options<'a> {
     /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
     pub pull_bytes: Option<u64>,
     /// Where temporary files go; they have no name there and vanish with the process. The system's place unless set.
-    pub spool: Option<&'a PathBuf>,
+    pub spool: Option<&'a Path>,
+    /// The most memory that a device may need to decode, in bytes. Where it is little, frames are smaller, and codecs that
+    /// take more are left out; the delta then is larger. Unbounded unless set: the report tells what is needed.
+    pub max_decoder_memory: Option<u64>,
+    /// What may be tried to make the delta smaller: everything, unless what that is worth is to be measured.
+    pub ideas: Ideas,
+    /// Whether the report [explains](Report::explanation) where the bytes went, which takes a little longer.
+    pub explain: bool,
     /// Watches and stops the work. Progress counts bytes of new contents; what there is of them is the target's
     /// [`Tree::content_bytes_missing_from`] the base.
     pub control: Control<'a>,
@@ -135,6 +144,9 @@ impl Default for Options<'_> {
             memory: 1 << 30,
             pull_bytes: None,
             spool: None,
+            max_decoder_memory: None,
+            ideas: Ideas::ALL,
+            explain: false,
             control: Control::default(),
         }
     }
@@ -144,7 +156,8 @@ impl fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut options = f.debug_struct("Options");
         options.field("level", &self.level).field("threads", &self.threads).field("memory", &self.memory);
-        options.field("pull_bytes", &self.pull_bytes).finish_non_exhaustive()
+        options.field("pull_bytes", &self.pull_bytes).field("max_decoder_memory", &self.max_decoder_memory);
+        options.field("ideas", &self.ideas).finish_non_exhaustive()
     }
 }
 
@@ -190,7 +203,7 @@ fn run(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| DiffError::Threads(error.to_string()))?;
     let mut assumed = Assumed::new(base.tree, target.contents);
-    let work = Work { base, target, options };
+    let work = Work::new(base, target, options)?;
     let (mut delta, report) = pool.install(|| work.run(&mut assumed))?;
     assumed.settle();
     prove(base, &assumed, target, options.control, &mut delta)?;
@@ -206,17 +219,33 @@ struct Work<'a> {
     base: &'a Base<'a>,
     target: &'a Release<'a>,
     options: &'a Options<'a>,
+    told: EncodedSection,
+    /// What a device holds whatever the frames hold.
+    fixed: u64,
+    budget: Budget,
+    /// What the level leaves of those that may be tried.
+    ideas: Ideas,
 }
 
 impl<'a> Work<'a> {
-    fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
-        let told = section::encode(self.base.tree, self.target.tree);
-        let planned = plan(self.base, self.target, &told, self.options.memory)?;
-        let mut encoder = Encoder::new(self.spool("a temporary file for frames")?);
-        let mut tally = Tally::default();
-        self.prelude(&told, &mut encoder, &mut tally)?;
+    fn new(base: &'a Base<'a>, target: &'a Release<'a>, options: &'a Options<'a>) -> Result<Self, DiffError> {
+        let told = section::encode(base.tree, target.tree);
+        let fixed = fixed_memory(base, target, &told);
+        let budget = Budget::new(options.max_decoder_memory, fixed)?;
+        let ideas = match options.level {
+            Level::Fast => options.ideas.without(Idea::Align).without(Idea::Mixed),
+            Level::Default | Level::Best => options.ideas,
+        };
+        Ok(Self { base, target, options, told, fixed, budget, ideas })
+    }
 
-        let mut frames = FrameBuilder::default();
+    fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
+        let (told, fixed) = (&self.told, self.fixed);
+        let planned = plan(self.base, self.target, told, self.options)?;
+        let mut output = Output::new(self.spool("a temporary file for frames")?);
+        self.prelude(&mut output)?;
+
+        let mut frames = FrameBuilder::new(self.budget.frame_bytes);
         let mut full: Vec<Vec<u8>> = Vec::new();
         let mut groups = Groups::default();
         let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
@@ -231,7 +260,7 @@ impl<'a> Work<'a> {
                 },
                 || wave.par_iter().with_max_len(1).map(|planned| self.make(planned)).collect(),
             );
-            add_all(&mut encoder, &mut tally, compressed)?;
+            output.add_all(compressed)?;
             late.extend(written?);
             let made: Result<Vec<Made>, DiffError> = made;
             for (planned, made) in wave.iter().zip(made?) {
@@ -246,7 +275,7 @@ impl<'a> Work<'a> {
                     assumed.learn(planned.path, &records)?;
                 }
                 for record in records {
-                    tally.count(&record)?;
+                    output.tally.count(&record)?;
                     full.extend(frames.push(record));
                 }
             }
@@ -254,18 +283,26 @@ impl<'a> Work<'a> {
         full.extend(frames.flush());
         grouped.extend(groups.flush());
         let (compressed, written) = rayon::join(|| self.compress_all(full), || self.write_all(grouped));
-        add_all(&mut encoder, &mut tally, compressed)?;
+        output.add_all(compressed)?;
         late.extend(written?);
         // A content that spans frames is not to be interrupted, so these come behind all others.
-        for (records, frame) in late {
-            records.iter().try_for_each(|record| tally.count(record))?;
-            add_all(&mut encoder, &mut tally, vec![Ok(frame)])?;
+        for (records, contents) in late {
+            records.iter().try_for_each(|record| output.tally.count(record))?;
+            output.add_all(vec![Ok(contents)])?;
         }
 
         let mut delta = self.spool("a temporary file for the delta")?;
-        let fields = header_fields(self.base, self.target, &told, &tally, self.options.pull_bytes);
+        let Output { encoder, tally, shares } = output;
+        let mut fields = header_fields(self.base, self.target, told, &tally, fixed);
+        fields.facts.pull_bytes = self.options.pull_bytes;
+        let (granted, least) = (self.options.max_decoder_memory, fields.facts.decoder_memory);
+        if let Some(granted) = granted.filter(|&granted| least > granted) {
+            return Err(DiffError::DecoderMemory { granted, least });
+        }
         let summary = encoder.finish(&fields, &mut delta)?;
-        Ok((delta, tally.report(&fields, &summary, &told)))
+        let mut report = tally.report(&fields, &summary, told);
+        report.explanation = self.options.explain.then(|| shares.explain(&planned, self.base.tree, &summary));
+        Ok((delta, report))
     }
 
     fn spool(&self, op: &'static str) -> Result<File, DiffError> {
@@ -277,31 +314,27 @@ impl<'a> Work<'a> {
     }
 
     /// Everything that stands before the contents.
-    fn prelude(
-        &self,
-        told: &EncodedSection,
-        encoder: &mut Encoder<File>,
-        tally: &mut Tally,
-    ) -> Result<(), DiffError> {
+    fn prelude(&self, output: &mut Output) -> Result<(), DiffError> {
         let sections = [
             (Section::Config, self.target.config),
             (Section::Manifest, self.target.manifest),
-            (Section::Tree, Some(&told.bytes[..])),
+            (Section::Tree, Some(&self.told.bytes[..])),
         ];
         for (section, payload) in sections {
-            for part in payload.unwrap_or_default().chunks(FRAME_BYTES) {
-                add_all(encoder, tally, vec![self.compress(section, part)])?;
+            for part in payload.unwrap_or_default().chunks(self.budget.frame_bytes) {
+                output.add(self.compress(section, part)?, Vec::new())?;
             }
         }
         Ok(())
     }
 
-    fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<CompressedFrame, DiffError>> {
-        payloads
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|payload| self.compress(Section::Contents, &payload))
-            .collect()
+    fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<Contents, DiffError>> {
+        let compressed = |payload: Vec<u8>| {
+            let frame = self.compress(Section::Contents, &payload)?;
+            let records = if self.options.explain { weigh(&payload) } else { Vec::new() };
+            Ok((frame, records))
+        };
+        payloads.into_par_iter().with_max_len(1).map(compressed).collect()
     }
 
     fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
@@ -309,7 +342,13 @@ impl<'a> Work<'a> {
         let mut best: Option<CompressedFrame> = None;
         for compression in candidates {
             self.options.control.check()?;
+            if *compression == Compression::Mixed && !self.ideas.has(Idea::Mixed) {
+                continue;
+            }
             let frame = skiff_format::compress(section, payload, compression)?;
+            if frame.decoder_memory() > skiff_format::frame_memory(self.budget.frame_bytes) {
+                continue;
+            }
             if best.as_ref().is_none_or(|best| frame.encoded_size() < best.encoded_size()) {
                 best = Some(frame);
             }
@@ -318,14 +357,11 @@ impl<'a> Work<'a> {
     }
 
     /// Writes the payloads of each group, one after the other, and the groups side by side.
-    fn write_all(
-        &self,
-        groups: Vec<Vec<Part<'_, '_>>>,
-    ) -> Result<Vec<(Vec<Record>, CompressedFrame)>, DiffError> {
+    fn write_all(&self, groups: Vec<Vec<Part<'_, '_>>>) -> Result<Vec<(Vec<Record>, Contents)>, DiffError> {
         groups.into_par_iter().with_max_len(1).map(|group| self.write(&group)).collect()
     }
 
-    fn write(&self, group: &[Part<'_, '_>]) -> Result<(Vec<Record>, CompressedFrame), DiffError> {
+    fn write(&self, group: &[Part<'_, '_>]) -> Result<(Vec<Record>, Contents), DiffError> {
         let BaseContents::Known(base) = self.base.contents else {
             unreachable!("because nothing is planned for a base that is not here")
         };
@@ -335,9 +371,10 @@ impl<'a> Work<'a> {
             self.options.control.check()?;
             records.push(part.write(base, self.target.contents, &mut state)?);
         }
-        let frame =
-            skiff_format::compress(Section::Contents, &record::encode(&records), &Compression::Stored)?;
-        Ok((records, frame))
+        let payload = record::encode(&records);
+        let frame = skiff_format::compress(Section::Contents, &payload, &Compression::Stored)?;
+        let weighed = if self.options.explain { weigh(&payload) } else { Vec::new() };
+        Ok((records, (frame, weighed)))
     }
 
     fn make(&self, planned: &Planned<'_>) -> Result<Made, DiffError> {
@@ -351,8 +388,9 @@ impl<'a> Work<'a> {
             new,
             base,
             old,
-            is_modelled: self.options.level != Level::Fast,
             control: self.options.control,
+            ideas: self.ideas,
+            budget: self.budget,
         })?;
         self.options.control.advance(size);
         Ok(made)
@@ -378,17 +416,34 @@ impl<'a> Work<'a> {
     }
 }
 
-fn add_all(
-    encoder: &mut Encoder<File>,
-    tally: &mut Tally,
-    frames: Vec<Result<CompressedFrame, DiffError>>,
-) -> Result<(), DiffError> {
-    for frame in frames {
-        let frame = frame?;
-        tally.count_frame(&frame);
-        encoder.add(frame)?;
+/// A frame of the contents section, with its records where they are to be explained.
+type Contents = (CompressedFrame, Vec<Weighed>);
+
+/// Where frames go, and what is counted of them on the way.
+struct Output {
+    encoder: Encoder<File>,
+    tally: Tally,
+    shares: Shares,
+}
+
+impl Output {
+    fn new(spool: File) -> Self {
+        Self { encoder: Encoder::new(spool), tally: Tally::default(), shares: Shares::default() }
     }
-    Ok(())
+
+    fn add(&mut self, frame: CompressedFrame, records: Vec<Weighed>) -> Result<(), DiffError> {
+        self.tally.count_frame(&frame);
+        self.shares.count(&frame, records);
+        Ok(self.encoder.add(frame)?)
+    }
+
+    fn add_all(&mut self, frames: Vec<Result<Contents, DiffError>>) -> Result<(), DiffError> {
+        for frame in frames {
+            let (frame, records) = frame?;
+            self.add(frame, records)?;
+        }
+        Ok(())
+    }
 }
 
 /// Cuts the plan where the memory its pairs take together would pass the budget: within a wave they may all be in memory
@@ -425,8 +480,9 @@ fn load(
 }
 
 /// Fills frames with records, in order.
-#[derive(Default)]
 struct FrameBuilder {
+    /// The most bytes of a frame.
+    most: usize,
     records: Vec<Record>,
     bytes: usize,
 }
@@ -435,10 +491,14 @@ struct FrameBuilder {
 pub(crate) const RECORD_OVERHEAD: usize = 96;
 
 impl FrameBuilder {
+    fn new(most: usize) -> Self {
+        Self { most, records: Vec::new(), bytes: 0 }
+    }
+
     /// Takes a record; gives back a frame's payload where the record began a new frame.
     fn push(&mut self, record: Record) -> Option<Vec<u8>> {
         let size = record.payload.len() + RECORD_OVERHEAD;
-        let full = if self.bytes + size > FRAME_BYTES { self.flush() } else { None };
+        let full = if self.bytes + size > self.most { self.flush() } else { None };
         self.bytes += size;
         self.records.push(record);
         full

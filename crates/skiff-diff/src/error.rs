@@ -52,6 +52,17 @@ pub enum DiffError {
     /// The images have more entries, or longer ones, than a decoder takes by default.
     #[error("a device would refuse the delta: {0}; pull the whole image instead")]
     TooLarge(#[source] Box<ReplayError<io::Error>>),
+    /// The device would need more memory than the options grant, even with the smallest frames and no codec that holds anything.
+    #[error(
+        "decoding takes {least} bytes of memory at least, for the images' trees above all, and no more than {granted} \
+         were granted; grant as many, or pull the whole image"
+    )]
+    DecoderMemory {
+        /// What was granted, in bytes.
+        granted: u64,
+        /// What would be enough, in bytes.
+        least: u64,
+    },
     /// What was made from a tree signature does not lead to the target: its blocks are not those of the tree it names.
     #[error(
         "the tree signature is not that of a tree: {0}; have the device sign again, or pull the whole image"

@@ -65,17 +65,18 @@ impl Tally {
             tree_section_bytes: told.bytes.len() as u64,
             decoder_memory: fields.facts.decoder_memory,
             codecs: self.codecs.into_values().collect(),
+            explanation: None,
         }
     }
 }
 
-/// All of the header but the frames.
+/// All of the header but the frames and what a pull takes.
 pub(crate) fn header_fields(
     base: &Base<'_>,
     target: &Release<'_>,
     told: &EncodedSection,
     tally: &Tally,
-    pull_bytes: Option<u64>,
+    fixed_memory: u64,
 ) -> HeaderFields {
     let codecs =
         tally.codecs.values().map(|used| CodecInfo { id: used.codec.id(), version: used.codec.version() });
@@ -102,15 +103,18 @@ pub(crate) fn header_fields(
             entries: totals.entries,
             inodes: totals.inodes,
             unchanged_inodes: unchanged_inodes(base.tree, target.tree),
-            pull_bytes,
-            decoder_memory: tally.codec_memory
-                + tally.frame_memory
-                + trees_memory(base.tree, target.tree)
-                + told.new_contents.len() as u64 * CONTENT_MEMORY
-                + sections_memory(target, told)
-                + FIXED_MEMORY,
+            pull_bytes: None,
+            decoder_memory: tally.codec_memory + tally.frame_memory + fixed_memory,
         },
     }
+}
+
+/// What a replay holds whatever the frames hold.
+pub(crate) fn fixed_memory(base: &Base<'_>, target: &Release<'_>, told: &EncodedSection) -> u64 {
+    trees_memory(base.tree, target.tree)
+        + told.new_contents.len() as u64 * CONTENT_MEMORY
+        + sections_memory(target, told)
+        + FIXED_MEMORY
 }
 
 /// What a replay holds of both trees at the end: the base's, and the target's as skeleton, in a list that may have room for as

@@ -25,11 +25,16 @@
 //! # Ok::<(), skiff_diff::DiffError>(())
 //! ```
 
+mod archive;
 mod assumed;
+mod budget;
 mod candidate;
 mod encoder;
 mod error;
+mod explanation;
 mod facts;
+mod ideas;
+mod kind;
 mod modelled;
 mod pairing;
 mod plan;
@@ -38,4 +43,7 @@ mod report;
 
 pub use encoder::{Level, Options, Release, diff, diff_against};
 pub use error::DiffError;
+pub use explanation::{CodecShare, Explanation, FileShare, KindShare, SectionShares, SourceFile};
+pub use ideas::{Idea, Ideas};
+pub use kind::{FileKind, Machine};
 pub use report::{CodecReport, Report};

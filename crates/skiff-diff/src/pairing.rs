@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use skiff_tree::{EntryPath, Node, Tree};
 
+use crate::{Idea, Ideas};
+
 /// The files of the base, found by path, by path with its versions left out, and by name with its versions left out.
 pub(crate) struct Pairing<'a> {
     base: &'a Tree,
+    ideas: Ideas,
     by_path: HashMap<Vec<u8>, Vec<u32>>,
     by_name: HashMap<Vec<u8>, Vec<u32>>,
 }
@@ -15,7 +18,7 @@ pub(crate) struct Pairing<'a> {
 const MOST_NAMESAKES: usize = 64;
 
 impl<'a> Pairing<'a> {
-    pub(crate) fn new(base: &'a Tree) -> Self {
+    pub(crate) fn new(base: &'a Tree, ideas: Ideas) -> Self {
         let mut by_path: HashMap<_, Vec<u32>> = HashMap::new();
         let mut by_name: HashMap<_, Vec<u32>> = HashMap::new();
         for (index, entry, content) in base.files() {
@@ -26,7 +29,7 @@ impl<'a> Pairing<'a> {
             by_path.entry(unversioned(entry.path.as_bytes())).or_default().push(index);
             by_name.entry(unversioned(entry.path.name().unwrap_or_default())).or_default().push(index);
         }
-        Self { base, by_path, by_name }
+        Self { base, ideas, by_path, by_name }
     }
 
     /// The file of the base that a new content of `size` bytes at `path` is most likely like: the same path, the same path
@@ -34,6 +37,9 @@ impl<'a> Pairing<'a> {
     pub(crate) fn base_for(&self, path: &EntryPath, size: u64) -> Option<u32> {
         if let Some(same) = self.same_path(path) {
             return Some(same);
+        }
+        if !self.ideas.has(Idea::Siblings) {
+            return None;
         }
         let tells = |list: &&Vec<u32>| list.len() <= MOST_NAMESAKES;
         let siblings = self.by_path.get(&unversioned(path.as_bytes())).filter(tells);
@@ -132,7 +138,7 @@ mod tests {
     fn the_same_path_then_a_sibling_then_a_namesake() {
         let base =
             tree(&[("a/lib.so.1.2", 10), ("a/lib.so.1.3", 90), ("b/tool", 5), ("c/tool", 50), ("x", 3)]);
-        let pairing = Pairing::new(&base);
+        let pairing = Pairing::new(&base, Ideas::ALL);
         let found = |path: &str, size| {
             let index = pairing.base_for(&EntryPath::new(path).unwrap(), size)?;
             Some(base.entries()[index as usize].path.to_string())

@@ -2,12 +2,12 @@
 
 use skiff_patch::bsdiff;
 use skiff_tree::section::EncodedSection;
-use skiff_tree::{ContentDigest, EntryPath, ReadAt as _};
+use skiff_tree::{ContentDigest, EntryPath};
 
 use crate::candidate::{block_memory, signed_memory};
 use crate::encoder::{Base, BaseContents};
 use crate::pairing::Pairing;
-use crate::{DiffError, Release};
+use crate::{DiffError, FileKind, Idea, Options, Release};
 
 /// A new content and the file of the base it is to be made from.
 pub(crate) struct Planned<'a> {
@@ -16,6 +16,8 @@ pub(crate) struct Planned<'a> {
     /// The first file of the target that has it.
     pub(crate) path: &'a EntryPath,
     pub(crate) digest: ContentDigest,
+    pub(crate) size: u64,
+    pub(crate) kind: FileKind,
     pub(crate) base: Option<PlannedBase<'a>>,
     /// What encoding it takes, in bytes.
     pub(crate) memory: u64,
@@ -39,9 +41,9 @@ pub(crate) fn plan<'a>(
     base: &Base<'a>,
     target: &Release<'a>,
     told: &EncodedSection,
-    budget: u64,
+    options: &Options<'_>,
 ) -> Result<Vec<Planned<'a>>, DiffError> {
-    let pairing = Pairing::new(base.tree);
+    let pairing = Pairing::new(base.tree, options.ideas);
     let signed = if let BaseContents::Signed(signed) = base.contents { Some(signed) } else { None };
     let mut planned = Vec::new();
     for (number, new) in told.new_contents.iter().enumerate().filter(|(_, new)| new.size > 0) {
@@ -53,7 +55,7 @@ pub(crate) fn plan<'a>(
         });
         let base_bytes = base.map_or(0, |(_, _, file)| file.size);
         // Beyond the budget only the window of the matcher could be held, and not both files.
-        let is_held = base_bytes.saturating_add(new.size.saturating_mul(3)) <= budget;
+        let is_held = base_bytes.saturating_add(new.size.saturating_mul(3)) <= options.memory;
         let beside = match (base, signed) {
             (None, _) => 0,
             (Some((index, ..)), Some(signed)) => {
@@ -66,56 +68,42 @@ pub(crate) fn plan<'a>(
             (Some((_, _, file)), None) => block_memory(file.size, new.size),
         };
         let memory = beside.saturating_add(new.size.saturating_mul(3));
-        planned.push((
-            kind(target, &entry.path)?,
-            Planned {
-                number: u32::try_from(number).expect("because the section numbers contents in 32 bits"),
+        planned.push(Planned {
+            number: u32::try_from(number).expect("because the section numbers contents in 32 bits"),
+            path: &entry.path,
+            digest,
+            size: new.size,
+            kind: kind(target, &entry.path)?,
+            base: base.map(|(index, entry, file)| PlannedBase {
+                index,
                 path: &entry.path,
-                digest,
-                base: base.map(|(index, entry, file)| PlannedBase {
-                    index,
-                    path: &entry.path,
-                    digest: file.digest,
-                    size: file.size,
-                    is_held,
-                }),
-                memory,
-            },
-        ));
+                digest: file.digest,
+                size: file.size,
+                is_held,
+            }),
+            memory,
+        });
     }
-    planned.sort_by(|(kind_a, a), (kind_b, b)| {
-        (kind_a, extension(a.path), a.path).cmp(&(kind_b, extension(b.path), b.path))
-    });
-    Ok(planned.into_iter().map(|(_, planned)| planned).collect())
+    if options.ideas.has(Idea::Order) {
+        let place = |planned: &Planned<'a>| (group(planned.kind), extension(planned.path), planned.path);
+        planned.sort_by(|a, b| place(a).cmp(&place(b)));
+    }
+    Ok(planned)
 }
 
-/// What a file is, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Executable,
-    Binary,
-    Gzip,
-    Text,
-}
-
-fn kind(target: &Release<'_>, path: &EntryPath) -> Result<Kind, DiffError> {
+fn kind(target: &Release<'_>, path: &EntryPath) -> Result<FileKind, DiffError> {
     let failed = |source| DiffError::Read { side: "target", path: path.clone(), source };
-    let content = target.contents.open(path).map_err(failed)?;
-    let mut head = [0; 512];
-    let mut length = 0;
-    while length < head.len() {
-        match content.read_at(&mut head[length..], length as u64).map_err(failed)? {
-            0 => break,
-            count => length += count,
-        }
+    FileKind::of(&*target.contents.open(path).map_err(failed)?).map_err(failed)
+}
+
+/// What compresses well together has one number.
+fn group(kind: FileKind) -> u8 {
+    match kind {
+        FileKind::Elf(_) => 0,
+        FileKind::Zip | FileKind::Png | FileKind::PythonBytecode | FileKind::Other => 1,
+        FileKind::Gzip => 2,
+        FileKind::Text => 3,
     }
-    let head = &head[..length];
-    Ok(match head {
-        [0x7f, b'E', b'L', b'F', ..] => Kind::Executable,
-        [0x1f, 0x8b, ..] => Kind::Gzip,
-        _ if head.contains(&0) => Kind::Binary,
-        _ => Kind::Text,
-    })
 }
 
 fn extension(path: &EntryPath) -> &[u8] {

@@ -1,6 +1,8 @@
 use skiff_patch::Codec;
 use skiff_tree::ReleaseId;
 
+use crate::Explanation;
+
 /// What a delta holds, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,6 +31,8 @@ pub struct Report {
     pub decoder_memory: u64,
     /// By codec, in the order of their numbers; those that were used.
     pub codecs: Vec<CodecReport>,
+    /// Where the delta's bytes went, where the [options](crate::Options::explain) asked for it.
+    pub explanation: Option<Explanation>,
 }
 
 impl Report {

@@ -4,7 +4,7 @@
 use std::io;
 
 use peak_alloc::PeakAlloc;
-use skiff_diff::{Level, Options, Release, diff};
+use skiff_diff::{DiffError, Level, Options, Release, diff};
 use skiff_replay::{Base, Limits, Prelude, Sink, Trust, replay};
 use skiff_tree::*;
 
@@ -64,6 +64,11 @@ impl Shape {
 /// One test, so that no other allocates meanwhile.
 #[test]
 fn memory_is_as_declared() {
+    as_declared_for_trees();
+    as_granted_for_contents();
+}
+
+fn as_declared_for_trees() {
     let shape = |count, name, attribute| Shape { count, name, attribute };
     let cases = [
         ("equal", shape(5_000, 20, 0), shape(5_000, 20, 0)),
@@ -90,5 +95,81 @@ fn memory_is_as_declared() {
         replay(&delta[..], base, &mut Nothing, Limits::default()).unwrap();
         let held = (ALLOCATOR.peak_usage() - before) as u64;
         assert!(held <= declared, "{what}: {held} of {declared}");
+    }
+}
+
+/// A text of so many lines, most of which are those of any other.
+fn text(lines: usize, seed: usize) -> Vec<u8> {
+    let line = |index: usize| match index % 7 {
+        0 => format!("{seed} {index} {}\n", index * seed % 8191),
+        _ => format!("line {index} of {}\n", index % 31),
+    };
+    (0..lines).flat_map(|index| line(index).into_bytes()).collect()
+}
+
+fn gzipped(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    io::Write::write_all(&mut encoder, text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Files that every codec has a use for.
+fn mixed(seed: usize) -> (Tree, MemoryContents) {
+    let noise =
+        |length: u32| (0..length).map(|i| ((i ^ seed as u32).wrapping_mul(2_654_435_761) >> 23) as u8);
+    let mut like = text(30_000, 3);
+    like.splice(99_999..99_999, text(100, seed));
+    let files = [
+        ("like", like),
+        ("new", text(20_000, seed)),
+        ("noise", noise(1 << 20).collect()),
+        ("z.gz", gzipped(&text(9_000, seed))),
+    ];
+    let mut entries = vec![Entry::inode(EntryPath::root(), Metadata::default(), Kind::Directory)];
+    let mut contents = MemoryContents::default();
+    for (name, bytes) in files {
+        let path = EntryPath::new(name).unwrap();
+        entries.push(Entry::inode(path.clone(), Metadata::default(), Kind::File(FileContent::of(&bytes))));
+        contents.insert(path, bytes);
+    }
+    (Tree::from_unsorted(entries).unwrap(), contents)
+}
+
+/// Whatever a device has to spare, decoding takes no more, or there is no delta.
+fn as_granted_for_contents() {
+    let ((base_tree, base_contents), (target_tree, target_contents)) = (mixed(1), mixed(2));
+    let sides = [Release::new(&base_tree, &base_contents), Release::new(&target_tree, &target_contents)];
+    let mut sizes = Vec::new();
+    for (level, others) in [(Level::Fast, &[10 << 20, 16 << 20, 64 << 20][..]), (Level::Default, &[])] {
+        let made = |granted: Option<u64>, delta: &mut Vec<u8>| {
+            let options = Options { level, max_decoder_memory: granted, ..Options::default() };
+            diff(&sides[0], &sides[1], &options, delta)
+        };
+        let Err(DiffError::DecoderMemory { granted: 1, least }) = made(Some(1), &mut Vec::new()) else {
+            panic!("nothing is decoded in a byte")
+        };
+        assert!(made(Some(least - 1), &mut Vec::new()).is_err());
+        let others = others.iter().copied().map(Some);
+        for granted in [Some(least)].into_iter().chain(others).chain([None]) {
+            let mut delta = Vec::new();
+            let report = made(granted, &mut delta).unwrap();
+            assert!(report.decoder_memory <= granted.unwrap_or(u64::MAX), "{granted:?}: {report:?}");
+            sizes.push((level, granted, delta.len()));
+
+            let before = ALLOCATOR.current_usage();
+            let tree = base_tree.clone();
+            ALLOCATOR.reset_peak_usage();
+            let base =
+                Base { release: sides[0].id(), tree: &tree, contents: &base_contents, trust: Trust::Checked };
+            let limits = Limits::default();
+            replay(&delta[..], base, &mut Nothing, limits).unwrap();
+            let held = (ALLOCATOR.peak_usage() - before) as u64;
+            assert!(held <= report.decoder_memory, "{granted:?}: {held} of {}", report.decoder_memory);
+        }
+    }
+    // Memory is what small deltas are paid with.
+    for level in [Level::Fast, Level::Default] {
+        let sizes: Vec<_> = sizes.iter().filter(|made| made.0 == level).map(|made| made.2).collect();
+        assert!(sizes.is_sorted_by(|&less, &more| less as f64 > more as f64 * 0.98), "{sizes:?}");
     }
 }

@@ -265,6 +265,12 @@ pub struct CompressedFrame {
 
 #[cfg(feature = "encode")]
 impl CompressedFrame {
+    /// The section that it belongs to.
+    #[must_use]
+    pub fn section(&self) -> Section {
+        self.info.section
+    }
+
     /// Its size in the delta, in bytes.
     #[must_use]
     pub fn encoded_size(&self) -> u64 {
@@ -279,6 +285,18 @@ impl CompressedFrame {
             if info.compressor == Compressor::Mixed { skiff_coder::Text::MEMORY } else { WORKING_MEMORY };
         info.encoded_size + info.decoded_size + info.compressor.dictionary_bytes() + models
     }
+}
+
+/// The most that decoding a frame of this much payload takes, in bytes, however it is compressed:
+/// [`CompressedFrame::decoder_memory`] is never above it. It may be stored as it is, or have a dictionary of its size.
+#[cfg(feature = "encode")]
+#[must_use]
+pub fn frame_memory(payload_bytes: usize) -> u64 {
+    /// xz's smallest dictionary.
+    const LEAST_DICTIONARY: u64 = 4 << 10;
+    let size = payload_bytes as u64;
+    let dictionary = size.checked_next_power_of_two().unwrap_or(u64::MAX).max(LEAST_DICTIONARY);
+    [size, size, dictionary].into_iter().fold(WORKING_MEMORY, u64::saturating_add)
 }
 
 /// Compresses a payload; frames can be compressed on any number of threads and added in their order.

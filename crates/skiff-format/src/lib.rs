@@ -39,7 +39,7 @@ mod reader;
 
 pub use compression::Compressor;
 #[cfg(feature = "encode")]
-pub use compression::{CompressedFrame, Compression, compress};
+pub use compression::{CompressedFrame, Compression, compress, frame_memory};
 pub use decoder::{Decoder, Event, Frame, Limits};
 pub use digest::Digest;
 #[cfg(feature = "encode")]

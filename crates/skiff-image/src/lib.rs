@@ -65,6 +65,6 @@ pub use flatten::{FlatImage, FlattenOptions};
 pub use image::{Compression, Image, LayerInfo, OpenOptions};
 pub use limits::Limits;
 pub use platform::Platform;
-pub use pull::pull_size;
+pub use pull::{Pull, PulledLayer, pull_size};
 pub use reference::{ImageRef, Selection};
 pub use write::write_tar;

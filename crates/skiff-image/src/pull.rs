@@ -23,6 +23,26 @@ pub fn pull_size(target: &[LayerInfo], base: &[LayerInfo]) -> u64 {
     missing.fold(0, |sum, layer| sum.saturating_add(layer.size))
 }
 
+/// What a device fetches without a delta.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pull {
+    /// Bytes, all together.
+    pub bytes: u64,
+    /// The layers that the base lacks, from the bottom up; none of an image without layers, which is fetched as a whole.
+    pub layers: Vec<PulledLayer>,
+}
+
+/// A layer that a device fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PulledLayer {
+    /// The digest of the layer, uncompressed.
+    pub diff_id: DiffId,
+    /// What fetching it takes, in bytes.
+    pub bytes: u64,
+}
+
 impl Image {
     /// Bytes that a device that has layers `base` fetches to get this image: the compressed sizes of the layers whose DiffID is not
     /// among them, each once. Of a device that has none, or none that are known, that is all. Layers that are stored uncompressed are compressed with gzip to find out, and so is the whole of a
@@ -32,26 +52,38 @@ impl Image {
     /// # Errors
     /// [`ImageError::Io`], [`ImageError::Interrupted`]; of a `rootfs:`, those of [`flatten`](Self::flatten).
     pub fn pull_size(&self, base: &[LayerInfo], control: Control<'_>) -> Result<u64, ImageError> {
+        Ok(self.pull(base, control)?.bytes)
+    }
+
+    /// As [`pull_size`](Self::pull_size), with what each of the layers takes.
+    ///
+    /// # Errors
+    /// As for [`pull_size`](Self::pull_size).
+    pub fn pull(&self, base: &[LayerInfo], control: Control<'_>) -> Result<Pull, ImageError> {
+        let whole = |bytes| Pull { bytes, layers: Vec::new() };
         match &self.source {
-            Source::Tar { compression: Compression::None, blob, path } => gzip_size(blob, path, control),
-            Source::Tar { blob, .. } => Ok(blob.size),
+            Source::Tar { compression: Compression::None, blob, path } => {
+                Ok(whole(gzip_size(blob, path, control)?))
+            }
+            Source::Tar { blob, .. } => Ok(whole(blob.size)),
             Source::Rootfs(_) => {
                 let flat = self.flatten(&FlattenOptions::default().with_control(control))?;
                 let mut encoder = encoder();
                 write_tar(&flat.tree, &flat.contents, &mut encoder, control)?;
-                Ok(encoder.finish().expect("because counting bytes does not fail").0)
+                Ok(whole(encoder.finish().expect("because counting bytes does not fail").0))
             }
             Source::Layers(layers) => {
                 let mut known: HashSet<DiffId> = base.iter().map(|layer| layer.diff_id).collect();
-                let mut sum = 0_u64;
+                let mut pull = whole(0);
                 for layer in layers.iter().filter(|layer| known.insert(layer.info.diff_id)) {
-                    let size = match layer.info.compression {
+                    let bytes = match layer.info.compression {
                         Compression::None => gzip_size(&layer.blob, &layer.path, control)?,
                         _ => layer.info.size,
                     };
-                    sum = sum.saturating_add(size);
+                    pull.bytes = pull.bytes.saturating_add(bytes);
+                    pull.layers.push(PulledLayer { diff_id: layer.info.diff_id, bytes });
                 }
-                Ok(sum)
+                Ok(pull)
             }
         }
     }

@@ -41,6 +41,7 @@ pub mod gzip;
 mod inner;
 #[cfg(feature = "encode")]
 mod plan;
+mod predict;
 mod source;
 mod state;
 #[cfg(feature = "zip")]

@@ -74,6 +74,18 @@ impl Plan {
         }
     }
 
+    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
+    #[must_use]
+    pub fn decoder_memory(&self) -> u64 {
+        match self {
+            Self::Align(plan) => plan.decoder_memory(),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(plan) => plan.decoder_memory(),
+            #[cfg(feature = "zip")]
+            Self::Zip(plan) => plan.decoder_memory(),
+        }
+    }
+
     /// The plan for a part of the output, where the payload for all of it would be too large. None where the codec makes
     /// files only whole.
     #[must_use]

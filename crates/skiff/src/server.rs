@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use skiff_diff::{Options, Release, Report};
 use skiff_fs::Control;
-use skiff_image::{FlatImage, FlattenOptions, Image, ImageError, ImageRef, OpenOptions};
+use skiff_image::{FlatImage, FlattenOptions, Image, ImageError, ImageRef, OpenOptions, PulledLayer};
 use skiff_signature::TreeSignature;
 
 use crate::Error;
@@ -76,6 +76,8 @@ pub struct ImagePair {
     /// What a device that has the base would pull to get the target, in bytes: the layers that it lacks, compressed, or
     /// the whole, compressed with gzip, where there are no layers.
     pub pull_bytes: u64,
+    /// The layers that this is made of; none where there are no layers.
+    pub pulled_layers: Vec<PulledLayer>,
 }
 
 impl ImagePair {
@@ -96,13 +98,14 @@ impl ImagePair {
     pub fn flatten(base: &Image, target: &Image, control: Control<'_>) -> Result<Self, Error> {
         let flatten = |image: &Image| image.flatten(&FlattenOptions::default().with_control(control));
         let uncounted = Control { progress: None, ..control };
-        let (flat_base, flat_target, pull_bytes) = std::thread::scope(|scope| {
+        let (flat_base, flat_target, pull) = std::thread::scope(|scope| {
             let flat_base = scope.spawn(|| flatten(base));
-            let pull_bytes = scope.spawn(|| target.pull_size(&base.layers(), uncounted));
+            let pull = scope.spawn(|| target.pull(&base.layers(), uncounted));
             let flat_target = flatten(target);
-            (join(flat_base), flat_target, join(pull_bytes))
+            (join(flat_base), flat_target, join(pull))
         });
-        Ok(Self { base: flat_base?, target: flat_target?, pull_bytes: pull_bytes? })
+        let (base, target, pull) = (flat_base?, flat_target?, pull?);
+        Ok(Self { base, target, pull_bytes: pull.bytes, pulled_layers: pull.layers })
     }
 
     /// Makes the delta that leads from the base to the target.
@@ -126,6 +129,8 @@ pub struct SignedPair {
     /// What the device would pull to get the target, in bytes: all of its layers, compressed, as it is not known which of them
     /// it has.
     pub pull_bytes: u64,
+    /// The layers that this is made of; none where there are no layers.
+    pub pulled_layers: Vec<PulledLayer>,
 }
 
 impl SignedPair {
@@ -145,12 +150,13 @@ impl SignedPair {
     pub fn flatten(base: impl Read, target: &Image, control: Control<'_>) -> Result<Self, Error> {
         let base = TreeSignature::read(base, &skiff_signature::Limits::default())?;
         let uncounted = Control { progress: None, ..control };
-        let (flat, pull_bytes) = std::thread::scope(|scope| {
-            let pull_bytes = scope.spawn(|| target.pull_size(&[], uncounted));
+        let (flat, pull) = std::thread::scope(|scope| {
+            let pull = scope.spawn(|| target.pull(&[], uncounted));
             let flat = target.flatten(&FlattenOptions::default().with_control(control));
-            (flat, join(pull_bytes))
+            (flat, join(pull))
         });
-        Ok(Self { base, target: flat?, pull_bytes: pull_bytes? })
+        let (target, pull) = (flat?, pull?);
+        Ok(Self { base, target, pull_bytes: pull.bytes, pulled_layers: pull.layers })
     }
 
     /// Makes the delta that leads from the release to the image.

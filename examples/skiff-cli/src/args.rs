@@ -68,6 +68,10 @@ pub(crate) enum Command {
   skiff diff docker-archive:old.tar docker-archive:new.tar -o update.skiff --level best
   skiff diff --against device.sks oci:images:1.1 -o update.skiff
   skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff --platform linux/arm/v7
+  skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff --max-decoder-memory 24M --explain
+
+A delta that is not smaller than what a device would pull is written all the same and the exit code is 0: standard error says
+so, and with --json \"smaller_than_pull\" is false. Pull the image then.
 
 {IMAGES}"))]
     Diff(Diff),
@@ -167,8 +171,37 @@ pub(crate) struct Diff {
     /// Threads, as many as there are cores unless set; the delta is the same on any number
     #[arg(long)]
     pub(crate) threads: Option<std::num::NonZeroUsize>,
+    /// About how much memory to use, such as 512M; 1G unless set. A file so large that it and its base pass this is made of
+    /// blocks of its base, and the delta is larger
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) memory: Option<u64>,
+    /// Where temporary files go; the system's place unless set
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+    /// The most memory that a device may need to apply the delta, such as 32M: below what the delta would need otherwise, it
+    /// gets larger
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) max_decoder_memory: Option<u64>,
+    /// Show where the bytes of the delta went: by section, by codec, by kind of file and by file, the costliest first; with
+    /// --json, of every file
+    #[arg(long)]
+    pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) print: Output,
+}
+
+/// Bytes, with a unit of K, M or G, which are powers of 1024, or without.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" | "KIB" => 10,
+        "M" | "MIB" => 20,
+        "G" | "GIB" => 30,
+        unit => return Err(format!("{unit} is no unit; there are K, M and G, as in 64M")),
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| "so many bytes cannot be counted".to_owned())
 }
 
 #[derive(Debug, Args)]

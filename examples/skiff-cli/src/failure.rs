@@ -163,6 +163,7 @@ fn of_diff(error: &DiffError) -> u8 {
         DiffError::Read { source, .. } | DiffError::Io { source, .. } => of_io(source),
         DiffError::Format(error) => of_format(error),
         DiffError::Changed { .. } => Failure::DAMAGED,
+        DiffError::DecoderMemory { .. } => Failure::USAGE,
         DiffError::TooLarge(_) | DiffError::Signature(_) | DiffError::Block(_) => Failure::CORRUPT,
         DiffError::Interrupted(_) => Failure::CANCELLED,
         _ => Failure::DEFECT,

@@ -3,6 +3,7 @@
 mod args;
 mod block;
 mod device;
+mod explain;
 mod failure;
 mod inspect;
 mod output;

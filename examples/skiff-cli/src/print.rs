@@ -62,3 +62,8 @@ pub(crate) fn bytes(count: u64) -> String {
 pub(crate) fn share(part: u64, whole: u64) -> Option<String> {
     (whole > 0).then(|| format!("{:.1} %", part as f64 * 100.0 / whole as f64))
 }
+
+/// A number with its digits in threes.
+pub(crate) fn thousands(number: u64) -> impl Display {
+    indicatif::HumanCount(number).to_string()
+}

@@ -7,11 +7,12 @@ use std::time::Instant;
 use serde_json::json;
 use skiff::diff::{Level, Options, Report};
 use skiff::fs::{Control, Ownership, Root, WriteOptions, write_tree};
-use skiff::image::{FlattenOptions, Image, OpenOptions, write_tar};
+use skiff::image::{FlattenOptions, Image, OpenOptions, PulledLayer, write_tar};
 use skiff::{ImagePair, SignedPair};
 
 use crate::args::{self, ForPlatform, Output};
 use crate::device::CancellableInput;
+use crate::explain;
 use crate::failure::Failure;
 use crate::output::Destination;
 use crate::print::{Lines, bytes, say, share};
@@ -21,6 +22,11 @@ use crate::progress::{Bar, cancel_on_signals};
 pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
     let started = Instant::now();
     let destination = Destination::new(Some(&args.output), args.print)?;
+    if args.explain && destination.is_standard() {
+        return Err(Failure::usage(
+            "the delta goes to standard output, and so would what --explain tells; name a file",
+        ));
+    }
     let cancel = cancel_on_signals()?;
     let pair = Pair::open(args, &cancel)?;
 
@@ -33,20 +39,30 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
         args::Level::Best => Level::Best,
     };
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-    let options = Options { level, threads: args.threads, control, ..Options::default() };
+    let default = Options::default();
+    let options = Options {
+        level,
+        threads: args.threads,
+        memory: args.memory.unwrap_or(default.memory),
+        spool: args.spool.as_deref(),
+        max_decoder_memory: args.max_decoder_memory,
+        explain: args.explain,
+        control,
+        ..default
+    };
     let report = destination.write(|out| match &pair {
         Pair::Images(pair) => Ok(pair.diff(&options, out)?),
         Pair::Signed(pair) => Ok(pair.diff(&options, out)?),
     })?;
     bar.finish();
-    let missing = match pair {
-        Pair::Images(_) => "the layers that the old image lacks",
-        Pair::Signed(_) => "all layers of the image",
+    let (missing, layers) = match &pair {
+        Pair::Images(pair) => ("the layers that the old image lacks", &pair.pulled_layers),
+        Pair::Signed(pair) => ("all layers of the image", &pair.pulled_layers),
     };
     if report.is_smaller_than_pull() == Some(false) {
         eprintln!("skiff: note: the delta is not smaller than pulling {missing}");
     }
-    if destination.is_standard() { Ok(()) } else { tell(&report, args.print, started) }
+    if destination.is_standard() { Ok(()) } else { tell(&report, layers, args.print, started) }
 }
 
 /// What a delta is made of.
@@ -172,9 +188,13 @@ pub(crate) fn open(name: &str, platform: &ForPlatform, control: Control<'_>) -> 
     Ok(Image::open(&name.parse()?, &options)?)
 }
 
-fn tell(report: &Report, output: Output, started: Instant) -> Result<(), Failure> {
+fn tell(report: &Report, layers: &[PulledLayer], output: Output, started: Instant) -> Result<(), Failure> {
     if output.json {
-        say!("{}", as_json(report, started));
+        let mut value = as_json(report, started);
+        if let Some(explanation) = &report.explanation {
+            value["explanation"] = explain::as_json(explanation, layers);
+        }
+        say!("{value}");
         return Ok(());
     }
     let mut lines = Lines::default();
@@ -185,6 +205,9 @@ fn tell(report: &Report, output: Output, started: Instant) -> Result<(), Failure
         lines.add(
             "full pull",
             match share(report.delta_bytes, pull) {
+                Some(share) if report.is_smaller_than_pull() == Some(false) => {
+                    format!("{}; the delta is {share} of it and not smaller: pull instead", bytes(pull))
+                }
                 Some(share) => format!("{}; the delta is {share} of it", bytes(pull)),
                 None => "nothing: the old image has every layer".to_owned(),
             },
@@ -197,7 +220,8 @@ fn tell(report: &Report, output: Output, started: Instant) -> Result<(), Failure
     }
     lines.add("memory to apply", bytes(report.decoder_memory));
     lines.add("took", format!("{:.1} s", started.elapsed().as_secs_f64()));
-    lines.print()
+    lines.print()?;
+    report.explanation.as_ref().map_or(Ok(()), |explanation| explain::print(explanation, layers))
 }
 
 fn as_json(report: &Report, started: Instant) -> serde_json::Value {

@@ -6,9 +6,11 @@ use std::num::NonZeroU32;
 use skiff_coder::Encoder;
 use skiff_wire::put_varint;
 
-use super::controls::{self, Copy};
-use super::walk::{Output, Walk};
+use super::controls;
+use super::walk::{Output, Walk, in_file};
 use crate::bsdiff::matches;
+use crate::predict::neutral::neutralise;
+use crate::predict::{Copy, Layout, Predictor};
 use crate::{PatchError, Source, State};
 
 /// How ranges of the source are found.
@@ -16,12 +18,14 @@ use crate::{PatchError, Source, State};
 pub struct Options {
     /// The most bytes of the old file that are searched at once.
     pub window_bytes: NonZeroU32,
+    /// Whether references of executables are predicted.
+    pub is_predicted: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         const WINDOW: NonZeroU32 = NonZeroU32::new(64 << 20).expect("because it is not zero");
-        Self { window_bytes: WINDOW }
+        Self { window_bytes: WINDOW, is_predicted: true }
     }
 }
 
@@ -30,6 +34,10 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     copies: Vec<Copy>,
+    /// Of executables.
+    layout: Option<Layout>,
+    /// Where the output begins in the file.
+    begin: u64,
     output_len: u64,
     estimate: u64,
 }
@@ -38,13 +46,19 @@ impl Plan {
     /// Compares two files.
     #[must_use]
     pub fn new(old: &[u8], new: &[u8], options: &Options) -> Self {
-        let matches = matches::find(old, new, options.window_bytes);
+        let layout = Layout::of(old, new).filter(|_| options.is_predicted);
+        let neutral = layout.as_ref().and_then(|_| Some((neutralise(old)?, neutralise(new)?)));
+        let matches = match &neutral {
+            Some((old, new)) => matches::find(old, new, options.window_bytes),
+            None => matches::find(old, new, options.window_bytes),
+        };
         let copies = matches.iter().map(|found| Copy {
             start: found.start as u64,
             position: found.position as u64,
             length: found.length as u64,
         });
-        let mut plan = Self { copies: copies.collect(), output_len: new.len() as u64, estimate: 0 };
+        let output_len = new.len() as u64;
+        let mut plan = Self { copies: copies.collect(), layout, begin: 0, output_len, estimate: 0 };
         plan.estimate = plan.weigh(old, new);
         plan
     }
@@ -65,6 +79,13 @@ impl Plan {
     #[must_use]
     pub fn estimate(&self) -> u64 {
         self.estimate
+    }
+
+    /// What decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
+    #[must_use]
+    pub fn decoder_memory(&self) -> u64 {
+        let length = self.layout.as_ref().map(|_| self.output_len);
+        super::decode::memory(self.copies.len() as u64, length)
     }
 
     /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
@@ -95,7 +116,14 @@ impl Plan {
         });
         let output_len = range.end - range.start;
         let share = u128::from(self.estimate) * u128::from(output_len) / u128::from(self.output_len.max(1));
-        Self { copies: copies.collect(), output_len, estimate: u64::try_from(share).unwrap_or(u64::MAX) }
+        let (layout, begin) = (self.layout.clone(), self.begin + range.start);
+        Self {
+            copies: copies.collect(),
+            layout,
+            begin,
+            output_len,
+            estimate: u64::try_from(share).unwrap_or(u64::MAX),
+        }
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.
@@ -110,12 +138,20 @@ impl Plan {
     ) -> Result<Vec<u8>, PatchError> {
         let models = state.models();
         let mut copies = self.copies.clone();
-        let mut payload = vec![0];
+        let mut payload = vec![u8::from(self.layout.is_some())];
         put_varint(&mut payload, copies.len() as u64);
+        if let Some(layout) = &self.layout {
+            put_varint(&mut payload, self.begin);
+            layout.write(&mut payload);
+        }
         let mut coder = Encoder::new();
         controls::code(&mut coder, &mut models.controls, &mut copies, source.length(), self.output_len)?;
         let mut output = Known { new };
-        Walk::new(&mut coder, models, source, &mut output).run(&copies, self.output_len)?;
+        let mut walk = Walk::new(&mut coder, models, source, &mut output);
+        if let Some(layout) = &self.layout {
+            walk = walk.predicting(Predictor::new(layout.clone(), &in_file(&copies, self.begin)), self.begin);
+        }
+        walk.run(&copies, self.output_len)?;
         payload.extend(coder.finish());
         Ok(payload)
     }

@@ -14,6 +14,8 @@ pub(super) struct Placed {
     pub(super) piece: Piece,
     /// Without a descriptor.
     pub(super) range: Range<usize>,
+    /// Of a directory, the entries of members of which nothing is known but the place.
+    pub(super) opaque: Vec<u64>,
 }
 
 impl Placed {
@@ -24,7 +26,7 @@ impl Placed {
             Piece::Raw { .. } | Piece::Opaque { .. } => Some(bytes.to_vec()),
             Piece::Directory { entries, skipped, .. } => {
                 let mut text = bytes.to_vec();
-                zero_directory(&mut text, skipped..entries);
+                zero_directory(&mut text, skipped..entries, &self.opaque);
                 Some(text)
             }
             Piece::Kept { form, .. } | Piece::Made { form, .. } => {
@@ -107,9 +109,9 @@ impl Chunk {
     }
 
     /// Compares the texts, for a payload that depends on the frame.
-    pub(super) fn plan(&mut self) {
+    pub(super) fn plan(&mut self, options: &align::Options) {
         if let Some((old_text, text)) = self.texts.take() {
-            let plan = align::Plan::new(&old_text, &text, &align::Options::default());
+            let plan = align::Plan::new(&old_text, &text, options);
             self.compared = Some(Compared::Planned(plan));
         }
     }
@@ -132,6 +134,14 @@ impl Chunk {
                 let plan = usize::try_from(plan.estimate()).unwrap_or(usize::MAX);
                 plan.min(self.packed / 4 * 3 + 32 * self.pieces.len())
             }
+        }
+    }
+
+    /// What decoding the comparison takes.
+    pub(super) fn decoder_memory(&self) -> u64 {
+        match &self.compared {
+            Some(Compared::Planned(plan)) => plan.decoder_memory(),
+            _ => 0,
         }
     }
 

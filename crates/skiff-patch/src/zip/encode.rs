@@ -10,7 +10,7 @@ use super::old::{OldArchive, Units};
 use super::planner::Planner;
 use super::segments::assemble;
 use crate::deflate::Expected;
-use crate::{Codec, Job, Limits, PatchError, Source, State, inner};
+use crate::{Codec, Job, Limits, PatchError, Source, State, align, inner};
 
 /// What opening an archive may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +19,14 @@ pub struct Options {
     pub segment_bytes: NonZeroU32,
     /// The most bytes of plain text that the decoder is to compress again. The default is 64 MiB: some seconds on a small device.
     pub plain_bytes: u64,
+    /// How the texts of members are compared, in a plan.
+    pub comparison: align::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
         const SEGMENT: NonZeroU32 = NonZeroU32::new(7 << 20).expect("because it is not zero");
-        Self { segment_bytes: SEGMENT, plain_bytes: 64 << 20 }
+        Self { segment_bytes: SEGMENT, plain_bytes: 64 << 20, comparison: align::Options::default() }
     }
 }
 
@@ -65,6 +67,7 @@ pub struct Plan {
     taken: Taken,
     output_len: u64,
     estimate: u64,
+    decoder_memory: u64,
     reads_source: bool,
 }
 
@@ -91,13 +94,20 @@ impl Plan {
         if !decodes(&segments, old.unwrap_or_default(), new) {
             return None;
         }
+        let memory = |segment: &Segment| {
+            super::decoder_memory(&Job::new(Codec::Zip, &segment.payload, segment.output_len)).ok()
+        };
+        let beside = segments.iter().filter_map(memory).max()?;
         drop(segments);
-        let mut comparisons: Vec<_> = taken.chunks.into_iter().map(Comparison).collect();
+        let comparison = |chunk| Comparison { chunk, options: options.comparison };
+        let mut comparisons: Vec<_> = taken.chunks.into_iter().map(comparison).collect();
         each(&mut comparisons);
         taken.chunks = comparisons.into_iter().map(Comparison::ended).collect();
         let estimate =
             taken.chunks.iter().map(|chunk| chunk.estimate() + 2 * chunk.pieces.len()).sum::<usize>();
-        Some(Self { taken, output_len: new.len() as u64, estimate: estimate as u64, reads_source })
+        let decoder_memory = beside + taken.chunks.iter().map(Chunk::decoder_memory).max().unwrap_or(0);
+        let (output_len, estimate) = (new.len() as u64, estimate as u64);
+        Some(Self { taken, output_len, estimate, decoder_memory, reads_source })
     }
 
     /// Whether decoding reads the source.
@@ -116,6 +126,12 @@ impl Plan {
     #[must_use]
     pub fn estimate(&self) -> u64 {
         self.estimate
+    }
+
+    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
+    #[must_use]
+    pub fn decoder_memory(&self) -> u64 {
+        self.decoder_memory
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.
@@ -147,17 +163,20 @@ impl Plan {
 
 /// The comparison of some members with theirs, which needs nothing else.
 #[derive(Debug)]
-pub struct Comparison(Chunk);
+pub struct Comparison {
+    chunk: Chunk,
+    options: align::Options,
+}
 
 impl Comparison {
     /// Does it.
     pub fn run(&mut self) {
-        self.0.plan();
+        self.chunk.plan(&self.options);
     }
 
     fn ended(mut self) -> Chunk {
         self.run();
-        self.0
+        self.chunk
     }
 }
 

@@ -120,7 +120,7 @@ impl Units {
         match unit.kind {
             UnitKind::Directory { length, entries } => {
                 append(source, unit.offset, length, text)?;
-                zero_directory(&mut text[start..], 0..entries);
+                zero_directory(&mut text[start..], 0..entries, &[]);
             }
             UnitKind::Member { method, sums } => {
                 let header = header_length(source, unit.offset)?;
@@ -249,13 +249,16 @@ fn read_central<S: Read + Seek>(source: &mut Source<S>, at: u64, end: u64) -> Re
     central.ok_or_else(wrong)
 }
 
-/// Leaves of these entries of a directory what does not follow from the members.
-pub(super) fn zero_directory(mut text: &mut [u8], entries: Range<u64>) {
+/// Leaves of these entries of a directory what does not follow from the members; of the members at `opaque` only the place
+/// is known.
+pub(super) fn zero_directory(mut text: &mut [u8], entries: Range<u64>, mut opaque: &[u64]) {
     let none = Sums { checksum: 0, packed: 0, plain: 0 };
     for index in 0..entries.end {
         let Some(length) = Central::read(text).map(|entry| entry.length) else { return };
+        let is_opaque = opaque.first() == Some(&index);
+        opaque = &opaque[usize::from(is_opaque)..];
         if entries.contains(&index) {
-            fill_central(text, Some(none), 0);
+            fill_central(text, (!is_opaque).then_some(none), 0);
         }
         let Some((_, rest)) = text.split_at_mut_checked(length) else { return };
         text = rest;

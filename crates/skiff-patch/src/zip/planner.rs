@@ -36,6 +36,22 @@ pub(super) struct Planner<'a> {
     chunks: Vec<Chunk>,
 }
 
+/// What a piece tells of a member.
+enum Told {
+    /// What the member's entry says.
+    All,
+    /// Where it is.
+    Nothing,
+    /// Something else than the entry says.
+    Otherwise,
+}
+
+impl Told {
+    fn of(entry: &Entry, sums: Sums) -> Self {
+        if entry.sums == sums { Self::All } else { Self::Otherwise }
+    }
+}
+
 /// The text of a unit of the old archive.
 type OldText = Option<(u64, Vec<u8>)>;
 
@@ -63,17 +79,21 @@ impl<'a> Planner<'a> {
         let first = archive.entries.first().map_or(archive.directory, |entry| entry.offset);
         self.raw_to(first)?;
         self.loose(Piece::Begin { before: first.checked_sub(archive.start)? as u64 }, first);
-        let mut follows = archive.is_ordered;
+        let mut opaque = archive.is_ordered.then(Vec::new);
         for (index, entry) in archive.entries.iter().enumerate() {
             self.raw_to(entry.offset)?;
-            follows &= self.member(archive, (index, entry), path)?;
+            match (self.member(archive, (index, entry), path)?, &mut opaque) {
+                (Told::Nothing, Some(opaque)) => opaque.push(index as u64),
+                (Told::Otherwise, _) => opaque = None,
+                _ => {}
+            }
         }
         self.raw_to(archive.directory)?;
-        self.directory(archive, path, follows)
+        self.directory(archive, path, opaque)
     }
 
-    /// Plans a member; tells whether what its entry says of it follows.
-    fn member(&mut self, archive: &Archive, (index, entry): (usize, &Entry), path: &[u8]) -> Option<bool> {
+    /// Plans a member.
+    fn member(&mut self, archive: &Archive, (index, entry): (usize, &Entry), path: &[u8]) -> Option<Told> {
         let name = &self.new[entry.name.clone()];
         let base = self.bases.as_ref().and_then(|bases| bases.find(path, name, entry));
         let next = archive.next_offset(index);
@@ -82,12 +102,12 @@ impl<'a> Planner<'a> {
         {
             self.gained += next - entry.offset;
             self.loose(Piece::Same { first: base.unit, count: 1 }, next);
-            return Some(base.sums == entry.sums);
+            return Some(Told::of(entry, base.sums));
         }
         if let Some(nested) = &entry.archive {
             self.opaque(entry.offset..entry.content.start, None)?;
             self.archive(nested, &joined(path, name))?;
-            return Some(true);
+            return Some(Told::Nothing);
         }
         let content = &self.new[entry.content.clone()];
         if let (Some(bases), Some(base)) = (&mut self.bases, base)
@@ -104,7 +124,7 @@ impl<'a> Planner<'a> {
         let base = base.filter(|base| base.method == STORED && entry.method == STORED);
         let old = base.and_then(|base| self.whole_text(base));
         self.opaque(entry.offset..entry.content.end, old)?;
-        Some(true)
+        Some(Told::Nothing)
     }
 
     /// The text of a member that is opened, unless it is too long.
@@ -150,24 +170,24 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn kept(&mut self, entry: &Entry, base: Base, old: OldText) -> Option<bool> {
+    fn kept(&mut self, entry: &Entry, base: Base, old: OldText) -> Option<Told> {
         let form = self.form(entry, base.sums);
         let old = old?;
         self.gained += entry.content.len();
         let piece = Piece::Kept { base: base.unit, form };
         self.grouped(piece, entry.offset..entry.content.end, Some(old))?;
         self.at = entry.content.end + form.descriptor.bytes(base.sums).len();
-        Some(base.sums == entry.sums)
+        Some(Told::of(entry, base.sums))
     }
 
-    fn made(&mut self, entry: &Entry, base: Option<Base>, sums: Sums) -> Option<bool> {
+    fn made(&mut self, entry: &Entry, base: Option<Base>, sums: Sums) -> Option<Told> {
         let form = self.form(entry, sums);
         let old = base.and_then(|base| self.whole_text(base));
         let base = old.as_ref().map(|(unit, _)| *unit);
         let piece = Piece::Made { base, form, plain_length: sums.plain.into() };
         self.grouped(piece, entry.offset..entry.content.end, old)?;
         self.at = entry.content.end + form.descriptor.bytes(sums).len();
-        Some(sums == entry.sums)
+        Some(Told::of(entry, sums))
     }
 
     /// How a member of these sums has them written.
@@ -197,7 +217,7 @@ impl<'a> Planner<'a> {
         Some(())
     }
 
-    fn directory(&mut self, archive: &Archive, path: &[u8], follows: bool) -> Option<()> {
+    fn directory(&mut self, archive: &Archive, path: &[u8], opaque: Option<Vec<u64>>) -> Option<()> {
         let length = archive.end - archive.directory;
         if length > MEMBER_BYTES {
             return None;
@@ -208,9 +228,11 @@ impl<'a> Planner<'a> {
         });
         let old = old.filter(|(_, text)| text.len() <= MEMBER_BYTES);
         let base = old.as_ref().map(|(unit, _)| *unit);
-        let entries = if follows { archive.entries.len() as u64 } else { 0 };
+        let entries = if opaque.is_some() { archive.entries.len() as u64 } else { 0 };
         let piece = Piece::Directory { base, length: length as u64, entries, skipped: 0 };
-        self.grouped(piece, archive.directory..archive.end, old)
+        let placed =
+            Placed { piece, range: archive.directory..archive.end, opaque: opaque.unwrap_or_default() };
+        self.grouped_as(placed, old)
     }
 
     /// Adds a piece that needs no text, up to `end`.
@@ -225,13 +247,16 @@ impl<'a> Planner<'a> {
             *count += 1;
             last.range.end = end;
         } else {
-            chunk.pieces.push(Placed { piece, range });
+            chunk.pieces.push(Placed { piece, range, opaque: Vec::new() });
         }
     }
 
     /// Adds a piece with its text, and what that is made from.
     fn grouped(&mut self, piece: Piece, range: Range<usize>, old: OldText) -> Option<()> {
-        let placed = Placed { piece, range };
+        self.grouped_as(Placed { piece, range, opaque: Vec::new() }, old)
+    }
+
+    fn grouped_as(&mut self, placed: Placed, old: OldText) -> Option<()> {
         let text = placed.text(self.new)?;
         let old_text = old.map_or_else(Vec::new, |(_, text)| text);
         if self.chunks.last().is_none_or(|chunk| !chunk.has_room(text.len(), old_text.len(), GROUP_BYTES)) {
