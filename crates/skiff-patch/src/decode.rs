@@ -43,8 +43,8 @@ impl Default for Limits {
 /// Writes the bytes that `job` stands for, given `source`, to `output`. `state` has seen what stands before the payload in its
 /// frame, and is of no more use after an error.
 ///
-/// Exactly [`Job::output_len`] bytes are written on success; on an error that is the payload's fault none are, and
-/// never more than that otherwise. The output is written in pieces of some 64 KiB, and is not flushed.
+/// Exactly [`Job::output_len`] bytes are written on success, and never more; on an error that is the payload's fault none are,
+/// but by codecs that open archives, which write what came before it. The output is written in pieces of some 64 KiB, and is not flushed.
 ///
 /// # Errors
 /// - [`PatchError::Corrupt`] where the payload is not what an encoder writes for such an output and source;
