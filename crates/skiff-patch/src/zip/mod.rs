@@ -3,7 +3,7 @@
 //! The members of an archive (zip, jar, wheel, apk, …) are compressed one by one, so those that did not change are found in
 //! the old archive byte for byte. Of the others the encoder takes the plain text, encodes it by another codec with the
 //! plain text of the old archive's members of the same names, and the decoder compresses it again as it was, by the
-//! [models](crate::deflate) of the compressors. What follows from the members is not sent: checksums, lengths, and where
+//! models of the compressors. What follows from the members is not sent: checksums, lengths, and where
 //! they are, in their headers, descriptors, and in the directory. An archive stored in an archive is taken apart with it.
 //!
 //! The decoder holds the texts of one *group* of members at a time, and a few words for each member.
