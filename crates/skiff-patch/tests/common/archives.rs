@@ -4,16 +4,16 @@
 
 /// A member as it is in an archive that `jar`, `zip` or Python's `zipfile` made.
 #[derive(Debug, Clone)]
-pub struct Member {
-    pub name: Vec<u8>,
-    pub method: u16,
+pub(crate) struct Member {
+    pub(crate) name: Vec<u8>,
+    pub(crate) method: u16,
     /// Checksum, compressed and plain length.
-    pub sums: [u8; 12],
-    pub packed: Vec<u8>,
+    pub(crate) sums: [u8; 12],
+    pub(crate) packed: Vec<u8>,
 }
 
 /// The members of an archive, by its directory.
-pub fn members(archive: &[u8]) -> Vec<Member> {
+pub(crate) fn members(archive: &[u8]) -> Vec<Member> {
     let end = archive.windows(4).rposition(|four| four == b"PK\x05\x06").unwrap();
     let word = |at: usize| u32::from_le_bytes(*archive[at..].first_chunk().unwrap()) as usize;
     let half = |at: usize| usize::from(u16::from_le_bytes(*archive[at..].first_chunk().unwrap()));
@@ -36,28 +36,28 @@ pub fn members(archive: &[u8]) -> Vec<Member> {
 
 /// How a member is written.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Form {
-    pub time: u16,
+pub(crate) struct Form {
+    pub(crate) time: u16,
     /// 0 in the header, 1 and 2 behind the content with and without a signature, 3 in both.
-    pub descriptor: u8,
+    pub(crate) descriptor: u8,
     /// Bytes that belong to nothing.
-    pub gap: u8,
-    pub extra: u8,
+    pub(crate) gap: u8,
+    pub(crate) extra: u8,
     /// Whether the directory has another checksum.
-    pub lies: bool,
+    pub(crate) lies: bool,
 }
 
 /// How an archive is.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Shape {
-    pub prefix: u8,
+pub(crate) struct Shape {
+    pub(crate) prefix: u8,
     /// Whether offsets count from behind the prefix.
-    pub is_apart: bool,
-    pub is_reversed: bool,
-    pub comment: u8,
+    pub(crate) is_apart: bool,
+    pub(crate) is_reversed: bool,
+    pub(crate) comment: u8,
 }
 
-pub fn archive(members: &[(Member, Form)], shape: Shape) -> Vec<u8> {
+pub(crate) fn archive(members: &[(Member, Form)], shape: Shape) -> Vec<u8> {
     let mut bytes = vec![b'#'; shape.prefix.into()];
     let start = if shape.is_apart { bytes.len() } else { 0 };
     let mut directory = Vec::new();
