@@ -93,10 +93,11 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
         expected: [Option<(u8, u8)>; 2],
     ) -> u8 {
         let mut seed = half.before.map_or(0, |before| u32::from(before) + 1).wrapping_mul(0x3d4d_51cb);
-        let places = contexts.map(|context| {
+        let wanted = contexts.map(|context| {
             seed = seed.wrapping_add(0x632b_e5ab);
-            self.place(context ^ seed)
+            self.wanted(context ^ seed)
         });
+        let places = wanted.map(|wanted| self.place(wanted));
         let mut opinions = Opinions::NONE;
         let mut node = 1;
         for place in (0..4).rev() {
@@ -136,15 +137,21 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
         (node & 15) as u8
     }
 
-    /// The line of a context: one of two neighbours, by its check. Of two that are another's, the one that saw less goes.
+    /// Where the line of a context may be, its check, and what stands there: read for all contexts before any of it is looked
+    /// at, so that memory is waited for once.
     #[inline]
-    fn place(&mut self, context: u32) -> usize {
+    fn wanted(&self, context: u32) -> (usize, Slot, Slot) {
         let hash = context.wrapping_mul(0x9e37_79b1);
         let hash = (hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d);
-        let check = Slot::check((hash >> 16) as u16);
-        let first = (hash ^ hash >> 11) as usize & (self.lines.len() - 1);
+        let place = (hash ^ hash >> 11) as usize & (self.lines.len() - 1);
+        (place, Slot::check((hash >> 16) as u16), self.lines[place][0])
+    }
+
+    /// The line of a context: one of two neighbours, by its check. Of two that are another's, the one that saw less goes.
+    #[inline]
+    fn place(&mut self, (first, check, found): (usize, Slot, Slot)) -> usize {
         let second = first ^ 1;
-        if self.lines[first][0] == check {
+        if found == check {
             return first;
         }
         if self.lines[second][0] == check {

@@ -5,7 +5,7 @@
 use std::io::{self, Cursor};
 
 use peak_alloc::PeakAlloc;
-use skiff_patch::{Codec, Job, Limits, Source, State, bsdiff, decode, decoder_memory, gzip};
+use skiff_patch::{Codec, Job, Limits, Source, State, bsdiff, decode, decoder_memory, gzip, zip};
 use skiff_wire::put_varint;
 
 #[global_allocator]
@@ -60,6 +60,44 @@ fn memory_is_as_declared() {
     let declared = decoder_memory(&job).unwrap();
     let held = peak(old, &job);
     assert!(held <= declared, "opened: {held} of {declared}");
+
+    for (old, new) in [
+        (&include_bytes!("zip/jar.old.jar")[..], &include_bytes!("zip/jar.new.jar")[..]),
+        (include_bytes!("zip/nested.old.zip"), include_bytes!("zip/nested.new.zip")),
+    ] {
+        let segments = zip::encode(Some(old), new, &zip::Options::default()).unwrap();
+        let plan = zip::Plan::new(Some(old), new, &zip::Options::default()).unwrap();
+        let mut source = Source::new(Cursor::new(old), old.len() as u64);
+        let planned = plan.write(&mut source, new, &mut State::new()).unwrap();
+        drop(source);
+        for payload in [&segments[0].payload, &planned] {
+            let job = Job::new(Codec::Zip, payload, new.len() as u64);
+            let declared = decoder_memory(&job).unwrap();
+            let held = peak(old, &job);
+            assert!(held <= declared, "archive: {held} of {declared}");
+        }
+    }
+
+    // Members that hardly compress, by the compressor that holds most.
+    let plain = noise(1 << 20);
+    let header = [&b"PK\x03\x04\x14\0\0\0\x08\0"[..], &[0; 20]].concat();
+    let text = [header, plain.clone()].concat();
+    let mut numbers = vec![33];
+    for number in [1, text.len(), text.len(), plain.len()] {
+        put_varint(&mut numbers, number as u64);
+    }
+    let mut payload = vec![0, 0];
+    for number in [text.len(), 0, plain.len(), 0, 3] {
+        put_varint(&mut payload, number as u64);
+    }
+    payload.extend([2, 0, 6]);
+    put_varint(&mut payload, numbers.len() as u64);
+    payload.extend(numbers);
+    payload.extend(text);
+    let job = Job::new(Codec::Zip, &payload, 2 << 20);
+    let declared = decoder_memory(&job).unwrap();
+    let held = peak(b"", &job);
+    assert!(held <= declared && held > 2 << 20, "a member: {held} of {declared}");
 
     // The head says that decoding takes much, and what is behind it holds nothing: nothing is taken.
     let mut payload = vec![0, 9];

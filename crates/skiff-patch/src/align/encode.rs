@@ -8,7 +8,7 @@ use skiff_wire::put_varint;
 
 use super::controls;
 use super::walk::{Output, Walk, in_file};
-use crate::bsdiff::matches;
+use crate::matcher::{self, Effort};
 use crate::predict::neutral::neutralise;
 use crate::predict::{Copy, Layout, Predictor, weigh};
 use crate::{PatchError, Source, State};
@@ -18,6 +18,8 @@ use crate::{PatchError, Source, State};
 pub struct Options {
     /// The most bytes of the old file that are searched at once.
     pub window_bytes: NonZeroU32,
+    /// How much time is spent on finding them.
+    pub effort: Effort,
     /// Whether references of executables are predicted.
     pub is_predicted: bool,
 }
@@ -25,7 +27,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         const WINDOW: NonZeroU32 = NonZeroU32::new(64 << 20).expect("because it is not zero");
-        Self { window_bytes: WINDOW, is_predicted: true }
+        Self { window_bytes: WINDOW, effort: Effort::Default, is_predicted: true }
     }
 }
 
@@ -48,9 +50,10 @@ impl Plan {
     pub fn new(old: &[u8], new: &[u8], options: &Options) -> Self {
         let layout = Layout::of(old, new).filter(|_| options.is_predicted);
         let neutral = layout.as_ref().and_then(|_| Some((neutralise(old)?, neutralise(new)?)));
+        let search = matcher::Options { window_bytes: options.window_bytes, effort: options.effort };
         let matches = match &neutral {
-            Some((old, new)) => matches::find(old, new, options.window_bytes),
-            None => matches::find(old, new, options.window_bytes),
+            Some((old, new)) => matcher::find(old, new, &search),
+            None => matcher::find(old, new, &search),
         };
         let copies = matches.iter().map(|found| Copy {
             start: found.start as u64,

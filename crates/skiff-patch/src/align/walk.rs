@@ -188,10 +188,17 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
         self.references.covered.get(index).copied().unwrap_or(false)
     }
 
+    /// Looks at all of them, which is faster than to stop at the first.
+    fn is_any_covered(&self, at: usize, length: usize) -> bool {
+        let covered = self.references.covered.get(at..at + length);
+        covered.is_some_and(|covered| covered.iter().fold(false, |any, &is_covered| any | is_covered))
+    }
+
     /// Whether nothing is to be corrected beside references.
     fn is_same(&self, at: usize, length: usize) -> bool {
-        let mut pairs = self.old[at..at + length].iter().zip(&self.new[at..at + length]).enumerate();
-        pairs.all(|(index, (old, new))| old == new || self.is_covered(at + index))
+        let (old, new) = (&self.old[at..at + length], &self.new[at..at + length]);
+        let mut pairs = old.iter().zip(new).enumerate();
+        old == new || pairs.all(|(index, (old, new))| old == new || self.is_covered(at + index))
     }
 
     fn chunk(&mut self, position: u64, start: u64) {
@@ -226,10 +233,12 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
     }
 
     fn same(&mut self, at: usize, length: usize) {
-        for index in at..at + length {
-            if !self.is_covered(index) {
+        if self.is_any_covered(at, length) {
+            for index in (at..at + length).filter(|&index| !self.references.covered[index]) {
                 self.new[index] = self.old[index];
             }
+        } else {
+            self.new[at..at + length].copy_from_slice(&self.old[at..at + length]);
         }
         self.trail.bytes = self.trail.bytes.saturating_add(length as u32);
     }
