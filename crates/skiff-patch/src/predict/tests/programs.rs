@@ -52,7 +52,7 @@ fn x86(gap: u64, is_fixed: bool) -> Vec<u8> {
     let mut pointers = Vec::new();
     words(&mut pointers, &[second, data + 8, 7 << 40], 8);
     let mut relocations = Vec::new();
-    words(&mut relocations, &[data, 8, second, data + 8, 1 << 32 | 1, 0], 8);
+    words(&mut relocations, &[data, 8, second, data + 8, 1 << 32 | 1, 7 << 40], 8);
     let mut symbols = vec![0; 24];
     words(&mut symbols, &[1 | 2 << 32 | 1 << 48, second, 0x20], 8);
 
@@ -98,7 +98,7 @@ fn everything_that_names_what_moved_is_predicted() {
         (Kind::RelocationSymbol, 1, 0),
         (Kind::Addend, 1, 1),
         (Kind::SymbolName, 1, 0),
-        (Kind::SymbolValue, 1, 1),
+        (Kind::SymbolValue, 2, 1), // one is of no symbol, at 0
         (Kind::SymbolSize, 1, 0),
         (Kind::UnwindBegin, 2, 1),
         (Kind::UnwindParent, 2, 0),
@@ -228,8 +228,8 @@ fn tables_of_arm_functions_are_predicted() {
     let program = |gap: u64| {
         let table = 0x2000_u64;
         let mut index = Vec::new();
-        for (at, function) in [(0, 0x1000), (8, 0x1040 + gap)] {
-            let value = (function as u64).wrapping_sub(table + at) & 0x7fff_ffff;
+        for (at, function) in [(0, 0x1000_u64), (8, 0x1040 + gap)] {
+            let value = function.wrapping_sub(table + at) & 0x7fff_ffff;
             index.extend_from_slice(&(value as u32).to_le_bytes());
             index.extend_from_slice(&1_u32.to_le_bytes());
         }
