@@ -5,7 +5,7 @@ use std::io::{Cursor, Read as _};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::read::MultiGzDecoder;
-use skiff_patch::{Codec, Job, Limits, Source, bsdiff, decode, gzip};
+use skiff_patch::{Codec, Job, Limits, Source, State, bsdiff, decode, gzip};
 
 /// Two versions of a changelog, compressed by GNU gzip.
 const OLD_GZ: &[u8] = include_bytes!("../../crates/skiff-patch/tests/gzip/old.gz");
@@ -15,7 +15,8 @@ fn rebuild(jobs: &[Job<'_>], old: &[u8], capacity: usize) -> Vec<u8> {
     let mut output = Vec::with_capacity(capacity);
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
     for job in jobs {
-        decode(job, &mut source, &mut output, &Limits::default()).expect("a payload of the encoder");
+        decode(job, &mut source, &mut output, &Limits::default(), &mut State::new())
+            .expect("a payload of the encoder");
     }
     output
 }

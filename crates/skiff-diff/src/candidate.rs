@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, block, bsdiff, gzip};
+use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
@@ -29,6 +29,8 @@ pub(crate) struct Job<'a> {
     pub(crate) base: Option<u32>,
     /// What there is of that file.
     pub(crate) old: Old<'a>,
+    /// Whether to use codecs that learn.
+    pub(crate) is_modelled: bool,
     /// Stops it.
     pub(crate) control: Control<'a>,
     /// What may be tried.
@@ -52,11 +54,19 @@ pub(crate) enum Old<'a> {
     Signed(Arc<Signature>, u64),
 }
 
-/// Makes the records of a content, trying every codec that may serve and keeping the smallest.
+/// How a content is made.
+pub(crate) enum Made {
+    /// By these records, which a compressor makes smaller.
+    Records(Vec<Record>),
+    /// As planned: what the payloads are depends on those before them.
+    Planned(Plan),
+}
+
+/// Finds out how to make a content, trying every codec that may serve and keeping the smallest.
 ///
 /// What counts is the size after compression. It is estimated with a fast compressor, record by record: that ranks the
 /// candidates as the real one does, at a fraction of its time.
-pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
+pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     let old = if let Old::Held(bytes) = &job.old { Some(&bytes[..]) } else { None };
     let mut best = plain(job);
     let mut best_size = estimate(&best);
@@ -66,6 +76,16 @@ pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
             (best, best_size) = (candidate, size);
         }
     };
+    if job.is_modelled && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
+        let opened = || gzip::Plan::new(old, &job.new).map(Plan::Gzip);
+        let aligned =
+            || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &align::Options::default())));
+        let fits = |plan: &Plan| plan.decoder_memory() <= job.budget.codec_memory;
+        let opened = job.ideas.has(Idea::Gzip).then(opened).flatten().filter(fits);
+        let aligned = || job.ideas.has(Idea::Matching).then(aligned).flatten().filter(fits);
+        let plan = opened.or_else(aligned).filter(|plan| plan.estimate() < best_size);
+        return Ok(plan.map_or(Made::Records(best), Made::Planned));
+    }
     let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new) } else { None };
     let is_opened = opened.is_some();
     if let Some(opened) = opened {
@@ -75,20 +95,20 @@ pub(crate) fn records(job: &Job<'_>) -> Result<Vec<Record>, DiffError> {
     }
     let codec = if let Old::Held(_) = job.old { Codec::Bsdiff } else { Codec::Block };
     let parts: Vec<(u64, Vec<u8>)> = match &job.old {
-        Old::Held(old) if !is_opened && job.ideas.has(Idea::Bsdiff) => {
+        Old::Held(old) if !is_opened && job.ideas.has(Idea::Matching) => {
             let segment_bytes = NonZeroU32::new(job.budget.segment_bytes()).unwrap_or(NonZeroU32::MIN);
             let options = bsdiff::Options { segment_bytes, ..bsdiff::Options::default() };
             let segments = bsdiff::encode(old, &job.new, &options).into_iter();
             segments.map(|part| (part.output_len, part.payload)).collect()
         }
-        Old::Nothing | Old::Held(_) => return Ok(best),
+        Old::Nothing | Old::Held(_) => return Ok(Made::Records(best)),
         Old::Open { .. } | Old::Signed(..) => {
             blocks(job)?.into_iter().map(|part| (part.output_len, part.payload)).collect()
         }
     };
     let records = parts.into_iter().map(|(length, payload)| record(job, codec, length, payload, true));
     offer(records.collect(), as_estimated);
-    Ok(best)
+    Ok(Made::Records(best))
 }
 
 fn as_estimated(size: u64) -> u64 {

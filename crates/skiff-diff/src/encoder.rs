@@ -8,69 +8,28 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
 use skiff_fs::Control;
+use skiff_patch::State;
 use skiff_replay::record::{self, Record};
 use skiff_signature::TreeSignature;
 use skiff_tree::section::{self, EncodedSection};
-use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
+use skiff_tree::{ContentDigest, ContentSource};
 
 use crate::assumed::Assumed;
 use crate::budget::Budget;
-use crate::candidate::{self, Job, Old};
+use crate::candidate::{self, Job, Made, Old};
 use crate::explanation::{Shares, Weighed, weigh};
 use crate::facts::{Tally, fixed_memory, header_fields};
+use crate::modelled::{Groups, Part};
 use crate::plan::{Planned, plan};
 use crate::proof::prove;
-use crate::{DiffError, Ideas, Report};
+use crate::release::{Base, BaseContents, Release};
+use crate::{DiffError, Idea, Ideas, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
 pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
 
-/// One side of a delta: an image's tree with its contents, and its config and manifest where it has them.
-#[derive(Clone, Copy)]
-pub struct Release<'a> {
-    /// The flattened tree.
-    pub tree: &'a Tree,
-    /// Where the contents of its files are read from.
-    pub contents: &'a dyn ContentSource,
-    /// The image's config, byte for byte.
-    pub config: Option<&'a [u8]>,
-    /// The image's manifest, byte for byte.
-    pub manifest: Option<&'a [u8]>,
-}
-
-impl fmt::Debug for Release<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Release").field("id", &self.id()).finish_non_exhaustive()
-    }
-}
-
-impl<'a> Release<'a> {
-    /// A release without config and manifest.
-    #[must_use]
-    pub fn new(tree: &'a Tree, contents: &'a dyn ContentSource) -> Self {
-        Self { tree, contents, config: None, manifest: None }
-    }
-
-    /// Its name. Takes as long as encoding and hashing the tree.
-    #[must_use]
-    pub fn id(&self) -> ReleaseId {
-        ReleaseId::new(self.tree.digest(), self.config.map(ConfigDigest::of))
-    }
-}
-
-/// What is known of the base.
-#[derive(Clone, Copy)]
-pub(crate) struct Base<'a> {
-    pub(crate) tree: &'a Tree,
-    pub(crate) release: ReleaseId,
-    pub(crate) contents: BaseContents<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum BaseContents<'a> {
-    Known(&'a dyn ContentSource),
-    Signed(&'a TreeSignature),
-}
+/// The longest payload that is compressed with mixed contexts by default: a device takes a second for it.
+const MIXED_BYTES: usize = 1 << 20;
 
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,10 +44,11 @@ pub enum Level {
 }
 
 impl Level {
-    /// What is tried for each frame.
-    fn compressions(self) -> &'static [Compression] {
+    /// What is tried for each frame of so many bytes.
+    fn compressions(self, length: usize) -> &'static [Compression] {
         /// Text and columns gain where positions predict nothing; tables of words where they predict literals.
-        const BEST: [Compression; 4] = [
+        const BEST: [Compression; 5] = [
+            Compression::Mixed,
             Compression::XZ,
             Compression::Xz { literal_context_bits: 3, literal_position_bits: 0, position_bits: 0 },
             Compression::Xz { literal_context_bits: 0, literal_position_bits: 0, position_bits: 0 },
@@ -96,7 +56,8 @@ impl Level {
         ];
         match self {
             Self::Fast => &[Compression::Zstd { level: 9 }],
-            Self::Default => &BEST[..1],
+            Self::Default if length <= MIXED_BYTES => &BEST[..2],
+            Self::Default => &BEST[1..2],
             Self::Best => &BEST,
         }
     }
@@ -221,18 +182,34 @@ impl<'a> Work<'a> {
         let budget = Budget::new(self.options.max_decoder_memory, fixed)?;
         let planned = plan(self.base, self.target, &told, self.options)?;
         let mut output = Output::new(self.spool("a temporary file for frames")?);
-        self.prelude(&told, &budget, &mut output)?;
+        self.prelude(&told, budget, &mut output)?;
 
         let mut frames = FrameBuilder::new(budget.frame_bytes);
         let mut full: Vec<Vec<u8>> = Vec::new();
+        let mut groups = Groups::new(budget);
+        let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
+        let mut late = Vec::new();
         for wave in waves(&planned, self.options.memory) {
-            let (compressed, records) = rayon::join(
-                || self.compress_all(std::mem::take(&mut full)),
-                || wave.par_iter().with_max_len(1).map(|planned| self.records(planned, budget)).collect(),
+            let ((compressed, written), made) = rayon::join(
+                || {
+                    rayon::join(
+                        || self.compress_all(std::mem::take(&mut full), budget),
+                        || self.write_all(std::mem::take(&mut grouped)),
+                    )
+                },
+                || wave.par_iter().with_max_len(1).map(|planned| self.make(planned, budget)).collect(),
             );
             output.add_all(compressed)?;
-            let records: Result<Vec<Vec<Record>>, DiffError> = records;
-            for (planned, records) in wave.iter().zip(records?) {
+            late.extend(written?);
+            let made: Result<Vec<Made>, DiffError> = made;
+            for (planned, made) in wave.iter().zip(made?) {
+                let records = match made {
+                    Made::Records(records) => records,
+                    Made::Planned(plan) => {
+                        grouped.extend(groups.push(planned, plan));
+                        continue;
+                    }
+                };
                 if let BaseContents::Signed(_) = self.base.contents {
                     assumed.learn(planned.path, &records)?;
                 }
@@ -243,7 +220,17 @@ impl<'a> Work<'a> {
             }
         }
         full.extend(frames.flush());
-        output.add_all(self.compress_all(full))?;
+        grouped.extend(groups.flush());
+        let (compressed, written) =
+            rayon::join(|| self.compress_all(full, budget), || self.write_all(grouped));
+        output.add_all(compressed)?;
+        late.extend(written?);
+        // A content that spans frames is not to be interrupted, so these come behind all others.
+        for (records, frame) in late {
+            records.iter().try_for_each(|record| output.tally.count(record))?;
+            let weighed = if self.options.explain { weigh(&records, &frame) } else { Vec::new() };
+            output.add(frame, weighed)?;
+        }
 
         let mut delta = self.spool("a temporary file for the delta")?;
         let Output { encoder, tally, shares } = output;
@@ -268,7 +255,7 @@ impl<'a> Work<'a> {
     }
 
     /// Everything that stands before the contents.
-    fn prelude(&self, told: &EncodedSection, budget: &Budget, output: &mut Output) -> Result<(), DiffError> {
+    fn prelude(&self, told: &EncodedSection, budget: Budget, output: &mut Output) -> Result<(), DiffError> {
         let sections = [
             (Section::Config, self.target.config),
             (Section::Manifest, self.target.manifest),
@@ -276,51 +263,88 @@ impl<'a> Work<'a> {
         ];
         for (section, payload) in sections {
             for part in payload.unwrap_or_default().chunks(budget.frame_bytes) {
-                output.add(self.compress(section, part)?, Vec::new())?;
+                output.add(self.compress(section, part, budget)?, Vec::new())?;
             }
         }
         Ok(())
     }
 
-    fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<Contents, DiffError>> {
+    fn compress_all(&self, payloads: Vec<Vec<u8>>, budget: Budget) -> Vec<Result<Contents, DiffError>> {
         let compressed = |payload: Vec<u8>| {
-            let frame = self.compress(Section::Contents, &payload)?;
-            let records = if self.options.explain { weigh(&payload) } else { Vec::new() };
+            let frame = self.compress(Section::Contents, &payload, budget)?;
+            let records = if self.options.explain {
+                weigh(&record::decode(&payload).expect("because it was encoded here"), &frame)
+            } else {
+                Vec::new()
+            };
             Ok((frame, records))
         };
         payloads.into_par_iter().with_max_len(1).map(compressed).collect()
     }
 
-    fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
-        let candidates = self.options.level.compressions();
+    fn compress(
+        &self,
+        section: Section,
+        payload: &[u8],
+        budget: Budget,
+    ) -> Result<CompressedFrame, DiffError> {
+        let is_wanted = |compression: &&Compression| {
+            **compression != Compression::Mixed || self.options.ideas.has(Idea::Mixed)
+        };
+        let candidates = self.options.level.compressions(payload.len()).iter().filter(is_wanted);
         let mut best: Option<CompressedFrame> = None;
         for compression in candidates {
             self.options.control.check()?;
             let frame = skiff_format::compress(section, payload, compression)?;
-            if best.as_ref().is_none_or(|best| frame.encoded_size() < best.encoded_size()) {
+            let fits = frame.decoder_memory() <= budget.frame_memory;
+            if fits && best.as_ref().is_none_or(|best| frame.encoded_size() < best.encoded_size()) {
                 best = Some(frame);
             }
         }
-        Ok(best.expect("because every level has a compression"))
+        Ok(best.expect("because every level has a compression that fits any budget"))
     }
 
-    fn records(&self, planned: &Planned<'_>, budget: Budget) -> Result<Vec<Record>, DiffError> {
+    /// Writes the payloads of each group, one after the other, and the groups side by side.
+    fn write_all(
+        &self,
+        groups: Vec<Vec<Part<'_, '_>>>,
+    ) -> Result<Vec<(Vec<Record>, CompressedFrame)>, DiffError> {
+        groups.into_par_iter().with_max_len(1).map(|group| self.write(&group)).collect()
+    }
+
+    fn write(&self, group: &[Part<'_, '_>]) -> Result<(Vec<Record>, CompressedFrame), DiffError> {
+        let BaseContents::Known(base) = self.base.contents else {
+            unreachable!("because nothing is planned for a base that is not here")
+        };
+        let mut state = State::new();
+        let mut records = Vec::with_capacity(group.len());
+        for part in group {
+            self.options.control.check()?;
+            records.push(part.write(base, self.target.contents, &mut state)?);
+        }
+        let frame =
+            skiff_format::compress(Section::Contents, &record::encode(&records), &Compression::Stored)?;
+        Ok((records, frame))
+    }
+
+    fn make(&self, planned: &Planned<'_>, budget: Budget) -> Result<Made, DiffError> {
         self.options.control.check()?;
         let new = load(self.target.contents, planned.path, planned.digest, "target")?;
         let size = new.len() as u64;
         let old = self.old(planned)?;
         let base = planned.base.as_ref().map(|base| base.index);
-        let records = candidate::records(&Job {
+        let made = candidate::make(&Job {
             number: planned.number,
             new,
             base,
             old,
+            is_modelled: self.options.level != Level::Fast && self.options.ideas.has(Idea::Modelled),
             control: self.options.control,
             ideas: self.options.ideas,
             budget,
         })?;
         self.options.control.advance(size);
-        Ok(records)
+        Ok(made)
     }
 
     /// What there is to make a content from.

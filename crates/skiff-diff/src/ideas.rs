@@ -9,15 +9,20 @@ pub enum Idea {
     Siblings,
     /// Files of a kind stand together in the delta, which compresses them together.
     Order,
-    /// Files are made from others by approximate matching.
-    Bsdiff,
+    /// Files are made from others by approximate matching, as bsdiff does.
+    Matching,
     /// What gzip compressed is compared uncompressed.
     Gzip,
+    /// What matching finds is coded by models that learn from the old bytes; without, it is left to the frame's compressor.
+    Modelled,
+    /// Frames are compressed with mixed contexts where that is smaller.
+    Mixed,
 }
 
 impl Idea {
     /// Every idea.
-    pub const ALL: &[Self] = &[Self::Siblings, Self::Order, Self::Bsdiff, Self::Gzip];
+    pub const ALL: &[Self] =
+        &[Self::Siblings, Self::Order, Self::Matching, Self::Gzip, Self::Modelled, Self::Mixed];
 
     /// The name that reports spell.
     #[must_use]
@@ -25,8 +30,10 @@ impl Idea {
         match self {
             Self::Siblings => "siblings",
             Self::Order => "order",
-            Self::Bsdiff => "bsdiff",
+            Self::Matching => "matching",
             Self::Gzip => "gzip",
+            Self::Modelled => "modelled",
+            Self::Mixed => "mixed",
         }
     }
 
@@ -41,7 +48,7 @@ impl Idea {
 /// use skiff_diff::{Idea, Ideas, Options};
 ///
 /// let options = Options { ideas: Ideas::ALL.without(Idea::Gzip), ..Options::default() };
-/// assert!(options.ideas.has(Idea::Bsdiff) && !options.ideas.has(Idea::Gzip));
+/// assert!(options.ideas.has(Idea::Matching) && !options.ideas.has(Idea::Gzip));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ideas(u32);

@@ -21,6 +21,8 @@ pub enum Compressor {
         /// Two to this power is the largest window the frame may ask for, in bytes.
         window_log: u8,
     },
+    /// Mixed contexts: each byte coded in what the models of [`skiff_coder::Text`] make of those before it.
+    Mixed,
 }
 
 /// The dictionary code above which sizes do not fit 32 bits.
@@ -49,11 +51,12 @@ impl Compressor {
             Self::Stored => (0, 0),
             Self::Xz { properties, dictionary } => (1, u64::from(dictionary) << 8 | u64::from(properties)),
             Self::Zstd { window_log } => (2, u64::from(window_log)),
+            Self::Mixed => (3, 0),
         }
     }
 
     pub(crate) fn from_numbers(id: u64, parameter: u64) -> Result<Self, CompressorFault> {
-        if id > 2 {
+        if id > 3 {
             return Err(CompressorFault::Unknown);
         }
         let parameter = u16::try_from(parameter).map_err(|_| CompressorFault::Parameter)?;
@@ -64,6 +67,7 @@ impl Compressor {
                 Ok(Self::Xz { properties: low, dictionary: high })
             }
             2 if high == 0 && WINDOW_LOGS.contains(&low) => Ok(Self::Zstd { window_log: low }),
+            3 if parameter == 0 => Ok(Self::Mixed),
             _ => Err(CompressorFault::Parameter),
         }
     }
@@ -83,7 +87,7 @@ impl Compressor {
     #[must_use]
     pub fn dictionary_bytes(self) -> u64 {
         match self {
-            Self::Stored => 0,
+            Self::Stored | Self::Mixed => 0,
             Self::Xz { dictionary, .. } => u64::from(2 | dictionary & 1) << (dictionary / 2 + 11),
             Self::Zstd { window_log } => 1 << window_log,
         }
@@ -94,13 +98,32 @@ impl Compressor {
 #[cfg(any(feature = "encode", feature = "xz"))]
 pub(crate) const WORKING_MEMORY: u64 = 1 << 20;
 
+/// As `damaged` says, or whole.
+fn mixed_decode(encoded: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
+    let mut decoder = skiff_coder::Decoder::new(encoded);
+    let mut text = skiff_coder::Text::new();
+    let payload = (0..size).map(|_| text.code(&mut decoder, 0, 0)).collect();
+    decoder.finish().map_err(|_| "its coded bytes are damaged")?;
+    Ok(payload)
+}
+
+#[cfg(feature = "encode")]
+fn mixed_encode(payload: &[u8]) -> Vec<u8> {
+    let mut encoder = skiff_coder::Encoder::new();
+    let mut text = skiff_coder::Text::new();
+    for &byte in payload {
+        text.code(&mut encoder, byte, 0);
+    }
+    encoder.finish()
+}
+
 /// Decodes the bytes of a frame, whose digest held. The sizes were checked against the limits.
 pub(crate) fn decompress(frame: &FrameInfo, encoded: &[u8]) -> Result<Vec<u8>, FormatError> {
-    #[cfg(any(feature = "xz", feature = "zstd"))]
     let size = usize::try_from(frame.decoded_size)
         .map_err(|_| FormatError::corrupt(frame.offset, "a frame larger than the address space"))?;
     let payload = match frame.compressor {
         Compressor::Stored => Ok(encoded.to_vec()),
+        Compressor::Mixed => mixed_decode(encoded, size),
         #[cfg(feature = "xz")]
         Compressor::Xz { properties, .. } => xz_decode(properties, frame.compressor, encoded, size),
         #[cfg(feature = "zstd")]
@@ -221,6 +244,8 @@ pub enum Compression {
         /// The level.
         level: i32,
     },
+    /// With mixed contexts: smallest for text and tables, and slowest to decode, at a few megabytes a second.
+    Mixed,
 }
 
 #[cfg(all(feature = "encode", feature = "xz"))]
@@ -252,16 +277,24 @@ impl CompressedFrame {
         self.info.encoded_size
     }
 
+    /// Whether it is its payload, not compressed.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.info.compressor == Compressor::Stored
+    }
+
     /// What decoding it takes, in bytes: input, output and the decoder's own.
     #[must_use]
     pub fn decoder_memory(&self) -> u64 {
         let info = &self.info;
-        info.encoded_size + info.decoded_size + info.compressor.dictionary_bytes() + WORKING_MEMORY
+        let models =
+            if info.compressor == Compressor::Mixed { skiff_coder::Text::MEMORY } else { WORKING_MEMORY };
+        info.encoded_size + info.decoded_size + info.compressor.dictionary_bytes() + models
     }
 }
 
-/// The most that decoding a frame of this much payload takes, in bytes, however it is compressed:
-/// [`CompressedFrame::decoder_memory`] is never above it. It may be stored as it is, or have a dictionary of its size.
+/// The most that decoding a frame of this much payload takes, in bytes, however it is compressed, [`Compression::Mixed`]
+/// left aside: [`CompressedFrame::decoder_memory`] is never above it. It may be stored as it is, or have a dictionary of its size.
 #[cfg(feature = "encode")]
 #[must_use]
 pub fn frame_memory(payload_bytes: usize) -> u64 {
@@ -301,8 +334,9 @@ pub fn compress(
             let bytes = zstd::bulk::compress(payload, level).map_err(compressing)?;
             (Compressor::Zstd { window_log: window_log(&bytes) }, bytes)
         }
+        Compression::Mixed => (Compressor::Mixed, mixed_encode(payload)),
     };
-    if bytes.len() >= payload.len() {
+    if bytes.is_empty() || bytes.len() >= payload.len() {
         (compressor, bytes) = (Compressor::Stored, payload.to_vec());
     }
     let info = FrameInfo {

@@ -17,6 +17,8 @@ pub enum Codec {
     /// Blocks of the source and new bytes, for sources that the encoder does not have, or that are too long for the others:
     /// see [`block`](crate::block).
     Block,
+    /// Ranges of the source, and a model of how the output differs from them: see [`align`](crate::align).
+    Align,
 }
 
 impl Codec {
@@ -27,6 +29,7 @@ impl Codec {
         #[cfg(feature = "gzip")]
         Self::Gzip,
         Self::Block,
+        Self::Align,
     ];
 
     /// The number that names the codec in a delta. Never given to another codec.
@@ -38,6 +41,7 @@ impl Codec {
             #[cfg(feature = "gzip")]
             Self::Gzip => 3,
             Self::Block => 4,
+            Self::Align => 5,
         }
     }
 
@@ -45,7 +49,7 @@ impl Codec {
     #[must_use]
     pub const fn version(self) -> u16 {
         match self {
-            Self::Data | Self::Bsdiff | Self::Block => 0,
+            Self::Data | Self::Bsdiff | Self::Block | Self::Align => 0,
             #[cfg(feature = "gzip")]
             Self::Gzip => 0,
         }
@@ -69,6 +73,7 @@ impl Codec {
             #[cfg(feature = "gzip")]
             Self::Gzip => "gzip",
             Self::Block => "block",
+            Self::Align => "align",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, Write};
 
-use crate::{Codec, PatchError, Source, block, bsdiff, data};
+use crate::{Codec, PatchError, Source, State, align, block, bsdiff, data};
 
 /// A payload, and what is known about it beforehand.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,8 @@ impl Default for Limits {
     }
 }
 
-/// Writes the bytes that `job` stands for, given `source`, to `output`.
+/// Writes the bytes that `job` stands for, given `source`, to `output`. `state` has seen what stands before the payload in its
+/// frame, and is of no more use after an error.
 ///
 /// Exactly [`Job::output_len`] bytes are written on success; on an error that is the payload's fault none are, and
 /// never more than that otherwise. The output is written in pieces of some 64 KiB, and is not flushed.
@@ -54,6 +55,7 @@ pub fn decode<S: Read + Seek, W: Write>(
     source: &mut Source<S>,
     output: &mut W,
     limits: &Limits,
+    state: &mut State,
 ) -> Result<(), PatchError> {
     let wanted = decoder_memory(job)?;
     if wanted > limits.memory_bytes {
@@ -63,8 +65,9 @@ pub fn decode<S: Read + Seek, W: Write>(
         Codec::Data => data::decode(job, output),
         Codec::Bsdiff => bsdiff::decode(job, source, output),
         #[cfg(feature = "gzip")]
-        Codec::Gzip => crate::gzip::decode(job, source, output, limits),
+        Codec::Gzip => crate::gzip::decode(job, source, output, limits, state),
         Codec::Block => block::decode(job, source, output),
+        Codec::Align => align::decode(job, source, output, state),
     }
 }
 
@@ -80,5 +83,6 @@ pub fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
         #[cfg(feature = "gzip")]
         Codec::Gzip => crate::gzip::decoder_memory(job),
         Codec::Block => Ok(block::DECODER_MEMORY),
+        Codec::Align => align::decoder_memory(job),
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "encode")] {
-//! use skiff_patch::{Codec, Limits, Job, Source, bsdiff, decode};
+//! use skiff_patch::{Codec, Limits, Job, Source, State, bsdiff, decode};
 //! use std::io::Cursor;
 //!
 //! let old = b"Mary had a little lamb, its fleece was white as snow.".repeat(9);
@@ -15,7 +15,7 @@
 //! let mut source = Source::new(Cursor::new(&old), old.len() as u64);
 //! for segment in bsdiff::encode(&old, &new, &bsdiff::Options::default()) {
 //!     let job = Job::new(Codec::Bsdiff, &segment.payload, segment.output_len);
-//!     decode(&job, &mut source, &mut output, &Limits::default())?;
+//!     decode(&job, &mut source, &mut output, &Limits::default(), &mut State::new())?;
 //! }
 //! assert_eq!(output, new);
 //! # }
@@ -26,6 +26,7 @@
 //! longer than what was promised, nothing outside the source is read, and memory stays below [`Limits::memory_bytes`].
 //! That the output is *right* is for the caller to prove, by its digest.
 
+pub mod align;
 pub mod block;
 pub mod bsdiff;
 mod codec;
@@ -34,9 +35,15 @@ mod decode;
 mod error;
 #[cfg(feature = "gzip")]
 pub mod gzip;
+#[cfg(feature = "encode")]
+mod plan;
 mod source;
+mod state;
 
 pub use codec::Codec;
 pub use decode::{Job, Limits, decode, decoder_memory};
 pub use error::{PatchError, Stream};
+#[cfg(feature = "encode")]
+pub use plan::Plan;
 pub use source::Source;
+pub use state::State;

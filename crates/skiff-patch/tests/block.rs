@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use skiff_block::{Signature, SignatureKind, SignatureParams, Table};
-use skiff_patch::{Codec, Job, Limits, PatchError, Source, block, decode};
+use skiff_patch::{Codec, Job, Limits, PatchError, Source, State, block, decode};
 
 fn table(old: &[u8], block_len: u32) -> Table {
     let params = SignatureParams::new(SignatureKind::default(), block_len, 16).expect("params");
@@ -15,8 +15,13 @@ fn table(old: &[u8], block_len: u32) -> Table {
 fn decoded(old: &[u8], payload: &[u8], output_len: u64) -> Result<Vec<u8>, PatchError> {
     let mut output = Vec::new();
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
-    let result =
-        decode(&Job::new(Codec::Block, payload, output_len), &mut source, &mut output, &Limits::default());
+    let result = decode(
+        &Job::new(Codec::Block, payload, output_len),
+        &mut source,
+        &mut output,
+        &Limits::default(),
+        &mut State::new(),
+    );
     assert!(result.is_ok() || output.is_empty(), "something of a bad payload was written");
     result.map(|()| output)
 }

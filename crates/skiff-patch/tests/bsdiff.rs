@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use skiff_patch::bsdiff::{self, Options, Segment};
-use skiff_patch::{Codec, Job, Limits, PatchError, Source, decode};
+use skiff_patch::{Codec, Job, Limits, PatchError, Source, State, decode};
 
 fn options(segment_bytes: u32, window_bytes: u32) -> Options {
     let bytes = |count| NonZeroU32::new(count).unwrap();
@@ -20,7 +20,7 @@ fn decode_one(old: &[u8], payload: &[u8], output_len: u64) -> (Vec<u8>, Result<(
     let mut output = Vec::new();
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
     let job = Job::new(Codec::Bsdiff, payload, output_len);
-    let result = decode(&job, &mut source, &mut output, &Limits::default());
+    let result = decode(&job, &mut source, &mut output, &Limits::default(), &mut State::new());
     (output, result)
 }
 

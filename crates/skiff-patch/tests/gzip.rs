@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use skiff_patch::{Codec, Job, Limits, PatchError, Source, decode, decoder_memory, gzip};
+use skiff_patch::{Codec, Job, Limits, PatchError, Source, State, decode, decoder_memory, gzip};
 
 const OLD: &[u8] = include_bytes!("gzip/old.gz");
 const NEW: &[u8] = include_bytes!("gzip/new.gz");
@@ -17,8 +17,13 @@ const NEW: &[u8] = include_bytes!("gzip/new.gz");
 fn decode_one(old: &[u8], payload: &[u8], output_len: u64) -> (Vec<u8>, Result<(), PatchError>) {
     let mut output = Vec::new();
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
-    let result =
-        decode(&Job::new(Codec::Gzip, payload, output_len), &mut source, &mut output, &Limits::default());
+    let result = decode(
+        &Job::new(Codec::Gzip, payload, output_len),
+        &mut source,
+        &mut output,
+        &Limits::default(),
+        &mut State::new(),
+    );
     (output, result)
 }
 
@@ -118,7 +123,7 @@ fn limits_are_kept_before_anything_is_written() {
     let decode = |limits: Limits| {
         let mut output = Vec::new();
         let mut source = Source::new(Cursor::new(OLD), OLD.len() as u64);
-        let result = decode(&job, &mut source, &mut output, &limits);
+        let result = decode(&job, &mut source, &mut output, &limits, &mut State::new());
         assert_eq!(output.len(), if result.is_ok() { NEW.len() } else { 0 });
         result
     };

@@ -5,7 +5,7 @@
 use std::io::{self, Cursor};
 
 use peak_alloc::PeakAlloc;
-use skiff_patch::{Codec, Job, Limits, Source, bsdiff, decode, decoder_memory, gzip};
+use skiff_patch::{Codec, Job, Limits, Source, State, bsdiff, decode, decoder_memory, gzip};
 use skiff_wire::put_varint;
 
 #[global_allocator]
@@ -16,7 +16,7 @@ fn peak(old: &[u8], job: &Job<'_>) -> u64 {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
-    let _ = decode(job, &mut source, &mut io::sink(), &Limits::default());
+    let _ = decode(job, &mut source, &mut io::sink(), &Limits::default(), &mut State::new());
     (ALLOCATOR.peak_usage() - before) as u64
 }
 

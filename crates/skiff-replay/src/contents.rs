@@ -67,7 +67,7 @@ impl Contents {
     pub(crate) fn record<S: Sink>(
         &mut self,
         frame: &Frame<'_, '_>,
-        checked: &mut HashSet<u32>,
+        (checked, state): (&mut HashSet<u32>, &mut skiff_patch::State),
         record: &Record<&[u8]>,
         sink: &mut S,
     ) -> Result<(), ReplayError<S::Error>> {
@@ -85,7 +85,7 @@ impl Contents {
         let mut source = Source::new(source, source_len);
         let mut output = SinkWriter { sink, number, hasher: &mut open.hasher, failed: None };
         let job = Job::new(codec, record.payload, record.output_len);
-        let decoded = skiff_patch::decode(&job, &mut source, &mut output, &frame.limits.patch);
+        let decoded = skiff_patch::decode(&job, &mut source, &mut output, &frame.limits.patch, state);
         if let Some(error) = output.failed {
             return Err(ReplayError::Sink(error));
         }

@@ -257,9 +257,10 @@ impl<'a> Replay<'a> {
         let records = record::records(payload)
             .map_err(|error| ReplayError::Corrupt { offset, what: format!("records: {error}") })?;
         let codecs = contents.codecs.clone();
+        let mut state = skiff_patch::State::new();
         for record in records {
             let frame = Frame { base, limits, codecs: &codecs, offset };
-            contents.record(&frame, checked, &record, sink)?;
+            contents.record(&frame, (checked, &mut state), &record, sink)?;
         }
         let checkpoint = contents.checkpoint(index);
         sink.checkpoint(&checkpoint).map_err(ReplayError::Sink)

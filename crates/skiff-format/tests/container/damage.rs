@@ -78,6 +78,7 @@ fn streams_damaged_before_they_were_hashed_end_in_order() {
                 (1, u64::from(dictionary) << 8 | u64::from(properties))
             }
             Compressor::Zstd { window_log } => (2, u64::from(window_log)),
+            Compressor::Mixed => (3, 0),
         };
         let start = usize::try_from(frame.offset).unwrap();
         let stream = &delta[start..start + usize::try_from(frame.encoded_size).unwrap()];

@@ -8,10 +8,10 @@ use super::repetition::Kept;
 
 /// `length` bytes of the new file from `start` on are nearly those of the old one from `position` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) start: usize,
-    pub(super) position: usize,
-    pub(super) length: usize,
+pub(crate) struct Match {
+    pub(crate) start: usize,
+    pub(crate) position: usize,
+    pub(crate) length: usize,
 }
 
 impl Match {
@@ -27,7 +27,7 @@ impl Match {
 ///
 /// What both begin and end with needs no search: it costs the matcher most of its time, and all of it on data that
 /// repeats itself.
-pub(super) fn find(old: &[u8], new: &[u8], window_bytes: NonZeroU32) -> Vec<Match> {
+pub(crate) fn find(old: &[u8], new: &[u8], window_bytes: NonZeroU32) -> Vec<Match> {
     let common =
         |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| pairs.take_while(|(old, new)| old == new).count();
     let prefix = common(&mut old.iter().zip(new));

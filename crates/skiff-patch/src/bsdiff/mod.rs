@@ -12,7 +12,7 @@ mod decode;
 #[cfg(feature = "encode")]
 mod encode;
 #[cfg(feature = "encode")]
-mod matches;
+pub(crate) mod matches;
 #[cfg(feature = "encode")]
 mod repetition;
 

@@ -6,7 +6,7 @@ use flate2::read::GzDecoder;
 use skiff_wire::Input;
 
 use super::deflate::{self, COMPRESSOR_MEMORY, Compressor};
-use crate::{Codec, Job, Limits, PatchError, Source, bsdiff, data};
+use crate::{Codec, Job, Limits, PatchError, Source, State, align, bsdiff, data};
 
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
@@ -19,13 +19,14 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     source: &mut Source<S>,
     output: &mut W,
     limits: &Limits,
+    state: &mut State,
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
     let wanted = head.inner.output_len.max(head.opened.unwrap_or(0));
     if wanted > limits.plain_bytes {
         return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: limits.plain_bytes });
     }
-    let plain = head.plain(source)?;
+    let plain = head.plain(source, state)?;
 
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&plain);
@@ -50,9 +51,19 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
-    let opened = head.opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY));
-    let files = [head.inner.output_len, opened, head.longest_file(job.output_len)];
-    Ok(files.into_iter().fold(COMPRESSOR_MEMORY + bsdiff::DECODER_MEMORY, u64::saturating_add))
+    let inner = match head.inner.codec {
+        Codec::Align => align::decoder_memory(&head.inner)?,
+        _ => bsdiff::DECODER_MEMORY,
+    };
+    Ok(memory_of(inner, head.opened, [head.inner.output_len, head.longest_file(job.output_len)]))
+}
+
+/// What decoding holds beside the inner codec's `inner`: the opened source, and the plain and the compressed file.
+pub(super) fn memory_of(inner: u64, opened: Option<u64>, files: [u64; 2]) -> u64 {
+    let opened = opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY));
+    files
+        .into_iter()
+        .fold(COMPRESSOR_MEMORY.saturating_add(inner).saturating_add(opened), u64::saturating_add)
 }
 
 /// A payload, taken apart.
@@ -83,6 +94,7 @@ impl<'a> Head<'a> {
         let codec = match input.varint()? {
             1 => Codec::Data,
             2 => Codec::Bsdiff,
+            5 => Codec::Align,
             _ => return Err(PatchError::corrupt(offset, "this codec cannot be the inner one")),
         };
         if codec == Codec::Data && opened.is_some() {
@@ -99,17 +111,24 @@ impl<'a> Head<'a> {
         deflated.saturating_add(self.header.len() as u64).min(output_len)
     }
 
-    fn plain<S: Read + Seek>(&self, source: &mut Source<S>) -> Result<Vec<u8>, PatchError> {
-        // Neither inner codec makes more than its payload is long.
-        let expected =
-            self.inner.payload.len().min(usize::try_from(self.inner.output_len).unwrap_or(usize::MAX));
+    fn plain<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
+        let expected = usize::try_from(self.inner.output_len).unwrap_or(usize::MAX);
         let mut plain = Vec::with_capacity(expected + deflate::PADDING);
         let result = match (self.inner.codec, self.opened) {
             (Codec::Data, _) => data::decode(&self.inner, &mut plain),
+            (Codec::Align, None) => align::decode(&self.inner, source, &mut plain, state),
             (_, None) => bsdiff::decode(&self.inner, source, &mut plain),
             (_, Some(length)) => {
                 let opened = open(source, length)?;
-                bsdiff::decode(&self.inner, &mut Source::new(Cursor::new(opened), length), &mut plain)
+                let source = &mut Source::new(Cursor::new(opened), length);
+                match self.inner.codec {
+                    Codec::Align => align::decode(&self.inner, source, &mut plain, state),
+                    _ => bsdiff::decode(&self.inner, source, &mut plain),
+                }
             }
         };
         match result {
@@ -122,7 +141,7 @@ impl<'a> Head<'a> {
 }
 
 /// The plain text of a source that is a gzip file (of its first member), which must be of this length.
-fn open<S: Read + Seek>(source: &mut Source<S>, length: u64) -> Result<Vec<u8>, PatchError> {
+pub(super) fn open<S: Read + Seek>(source: &mut Source<S>, length: u64) -> Result<Vec<u8>, PatchError> {
     let mut failed = None;
     let file = Watched { reader: source.whole().map_err(PatchError::source)?, failed: &mut failed };
     let mut decoder = GzDecoder::new(file);

@@ -1,6 +1,6 @@
 //! The encoder: opens a gzip file, and finds out who made it.
 
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, Read, Seek, Write};
 
 use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -8,7 +8,7 @@ use skiff_wire::{put_bytes, put_varint};
 
 use super::decode::TRAILER_BYTES;
 use super::deflate::{self, Compressor};
-use crate::{Codec, Job, Limits, Source, bsdiff};
+use crate::{Codec, Job, Limits, PatchError, Source, State, align, bsdiff};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
 pub const PLAIN_BYTES: u64 = 4 << 20;
@@ -42,6 +42,85 @@ pub fn encode(old: Option<&[u8]>, new: &[u8]) -> Option<Encoded> {
     payload.extend(&inner.payload);
     let encoded = Encoded { payload, reads_source: inner.codec != Codec::Data };
     decodes(&encoded.payload, old.unwrap_or_default(), new).then_some(encoded)
+}
+
+/// How a gzip file is to be made from another file, before it is written: see [`align::Plan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    compressor: Compressor,
+    /// The length of the old file's plain text, if it is to be opened.
+    opened: Option<u64>,
+    inner: align::Plan,
+    output_len: u64,
+}
+
+impl Plan {
+    /// Opens and compares two files; there need not be an old one. None as with [`encode`].
+    #[must_use]
+    pub fn new(old: Option<&[u8]>, new: &[u8]) -> Option<Self> {
+        let member = Member::read(new)?;
+        let compressor = Compressor::all().find(|&compressor| makes(compressor, &member))?;
+        let opened = old.and_then(open);
+        let source = opened.as_deref().or(old).unwrap_or_default();
+        let inner = align::Plan::new(source, &member.plain, &align::Options::default());
+        let opened = opened.map(|opened| opened.len() as u64).filter(|_| inner.reads_source());
+        Some(Self { compressor, opened, inner, output_len: new.len() as u64 })
+    }
+
+    /// Whether decoding reads the source.
+    #[must_use]
+    pub fn reads_source(&self) -> bool {
+        self.inner.reads_source()
+    }
+
+    /// How many bytes the plan makes.
+    #[must_use]
+    pub fn output_len(&self) -> u64 {
+        self.output_len
+    }
+
+    /// About how many bytes the payload will have.
+    #[must_use]
+    pub fn estimate(&self) -> u64 {
+        self.inner.estimate()
+    }
+
+    /// What decoding the payload will hold at most, in bytes.
+    #[must_use]
+    pub fn decoder_memory(&self) -> u64 {
+        let files = [self.inner.output_len(), self.output_len];
+        super::decode::memory_of(self.inner.decoder_memory(), self.opened, files)
+    }
+
+    /// Writes the payload. Both files must be those that the plan was made from.
+    ///
+    /// # Errors
+    /// [`PatchError::Io`] where one of the files cannot be read, [`PatchError::Corrupt`] where it is another one.
+    pub fn write<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        mut new: impl Read,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
+        let mut file = Vec::new();
+        new.read_to_end(&mut file).map_err(PatchError::output)?;
+        let member =
+            Member::read(&file).ok_or(PatchError::corrupt(0, "the file changed while it was read"))?;
+        let mut payload = Vec::new();
+        put_bytes(&mut payload, member.header);
+        put_varint(&mut payload, self.compressor.id());
+        put_varint(&mut payload, member.plain.len() as u64);
+        put_varint(&mut payload, self.opened.map_or(0, |length| length + 1));
+        put_varint(&mut payload, Codec::Align.id().into());
+        payload.extend(match self.opened {
+            None => self.inner.write(source, &member.plain[..], state)?,
+            Some(length) => {
+                let opened = super::decode::open(source, length)?;
+                self.inner.write_held(&opened, &member.plain, state)?
+            }
+        });
+        Ok(payload)
+    }
 }
 
 /// A file that is one gzip member.
@@ -150,5 +229,6 @@ fn decodes(payload: &[u8], old: &[u8], new: &[u8]) -> bool {
     let job = Job { codec: Codec::Gzip, payload, output_len: new.len() as u64 };
     let mut rest = Expected(new);
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
-    crate::decode(&job, &mut source, &mut rest, &Limits::default()).is_ok() && rest.0.is_empty()
+    crate::decode(&job, &mut source, &mut rest, &Limits::default(), &mut State::new()).is_ok()
+        && rest.0.is_empty()
 }

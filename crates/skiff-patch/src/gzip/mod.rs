@@ -14,4 +14,4 @@ mod encode;
 
 pub(crate) use decode::{decode, decoder_memory};
 #[cfg(feature = "encode")]
-pub use encode::{Encoded, PLAIN_BYTES, encode};
+pub use encode::{Encoded, PLAIN_BYTES, Plan, encode};

@@ -198,6 +198,7 @@ fn golden_deltas_use_every_codec_and_compressor() {
             Compressor::Stored => 0,
             Compressor::Xz { .. } => 1,
             Compressor::Zstd { .. } => 2,
+            Compressor::Mixed => 3,
         }));
     }
     assert_eq!(codecs, Codec::ALL.iter().map(|codec| (codec.id(), codec.version())).collect());

@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use skiff_patch::{Codec, Job, Limits, PatchError, Source, bsdiff, decode, decoder_memory, gzip};
+use skiff_patch::{Codec, Job, Limits, PatchError, Source, State, bsdiff, decode, decoder_memory, gzip};
 
 use super::Reached;
 use super::input::Input;
@@ -36,7 +36,7 @@ fn hostile(mut input: Input<'_>) -> Reached {
     let job = Job::new(codec, input.rest(), output_len);
     let limits = Limits { memory_bytes: MEMORY, ..Limits::default() };
     let mut output = Capped { left: output_len };
-    match decode(&job, &mut over(source), &mut output, &limits) {
+    match decode(&job, &mut over(source), &mut output, &limits, &mut State::new()) {
         Ok(()) => {
             assert_eq!(output.left, 0, "the decoder is done before the promised length");
             assert!(decoder_memory(&job).is_ok_and(|memory| memory <= MEMORY), "more memory than allowed");
@@ -69,7 +69,8 @@ fn bsdiff_round_trip(mut input: Input<'_>) -> Reached {
         assert!(segment.output_len <= u64::from(segment_bytes.get()), "a segment longer than asked for");
         let before = output.len() as u64;
         let job = Job::new(Codec::Bsdiff, &segment.payload, segment.output_len);
-        decode(&job, &mut over(old), &mut output, &Limits::default()).expect("because the encoder wrote it");
+        decode(&job, &mut over(old), &mut output, &Limits::default(), &mut State::new())
+            .expect("because the encoder wrote it");
         assert_eq!(output.len() as u64 - before, segment.output_len);
     }
     assert!(output == new, "the segments together are not the new file");
@@ -91,7 +92,8 @@ fn gzip_round_trip(mut input: Input<'_>) -> Reached {
     let mut output = Vec::new();
     let job = Job::new(Codec::Gzip, &encoded.payload, new.len() as u64);
     let mut source = over(if encoded.reads_source { &old } else { &[] });
-    decode(&job, &mut source, &mut output, &Limits::default()).expect("because the encoder wrote it");
+    decode(&job, &mut source, &mut output, &Limits::default(), &mut State::new())
+        .expect("because the encoder wrote it");
     assert!(output == new, "the file was not rebuilt bit for bit");
     Reached::Accepted
 }

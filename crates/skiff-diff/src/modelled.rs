@@ -1,0 +1,113 @@
+//! Contents whose payloads depend on those before them in their frame: planned side by side, written one after the other.
+
+use std::io::Read as _;
+
+use skiff_patch::{Plan, Source, State};
+use skiff_replay::record::{Origin, Part as SourcePart, Record};
+use skiff_tree::{ContentReader, ContentSource};
+
+use crate::DiffError;
+use crate::budget::Budget;
+use crate::plan::Planned;
+
+/// What the payloads of a group are to take at most, in bytes. Each group learns from nothing, and each is a frame, where a device
+/// that was interrupted goes on.
+const GROUP_BYTES: u64 = 2 << 20;
+/// What a payload may be expected to take at most, below the decoder's limit of a frame.
+const PART_BYTES: u64 = 5 << 20;
+
+/// A content, or a part of one, that is to be written.
+pub(crate) struct Part<'p, 'a> {
+    planned: &'p Planned<'a>,
+    plan: Plan,
+    /// Where it begins in the content.
+    start: u64,
+}
+
+/// Collects what is to be written into groups.
+pub(crate) struct Groups<'p, 'a> {
+    parts: Vec<Part<'p, 'a>>,
+    bytes: u64,
+    most: u64,
+    part_most: u64,
+}
+
+impl<'p, 'a> Groups<'p, 'a> {
+    /// No group; what they take fits the budget's frames, however wrong the estimates are by a half.
+    pub(crate) fn new(budget: Budget) -> Self {
+        let frame = budget.frame_bytes as u64;
+        Self {
+            parts: Vec::new(),
+            bytes: 0,
+            most: GROUP_BYTES.min(frame / 2),
+            part_most: PART_BYTES.min(frame / 8 * 5),
+        }
+    }
+
+    /// Takes a plan; gives back the groups that are full.
+    pub(crate) fn push(&mut self, planned: &'p Planned<'a>, plan: Plan) -> Vec<Vec<Part<'p, 'a>>> {
+        let mut full = Vec::new();
+        for (start, plan) in parts(plan, self.part_most) {
+            let bytes = plan.estimate();
+            if self.bytes > 0 && self.bytes + bytes > self.most {
+                full.extend(self.flush());
+            }
+            self.parts.push(Part { planned, plan, start });
+            self.bytes += bytes;
+        }
+        full
+    }
+
+    /// Ends the group under way.
+    pub(crate) fn flush(&mut self) -> Option<Vec<Part<'p, 'a>>> {
+        self.bytes = 0;
+        let parts = std::mem::take(&mut self.parts);
+        (!parts.is_empty()).then_some(parts)
+    }
+}
+
+/// The plan, or plans for parts of what it makes, with where they begin.
+fn parts(plan: Plan, most: u64) -> Vec<(u64, Plan)> {
+    let length = plan.output_len();
+    let count = plan.estimate().div_ceil(most).clamp(1, length.max(1));
+    let begin = |index: u64| {
+        u64::try_from(u128::from(length) * u128::from(index) / u128::from(count)).unwrap_or(length)
+    };
+    let parts = (0..count).map(|index| Some((begin(index), plan.part(begin(index)..begin(index + 1))?)));
+    match parts.collect() {
+        Some(parts) if count > 1 => parts,
+        _ => vec![(0, plan)],
+    }
+}
+
+impl Part<'_, '_> {
+    /// Writes the record.
+    pub(crate) fn write(
+        &self,
+        base: &dyn ContentSource,
+        target: &dyn ContentSource,
+        state: &mut State,
+    ) -> Result<Record, DiffError> {
+        let planned = self.planned;
+        let failed = |side, path: &skiff_tree::EntryPath| {
+            let path = path.clone();
+            move |source| DiffError::Read { side, path, source }
+        };
+        let new = target.open(planned.path).map_err(failed("target", planned.path))?;
+        let mut new = ContentReader::new(&new);
+        std::io::Seek::seek(&mut new, std::io::SeekFrom::Start(self.start))
+            .map_err(failed("target", planned.path))?;
+        let from = planned.base.as_ref().filter(|_| self.plan.reads_source());
+        let payload = match from {
+            None => self.plan.write(&mut Source::none(), new.by_ref(), state)?,
+            Some(from) => {
+                let old = base.open(from.path).map_err(failed("base", from.path))?;
+                self.plan.write(&mut Source::new(ContentReader::new(&old), from.size), new.by_ref(), state)?
+            }
+        };
+        let source =
+            from.iter().map(|from| SourcePart { origin: Origin::Base(from.index), range: None }).collect();
+        let (codec, output_len) = (self.plan.codec().id(), self.plan.output_len());
+        Ok(Record { codec, content: planned.number, output_len, source, payload })
+    }
+}

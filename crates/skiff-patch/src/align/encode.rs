@@ -1,0 +1,151 @@
+//! The encoder: finds the copies, and tells how they differ.
+
+use std::io::{Cursor, Read, Seek};
+use std::num::NonZeroU32;
+
+use skiff_coder::Encoder;
+use skiff_wire::put_varint;
+
+use super::controls::{self, Copy};
+use super::walk::{Output, Walk};
+use crate::bsdiff::matches;
+use crate::{PatchError, Source, State};
+
+/// How ranges of the source are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The most bytes of the old file that are searched at once.
+    pub window_bytes: NonZeroU32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        const WINDOW: NonZeroU32 = NonZeroU32::new(64 << 20).expect("because it is not zero");
+        Self { window_bytes: WINDOW }
+    }
+}
+
+/// How a file is to be made from another one, before it is written: finding that out takes long and needs nothing but the
+/// files, writing it down depends on what the frame has so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    copies: Vec<Copy>,
+    output_len: u64,
+    estimate: u64,
+}
+
+impl Plan {
+    /// Compares two files.
+    #[must_use]
+    pub fn new(old: &[u8], new: &[u8], options: &Options) -> Self {
+        let matches = matches::find(old, new, options.window_bytes);
+        let copies = matches.iter().map(|found| Copy {
+            start: found.start as u64,
+            position: found.position as u64,
+            length: found.length as u64,
+        });
+        let mut plan = Self { copies: copies.collect(), output_len: new.len() as u64, estimate: 0 };
+        plan.estimate = plan.weigh(old, new);
+        plan
+    }
+
+    /// Whether decoding reads the source.
+    #[must_use]
+    pub fn reads_source(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
+    /// How many bytes the plan makes.
+    #[must_use]
+    pub fn output_len(&self) -> u64 {
+        self.output_len
+    }
+
+    /// About how many bytes the payload will have.
+    #[must_use]
+    pub fn estimate(&self) -> u64 {
+        self.estimate
+    }
+
+    /// What decoding the payload will hold, in bytes.
+    #[must_use]
+    pub fn decoder_memory(&self) -> u64 {
+        super::decode::memory_of(self.copies.len() as u64)
+    }
+
+    /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
+    fn weigh(&self, old: &[u8], new: &[u8]) -> u64 {
+        let mut copied = 0;
+        let mut corrected = 0_u64;
+        for copy in &self.copies {
+            let range = |start: u64| start as usize..(start + copy.length) as usize;
+            let (old, new) = (&old[range(copy.position)], &new[range(copy.start)]);
+            corrected += old.iter().zip(new).filter(|(old, new)| old != new).count() as u64;
+            copied += copy.length;
+        }
+        self.copies.len() as u64 * 3 + corrected * 3 / 4 + (self.output_len - copied) / 2 + 8
+    }
+
+    /// The plan for a part of the output, where the whole would take too large a payload.
+    #[must_use]
+    pub fn part(&self, range: std::ops::Range<u64>) -> Self {
+        let touching = self
+            .copies
+            .iter()
+            .filter(|copy| copy.start < range.end && copy.start + copy.length > range.start);
+        let copies = touching.map(|copy| {
+            let start = copy.start.max(range.start);
+            let end = (copy.start + copy.length).min(range.end);
+            let position = copy.position + (start - copy.start);
+            Copy { start: start - range.start, position, length: end - start }
+        });
+        let output_len = range.end - range.start;
+        let share = u128::from(self.estimate) * u128::from(output_len) / u128::from(self.output_len.max(1));
+        Self { copies: copies.collect(), output_len, estimate: u64::try_from(share).unwrap_or(u64::MAX) }
+    }
+
+    /// Writes the payload. Both files must be those that the plan was made from.
+    ///
+    /// # Errors
+    /// [`PatchError::Io`] where one of the files cannot be read or is shorter than it was.
+    pub fn write<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        new: impl Read,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
+        let models = state.models();
+        let mut copies = self.copies.clone();
+        let mut payload = vec![0];
+        put_varint(&mut payload, copies.len() as u64);
+        let mut coder = Encoder::new();
+        controls::code(&mut coder, &mut models.controls, &mut copies, source.length(), self.output_len)?;
+        let mut output = Known { new };
+        Walk::new(&mut coder, models, source, &mut output).run(&copies, self.output_len)?;
+        payload.extend(coder.finish());
+        Ok(payload)
+    }
+
+    /// Writes the payload of files in memory.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_held(&self, old: &[u8], new: &[u8], state: &mut State) -> Result<Vec<u8>, PatchError> {
+        self.write(&mut Source::new(Cursor::new(old), old.len() as u64), new, state)
+    }
+}
+
+/// The file that the payload stands for.
+struct Known<R> {
+    new: R,
+}
+
+impl<R: Read> Output for Known<R> {
+    fn next(&mut self, bytes: &mut [u8]) -> Result<(), PatchError> {
+        self.new.read_exact(bytes).map_err(PatchError::output)
+    }
+
+    fn settled(&mut self, _: &[u8]) -> Result<(), PatchError> {
+        Ok(())
+    }
+}

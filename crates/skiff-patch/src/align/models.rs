@@ -1,0 +1,57 @@
+//! What a frame's records learn together.
+
+use skiff_coder::{Bit, Bytes, Flags, Number, Signed, Text};
+
+/// Lines of the model of corrections, as a power of two.
+const CORRECTION_BITS: u32 = 14;
+/// Contexts of a correction.
+pub(super) const CORRECTION: usize = 6;
+/// Places of the models of words and bytes, as a power of two.
+const WORD_BITS: u32 = 16;
+const BYTE_BITS: u32 = 16;
+/// The most classes of what a range holds.
+pub(super) const CLASSES: usize = 8;
+
+/// The models of everything that a payload holds.
+#[derive(Debug)]
+pub(crate) struct Models {
+    pub(super) controls: Controls,
+    /// Whether 64 bytes are as in the source, by class and for how long that held.
+    pub(super) blocks: [[Bit; 24]; CLASSES],
+    /// Whether eight bytes are.
+    pub(super) words: Flags<3>,
+    /// Whether one is.
+    pub(super) bytes: Flags<5>,
+    /// What one is instead.
+    pub(super) corrections: Bytes<CORRECTION>,
+    /// Bytes that nothing in the source is like.
+    pub(super) literals: Text,
+}
+
+/// The models of the controls.
+#[derive(Debug, Default)]
+pub(super) struct Controls {
+    pub(super) literals: [Number; 1],
+    pub(super) lengths: [Number; 3],
+    pub(super) recent: [[Bit; 4]; 3],
+    pub(super) shifts: [Signed; 2],
+}
+
+impl Models {
+    /// What they hold, in bytes.
+    pub(crate) const MEMORY: u64 = Text::MEMORY
+        + Bytes::<CORRECTION>::memory(CORRECTION_BITS, CLASSES)
+        + ((3 << WORD_BITS) + (5 << BYTE_BITS)) * size_of::<Bit>() as u64
+        + (256 << 10);
+
+    pub(crate) fn new() -> Self {
+        Self {
+            controls: Controls::default(),
+            blocks: [[Bit::new(); 24]; CLASSES],
+            words: Flags::new(WORD_BITS, CLASSES),
+            bytes: Flags::new(BYTE_BITS, CLASSES),
+            corrections: Bytes::new(CORRECTION_BITS, CLASSES, 60),
+            literals: Text::new(),
+        }
+    }
+}

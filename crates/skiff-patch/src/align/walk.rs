@@ -1,0 +1,231 @@
+//! The way through a payload, the same for both directions.
+
+use std::io::{Read, Seek};
+
+use skiff_coder::Coder;
+
+use super::controls::Copy;
+use super::models::{CORRECTION, Models};
+use crate::{PatchError, Source};
+
+/// How much of source and output are looked at together.
+pub(super) const CHUNK: usize = 32 << 10;
+
+/// The output: where an encoder gets its bytes from, and a decoder puts them.
+pub(super) trait Output {
+    /// Fills `bytes` with the next of the output where they are known; leaves them alone where not.
+    fn next(&mut self, bytes: &mut [u8]) -> Result<(), PatchError>;
+    /// Takes note of what they are.
+    fn settled(&mut self, bytes: &[u8]) -> Result<(), PatchError>;
+}
+
+/// Where the walk stands.
+pub(super) struct Walk<'w, C, S, O> {
+    pub(super) coder: &'w mut C,
+    pub(super) models: &'w mut Models,
+    pub(super) source: &'w mut Source<S>,
+    pub(super) output: &'w mut O,
+    trail: Trail,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+/// What the last corrections were like.
+#[derive(Debug, Default)]
+struct Trail {
+    /// For how many bytes, and for how many words, nothing was corrected.
+    bytes: u32,
+    words: u32,
+    /// How long that was the time before.
+    gap: u32,
+    /// Which of the last words were corrected, the last in the lowest bit.
+    history: u32,
+    /// Which bytes of the last corrected word were.
+    mask: u32,
+    /// The last two corrections.
+    last: u8,
+    before: u8,
+}
+
+impl Trail {
+    fn corrected(&mut self, by: u8) {
+        self.gap = self.bytes;
+        self.bytes = 0;
+        self.before = self.last;
+        self.last = by;
+    }
+}
+
+/// For how long something has been going on, roughly.
+fn magnitude(count: u32) -> u32 {
+    32 - count.leading_zeros()
+}
+
+fn hash(seed: u32, parts: &[u32]) -> u32 {
+    parts.iter().fold(seed.wrapping_mul(0x9e37_79b1), |hash, &part| {
+        (hash ^ part).wrapping_mul(0x85eb_ca6b).rotate_left(13).wrapping_add(seed)
+    })
+}
+
+impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
+    pub(super) fn new(
+        coder: &'w mut C,
+        models: &'w mut Models,
+        source: &'w mut Source<S>,
+        output: &'w mut O,
+    ) -> Self {
+        Self { coder, models, source, output, trail: Trail::default(), old: Vec::new(), new: Vec::new() }
+    }
+
+    /// Goes through all of the output.
+    pub(super) fn run(&mut self, copies: &[Copy], length: u64) -> Result<(), PatchError> {
+        let mut at = 0;
+        let mut shift = 0;
+        for copy in copies {
+            self.literals(at..copy.start, shift)?;
+            shift = copy.position.wrapping_sub(copy.start);
+            self.copy(copy)?;
+            at = copy.start + copy.length;
+        }
+        self.literals(at..length, shift)
+    }
+
+    /// Bytes that nothing is like, beside those that would come next in the source.
+    fn literals(&mut self, range: std::ops::Range<u64>, shift: u64) -> Result<(), PatchError> {
+        let mut at = range.start;
+        while at < range.end {
+            let length = (range.end - at).min(CHUNK as u64) as usize;
+            self.prepare(at.wrapping_add(shift), length)?;
+            for index in 0..length {
+                let beside = self.old.get(index).map_or(0x100, |&old| u32::from(old));
+                self.new[index] = self.models.literals.code(self.coder, self.new[index], beside);
+            }
+            self.output.settled(&self.new)?;
+            at += length as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads `length` bytes of both; of the source as many as there are.
+    fn prepare(&mut self, position: u64, length: usize) -> Result<(), PatchError> {
+        let there = self.source.length().saturating_sub(position).min(length as u64) as usize;
+        self.old.resize(there, 0);
+        self.source.read_to(position, &mut self.old)?;
+        self.new.clear();
+        self.new.resize(length, 0);
+        self.output.next(&mut self.new)
+    }
+
+    fn copy(&mut self, copy: &Copy) -> Result<(), PatchError> {
+        let mut done = 0;
+        while done < copy.length {
+            let position = copy.position + done;
+            let length = (copy.length - done).min(CHUNK as u64) as usize;
+            self.prepare(position, length)?;
+            self.chunk(position);
+            self.models.literals.passed(&self.new);
+            self.output.settled(&self.new)?;
+            done += length as u64;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, position: u64) {
+        let class = 0;
+        let mut at = 0;
+        while at < self.old.len() {
+            let word = 8 - (position.wrapping_add(at as u64) & 7) as usize;
+            if self.trail.words >= 16 && word == 8 && self.old.len() - at >= 64 {
+                let is_same = self.old[at..at + 64] == self.new[at..at + 64];
+                let model = &mut self.models.blocks[class][magnitude(self.trail.words).min(23) as usize];
+                if model.code(self.coder, is_same) {
+                    self.same(at, 64);
+                    self.trail.words = self.trail.words.saturating_add(8);
+                    at += 64;
+                    continue;
+                }
+            }
+            let mut words = if self.trail.words >= 16 { 8 } else { 1 };
+            while words > 0 && at < self.old.len() {
+                let word = 8 - (position.wrapping_add(at as u64) & 7) as usize;
+                let word = word.min(self.old.len() - at);
+                self.word(class, position, at, word);
+                at += word;
+                words -= 1;
+            }
+        }
+    }
+
+    fn same(&mut self, at: usize, length: usize) {
+        self.new[at..at + length].copy_from_slice(&self.old[at..at + length]);
+        self.trail.bytes = self.trail.bytes.saturating_add(length as u32);
+    }
+
+    fn word(&mut self, class: usize, position: u64, at: usize, length: usize) {
+        let old = self.old[at..at + length].iter().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+        let trail = &self.trail;
+        let contexts = [
+            hash(1, &[trail.history & 0x3f, class as u32]),
+            hash(2, &[trail.words.min(40), magnitude(trail.gap), trail.history & 1]),
+            hash(3, &[old as u32, (old >> 32) as u32]),
+        ];
+        let is_same = self.old[at..at + length] == self.new[at..at + length];
+        let is_same = self.models.words.code(self.coder, is_same, contexts, class);
+        self.trail.history = self.trail.history << 1 | u32::from(!is_same);
+        if is_same {
+            self.same(at, length);
+            self.trail.words = self.trail.words.saturating_add(1);
+            return;
+        }
+        self.trail.words = 0;
+        let mut mask = 0_u32;
+        for index in at..at + length {
+            // One byte of a word that is not the same is not the same.
+            let is_forced = index == at + length - 1 && mask == 0;
+            let is_same = !is_forced && self.byte(class, position, index, mask, index - at);
+            if is_same {
+                self.new[index] = self.old[index];
+                self.trail.bytes = self.trail.bytes.saturating_add(1);
+            } else {
+                mask |= 1 << (index - at);
+                self.correct(class, position, index);
+            }
+        }
+        self.trail.mask = mask;
+    }
+
+    fn byte(&mut self, class: usize, position: u64, index: usize, mask: u32, place: usize) -> bool {
+        let (trail, old) = (&self.trail, &self.old);
+        let before = |by: usize| index.checked_sub(by).map_or(0, |index| u32::from(old[index]));
+        let phase = (position.wrapping_add(index as u64) & 7) as u32;
+        let contexts = [
+            hash(1, &[class as u32, trail.bytes.min(15), u32::from(mask != 0), place as u32]),
+            hash(2, &[before(0), before(1)]),
+            hash(3, &[phase, trail.mask, mask]),
+            hash(4, &[trail.bytes.min(255), trail.gap.min(255)]),
+            hash(5, &[before(0), before(1), before(2), u32::from(trail.bytes == 0)]),
+        ];
+        let is_same = self.old[index] == self.new[index];
+        self.models.bytes.code(self.coder, is_same, contexts, class)
+    }
+
+    fn correct(&mut self, class: usize, position: u64, index: usize) {
+        let (trail, old, new) = (&self.trail, &self.old, &self.new);
+        let before =
+            |bytes: &[u8], by: usize| index.checked_sub(by).map_or(0, |index| u32::from(bytes[index]));
+        let phase = (position.wrapping_add(index as u64) & 7) as u32;
+        let (last, is_next) = (u32::from(trail.last), u32::from(trail.bytes == 0));
+        let contexts: [u32; CORRECTION] = [
+            hash(1, &[last, u32::from(trail.before), is_next]),
+            hash(2, &[before(old, 0), before(old, 1)]),
+            hash(3, &[before(old, 0), last, is_next]),
+            hash(4, &[phase, class as u32, trail.bytes.min(16)]),
+            hash(5, &[before(old, 0), before(new, 1), before(new, 2)]),
+            hash(6, &[before(old, 0)]),
+        ];
+        let by = self.new[index].wrapping_sub(self.old[index]);
+        let by = self.models.corrections.code(self.coder, by, &contexts, class);
+        self.new[index] = self.old[index].wrapping_add(by);
+        self.trail.corrected(by);
+    }
+}

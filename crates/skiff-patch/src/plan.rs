@@ -1,0 +1,101 @@
+//! One way into the encoders whose payloads depend on those before them in their frame.
+
+use std::io::{Read, Seek};
+use std::ops::Range;
+
+#[cfg(feature = "gzip")]
+use crate::gzip;
+use crate::{Codec, PatchError, Source, State, align};
+
+/// How a file is to be made from another one, before it is written.
+///
+/// Finding that out takes long and needs nothing but the files, so that many can be planned side by side; writing it down
+/// takes the [`State`] of the frame, so that they are written one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// See [`align`](crate::align).
+    Align(align::Plan),
+    /// See [`gzip`](crate::gzip).
+    #[cfg(feature = "gzip")]
+    Gzip(gzip::Plan),
+}
+
+impl Plan {
+    /// What the payload will be of.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        match self {
+            Self::Align(_) => Codec::Align,
+            #[cfg(feature = "gzip")]
+            Self::Gzip(_) => Codec::Gzip,
+        }
+    }
+
+    /// Whether decoding reads the source.
+    #[must_use]
+    pub fn reads_source(&self) -> bool {
+        match self {
+            Self::Align(plan) => plan.reads_source(),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(plan) => plan.reads_source(),
+        }
+    }
+
+    /// How many bytes the plan makes.
+    #[must_use]
+    pub fn output_len(&self) -> u64 {
+        match self {
+            Self::Align(plan) => plan.output_len(),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(plan) => plan.output_len(),
+        }
+    }
+
+    /// About how many bytes the payload will have.
+    #[must_use]
+    pub fn estimate(&self) -> u64 {
+        match self {
+            Self::Align(plan) => plan.estimate(),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(plan) => plan.estimate(),
+        }
+    }
+
+    /// What decoding the payload will hold at most, in bytes: [`decoder_memory`](crate::decoder_memory) of it is not above this.
+    #[must_use]
+    pub fn decoder_memory(&self) -> u64 {
+        match self {
+            Self::Align(plan) => plan.decoder_memory(),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(plan) => plan.decoder_memory(),
+        }
+    }
+
+    /// The plan for a part of the output, where the payload for all of it would be too large. None where the codec makes
+    /// files only whole.
+    #[must_use]
+    pub fn part(&self, range: Range<u64>) -> Option<Self> {
+        match self {
+            Self::Align(plan) => Some(Self::Align(plan.part(range))),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(_) => None,
+        }
+    }
+
+    /// Writes the payload. Both files must be those that the plan was made from; `new` begins where the part does.
+    ///
+    /// # Errors
+    /// [`PatchError::Io`] where one of the files cannot be read, [`PatchError::Corrupt`] where it is another one by now.
+    pub fn write<S: Read + Seek>(
+        &self,
+        source: &mut Source<S>,
+        new: impl Read,
+        state: &mut State,
+    ) -> Result<Vec<u8>, PatchError> {
+        match self {
+            Self::Align(plan) => plan.write(source, new, state),
+            #[cfg(feature = "gzip")]
+            Self::Gzip(plan) => plan.write(source, new, state),
+        }
+    }
+}
