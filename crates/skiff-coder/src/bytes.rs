@@ -87,7 +87,7 @@ pub struct Text {
 const HISTORY: usize = 4 << 20;
 
 impl Text {
-    const BITS: u32 = 16;
+    const BITS: u32 = 14;
     const SETS: usize = 4;
 
     /// What a model holds, in bytes.

@@ -37,6 +37,7 @@ mod error;
 pub mod gzip;
 #[cfg(feature = "encode")]
 mod plan;
+mod predict;
 mod source;
 mod state;
 

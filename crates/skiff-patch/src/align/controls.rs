@@ -4,14 +4,7 @@ use skiff_coder::Coder;
 
 use super::models;
 use crate::PatchError;
-
-/// `length` bytes of the output from `start` on are like those of the source from `position` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Copy {
-    pub(crate) start: u64,
-    pub(crate) position: u64,
-    pub(crate) length: u64,
-}
+use crate::predict::Copy;
 
 /// How far the source's bytes lie from the output's, for the copies before.
 struct Shifts {

@@ -6,9 +6,11 @@ use std::num::NonZeroU32;
 use skiff_coder::Encoder;
 use skiff_wire::put_varint;
 
-use super::controls::{self, Copy};
-use super::walk::{Output, Walk};
+use super::controls;
+use super::walk::{Output, Walk, in_file};
 use crate::bsdiff::matches;
+use crate::predict::neutral::neutralise;
+use crate::predict::{Copy, Layout, Predictor};
 use crate::{PatchError, Source, State};
 
 /// How ranges of the source are found.
@@ -30,6 +32,10 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     copies: Vec<Copy>,
+    /// Of executables.
+    layout: Option<Layout>,
+    /// Where the output begins in the file.
+    begin: u64,
     output_len: u64,
     estimate: u64,
 }
@@ -38,13 +44,19 @@ impl Plan {
     /// Compares two files.
     #[must_use]
     pub fn new(old: &[u8], new: &[u8], options: &Options) -> Self {
-        let matches = matches::find(old, new, options.window_bytes);
+        let layout = Layout::of(old, new);
+        let neutral = layout.as_ref().and_then(|_| Some((neutralise(old)?, neutralise(new)?)));
+        let matches = match &neutral {
+            Some((old, new)) => matches::find(old, new, options.window_bytes),
+            None => matches::find(old, new, options.window_bytes),
+        };
         let copies = matches.iter().map(|found| Copy {
             start: found.start as u64,
             position: found.position as u64,
             length: found.length as u64,
         });
-        let mut plan = Self { copies: copies.collect(), output_len: new.len() as u64, estimate: 0 };
+        let output_len = new.len() as u64;
+        let mut plan = Self { copies: copies.collect(), layout, begin: 0, output_len, estimate: 0 };
         plan.estimate = plan.weigh(old, new);
         plan
     }
@@ -70,20 +82,24 @@ impl Plan {
     /// What decoding the payload will hold, in bytes.
     #[must_use]
     pub fn decoder_memory(&self) -> u64 {
-        super::decode::memory_of(self.copies.len() as u64)
+        super::decode::memory_of(self.copies.len() as u64, self.layout.as_ref().map(|_| self.output_len))
     }
 
     /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
     fn weigh(&self, old: &[u8], new: &[u8]) -> u64 {
-        let mut copied = 0;
+        let mut literals = [0_u64; 256];
+        let mut count = |bytes: &[u8]| bytes.iter().for_each(|&byte| literals[usize::from(byte)] += 1);
+        let mut at = 0;
         let mut corrected = 0_u64;
         for copy in &self.copies {
             let range = |start: u64| start as usize..(start + copy.length) as usize;
             let (old, new) = (&old[range(copy.position)], &new[range(copy.start)]);
             corrected += old.iter().zip(new).filter(|(old, new)| old != new).count() as u64;
-            copied += copy.length;
+            count(&new[at..copy.start as usize]);
+            at = (copy.start + copy.length) as usize;
         }
-        self.copies.len() as u64 * 3 + corrected * 3 / 4 + (self.output_len - copied) / 2 + 8
+        count(&new[at..]);
+        self.copies.len() as u64 * 3 + corrected * 3 / 4 + coded(&literals) + 8
     }
 
     /// The plan for a part of the output, where the whole would take too large a payload.
@@ -101,7 +117,14 @@ impl Plan {
         });
         let output_len = range.end - range.start;
         let share = u128::from(self.estimate) * u128::from(output_len) / u128::from(self.output_len.max(1));
-        Self { copies: copies.collect(), output_len, estimate: u64::try_from(share).unwrap_or(u64::MAX) }
+        let (layout, begin) = (self.layout.clone(), self.begin + range.start);
+        Self {
+            copies: copies.collect(),
+            layout,
+            begin,
+            output_len,
+            estimate: u64::try_from(share).unwrap_or(u64::MAX),
+        }
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.
@@ -116,12 +139,20 @@ impl Plan {
     ) -> Result<Vec<u8>, PatchError> {
         let models = state.models();
         let mut copies = self.copies.clone();
-        let mut payload = vec![0];
+        let mut payload = vec![u8::from(self.layout.is_some())];
         put_varint(&mut payload, copies.len() as u64);
+        if let Some(layout) = &self.layout {
+            put_varint(&mut payload, self.begin);
+            layout.write(&mut payload);
+        }
         let mut coder = Encoder::new();
         controls::code(&mut coder, &mut models.controls, &mut copies, source.length(), self.output_len)?;
         let mut output = Known { new };
-        Walk::new(&mut coder, models, source, &mut output).run(&copies, self.output_len)?;
+        let mut walk = Walk::new(&mut coder, models, source, &mut output);
+        if let Some(layout) = &self.layout {
+            walk = walk.predicting(Predictor::new(layout.clone(), &in_file(&copies, self.begin)), self.begin);
+        }
+        walk.run(&copies, self.output_len)?;
         payload.extend(coder.finish());
         Ok(payload)
     }
@@ -148,4 +179,26 @@ impl<R: Read> Output for Known<R> {
     fn settled(&mut self, _: &[u8]) -> Result<(), PatchError> {
         Ok(())
     }
+}
+
+/// About what bytes take that occur so often: noise takes what it has, and of what the frequencies of others tell the models,
+/// which know the bytes before, take four tenths off. In integers, so that every machine makes the same of it.
+fn coded(counts: &[u64; 256]) -> u64 {
+    /// Above, in bits for a byte, there is nothing that a model could learn.
+    const NOISE: (u64, u64) = (15, 2);
+    let whole = counts.iter().sum::<u64>();
+    let used = || counts.iter().copied().filter(|&count| count > 0);
+    let told: u64 = used().map(|count| count.saturating_mul(logarithm(whole) - logarithm(count))).sum();
+    // Few bytes look more regular than what they were drawn from, by half a nat for each value (Miller and Madow).
+    let bits = (told >> LOGARITHM_BITS) + used().count() as u64 * 3 / 4;
+    if bits * NOISE.1 > whole * NOISE.0 { whole } else { bits * 6 / 80 }
+}
+
+const LOGARITHM_BITS: u32 = 8;
+
+/// The binary logarithm of a number that is not zero, in fixed point; between powers of two it is as good as straight.
+fn logarithm(number: u64) -> u64 {
+    let power = number.ilog2();
+    let rest = ((u128::from(number) << LOGARITHM_BITS) >> power) as u64 - (1 << LOGARITHM_BITS);
+    u64::from(power) << LOGARITHM_BITS | rest
 }

@@ -2,6 +2,8 @@
 
 use skiff_coder::{Bit, Bytes, Flags, Number, Signed, Text};
 
+use crate::predict::{CANDIDATES, KINDS};
+
 /// Lines of the model of corrections, as a power of two.
 const CORRECTION_BITS: u32 = 14;
 /// Contexts of a correction.
@@ -9,6 +11,11 @@ pub(super) const CORRECTION: usize = 6;
 /// Places of the models of words and bytes, as a power of two.
 const WORD_BITS: u32 = 16;
 const BYTE_BITS: u32 = 16;
+/// Contexts of a byte of a reference.
+pub(super) const FIELD: usize = 5;
+/// Places of the models of references, as a power of two, and lines of those of their bytes.
+const CANDIDATE_BITS: u32 = 15;
+const FIELD_BITS: u32 = 13;
 /// The most classes of what a range holds.
 pub(super) const CLASSES: usize = 8;
 
@@ -24,6 +31,10 @@ pub(crate) struct Models {
     pub(super) bytes: Flags<5>,
     /// What one is instead.
     pub(super) corrections: Bytes<CORRECTION>,
+    /// Which of a reference's candidates it is.
+    pub(super) candidates: Flags<3>,
+    /// What a reference is that is none of them.
+    pub(super) fields: Bytes<FIELD>,
     /// Bytes that nothing in the source is like.
     pub(super) literals: Text,
 }
@@ -41,7 +52,8 @@ impl Models {
     /// What they hold, in bytes.
     pub(crate) const MEMORY: u64 = Text::MEMORY
         + Bytes::<CORRECTION>::memory(CORRECTION_BITS, CLASSES)
-        + ((3 << WORD_BITS) + (5 << BYTE_BITS)) * size_of::<Bit>() as u64
+        + Bytes::<FIELD>::memory(FIELD_BITS, 1)
+        + ((3 << CANDIDATE_BITS) + (3 << WORD_BITS) + (5 << BYTE_BITS)) * size_of::<Bit>() as u64
         + (256 << 10);
 
     pub(crate) fn new() -> Self {
@@ -51,6 +63,8 @@ impl Models {
             words: Flags::new(WORD_BITS, CLASSES),
             bytes: Flags::new(BYTE_BITS, CLASSES),
             corrections: Bytes::new(CORRECTION_BITS, CLASSES, 60),
+            candidates: Flags::new(CANDIDATE_BITS, CANDIDATES + KINDS),
+            fields: Bytes::new(FIELD_BITS, 1, 60),
             literals: Text::new(),
         }
     }

@@ -4,8 +4,8 @@ use std::io::{Read, Seek};
 
 use skiff_coder::Coder;
 
-use super::controls::Copy;
-use super::models::{CORRECTION, Models};
+use super::models::{CORRECTION, FIELD, Models};
+use crate::predict::{Copy, Predictor, Reference};
 use crate::{PatchError, Source};
 
 /// How much of source and output are looked at together.
@@ -25,9 +25,31 @@ pub(super) struct Walk<'w, C, S, O> {
     pub(super) models: &'w mut Models,
     pub(super) source: &'w mut Source<S>,
     pub(super) output: &'w mut O,
+    /// For executables.
+    predictor: Option<Predictor>,
+    /// Where the output begins in the file.
+    begin: u64,
     trail: Trail,
     old: Vec<u8>,
     new: Vec<u8>,
+    references: References,
+}
+
+/// The references among the old bytes in hand.
+#[derive(Debug, Default)]
+struct References {
+    found: Vec<Reference>,
+    /// The first that is still to come.
+    next: usize,
+    /// Whether a byte belongs to one.
+    covered: Vec<bool>,
+    /// How the last ones came out: bit by bit, 1 where the first candidate was not it.
+    history: u32,
+}
+
+/// The copies of an output that begins at `begin` in its file, as they lie there.
+pub(super) fn in_file(copies: &[Copy], begin: u64) -> Vec<Copy> {
+    copies.iter().map(|copy| Copy { start: copy.start.saturating_add(begin), ..*copy }).collect()
 }
 
 /// What the last corrections were like.
@@ -74,7 +96,24 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
         source: &'w mut Source<S>,
         output: &'w mut O,
     ) -> Self {
-        Self { coder, models, source, output, trail: Trail::default(), old: Vec::new(), new: Vec::new() }
+        Self {
+            coder,
+            models,
+            source,
+            output,
+            predictor: None,
+            begin: 0,
+            trail: Trail::default(),
+            old: Vec::new(),
+            new: Vec::new(),
+            references: References::default(),
+        }
+    }
+
+    /// Has references predicted, of an output that begins at `begin` in its file.
+    pub(super) fn predicting(mut self, predictor: Predictor, begin: u64) -> Self {
+        (self.predictor, self.begin) = (Some(predictor), begin);
+        self
     }
 
     /// Goes through all of the output.
@@ -122,7 +161,8 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
             let position = copy.position + done;
             let length = (copy.length - done).min(CHUNK as u64) as usize;
             self.prepare(position, length)?;
-            self.chunk(position);
+            self.find_references(position);
+            self.chunk(position, self.begin.wrapping_add(copy.start + done));
             self.models.literals.passed(&self.new);
             self.output.settled(&self.new)?;
             done += length as u64;
@@ -130,16 +170,41 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
         Ok(())
     }
 
-    fn chunk(&mut self, position: u64) {
-        let class = 0;
+    fn find_references(&mut self, position: u64) {
+        let Some(predictor) = &mut self.predictor else { return };
+        let References { found, next, covered, .. } = &mut self.references;
+        found.clear();
+        *next = 0;
+        predictor.find(position, &self.old, found);
+        covered.clear();
+        covered.resize(self.old.len(), false);
+        for reference in found {
+            let start = (reference.position - position) as usize;
+            covered[start..start + usize::from(reference.length)].fill(true);
+        }
+    }
+
+    fn is_covered(&self, index: usize) -> bool {
+        self.references.covered.get(index).copied().unwrap_or(false)
+    }
+
+    /// Whether nothing is to be corrected beside references.
+    fn is_same(&self, at: usize, length: usize) -> bool {
+        let mut pairs = self.old[at..at + length].iter().zip(&self.new[at..at + length]).enumerate();
+        pairs.all(|(index, (old, new))| old == new || self.is_covered(at + index))
+    }
+
+    fn chunk(&mut self, position: u64, start: u64) {
+        let class = self.predictor.as_ref().map_or(0, |predictor| predictor.class(position));
         let mut at = 0;
         while at < self.old.len() {
             let word = 8 - (position.wrapping_add(at as u64) & 7) as usize;
             if self.trail.words >= 16 && word == 8 && self.old.len() - at >= 64 {
-                let is_same = self.old[at..at + 64] == self.new[at..at + 64];
+                let is_same = self.is_same(at, 64);
                 let model = &mut self.models.blocks[class][magnitude(self.trail.words).min(23) as usize];
                 if model.code(self.coder, is_same) {
                     self.same(at, 64);
+                    self.references(position, start, at + 64);
                     self.trail.words = self.trail.words.saturating_add(8);
                     at += 64;
                     continue;
@@ -149,7 +214,11 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
             while words > 0 && at < self.old.len() {
                 let word = 8 - (position.wrapping_add(at as u64) & 7) as usize;
                 let word = word.min(self.old.len() - at);
-                self.word(class, position, at, word);
+                // First, because what is beside them is seen by what comes next.
+                self.references(position, start, at + word);
+                if (at..at + word).any(|index| !self.is_covered(index)) {
+                    self.word(class, position, at, word);
+                }
                 at += word;
                 words -= 1;
             }
@@ -157,7 +226,11 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
     }
 
     fn same(&mut self, at: usize, length: usize) {
-        self.new[at..at + length].copy_from_slice(&self.old[at..at + length]);
+        for index in at..at + length {
+            if !self.is_covered(index) {
+                self.new[index] = self.old[index];
+            }
+        }
         self.trail.bytes = self.trail.bytes.saturating_add(length as u32);
     }
 
@@ -169,7 +242,7 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
             hash(2, &[trail.words.min(40), magnitude(trail.gap), trail.history & 1]),
             hash(3, &[old as u32, (old >> 32) as u32]),
         ];
-        let is_same = self.old[at..at + length] == self.new[at..at + length];
+        let is_same = self.is_same(at, length);
         let is_same = self.models.words.code(self.coder, is_same, contexts, class);
         self.trail.history = self.trail.history << 1 | u32::from(!is_same);
         if is_same {
@@ -179,9 +252,13 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
         }
         self.trail.words = 0;
         let mut mask = 0_u32;
+        let last = (at..at + length).rev().find(|&index| !self.is_covered(index));
         for index in at..at + length {
+            if self.is_covered(index) {
+                continue;
+            }
             // One byte of a word that is not the same is not the same.
-            let is_forced = index == at + length - 1 && mask == 0;
+            let is_forced = Some(index) == last && mask == 0;
             let is_same = !is_forced && self.byte(class, position, index, mask, index - at);
             if is_same {
                 self.new[index] = self.old[index];
@@ -192,6 +269,68 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
             }
         }
         self.trail.mask = mask;
+    }
+
+    /// Codes the references that begin before `end`.
+    fn references(&mut self, position: u64, start: u64, end: usize) {
+        while let Some(&reference) = self.references.found.get(self.references.next)
+            && reference.position - position < end as u64
+        {
+            self.references.next += 1;
+            let at = (reference.position - position) as usize;
+            self.reference(&reference, at, start.wrapping_add(at as u64));
+        }
+    }
+
+    fn reference(&mut self, reference: &Reference, at: usize, start: u64) {
+        let Some(predictor) = &mut self.predictor else { return };
+        let range = at..at + usize::from(reference.length);
+        let prediction = predictor.predict(reference, start);
+        let mut field = [0; 8];
+        field[..range.len()].copy_from_slice(&self.new[range.clone()]);
+        let actual = u64::from_le_bytes(field);
+        let kind = reference.kind as u32;
+        let near = magnitude(self.trail.bytes).min(8);
+        let mut is_known = false;
+        for (rank, &candidate) in prediction.candidates[..prediction.count].iter().enumerate() {
+            let contexts = [
+                hash(1, &[prediction.context as u32, rank as u32]),
+                hash(2, &[kind, rank as u32, self.references.history & 0xff]),
+                hash(3, &[prediction.context as u32, rank as u32, near, self.references.history & 1]),
+            ];
+            let set = if rank == 0 { kind as usize } else { crate::predict::KINDS + rank };
+            is_known = self.models.candidates.code(self.coder, candidate == actual, contexts, set);
+            self.references.history = self.references.history << 1 | u32::from(rank == 0 && !is_known);
+            if is_known {
+                self.new[range.clone()].copy_from_slice(&candidate.to_le_bytes()[..range.len()]);
+                break;
+            }
+        }
+        if !is_known {
+            self.field(kind, prediction.candidates[0].to_le_bytes(), range.clone());
+        }
+        if let Some(predictor) = &mut self.predictor {
+            predictor.learn(reference, start, &self.new[range]);
+        }
+    }
+
+    /// A reference that nothing predicted, as how it differs from the first candidate.
+    fn field(&mut self, kind: u32, expected: [u8; 8], range: std::ops::Range<usize>) {
+        let mut before = 0;
+        for (place, index) in range.enumerate().collect::<Vec<_>>().into_iter().rev() {
+            let (place32, expected) = (place as u32, expected[place]);
+            let contexts: [u32; FIELD] = [
+                hash(1, &[kind, place32]),
+                hash(2, &[kind, place32, before]),
+                hash(3, &[kind, place32, u32::from(expected)]),
+                hash(4, &[place32, before, u32::from(self.old[index].wrapping_sub(expected))]),
+                hash(5, &[place32, u32::from(before == 0)]),
+            ];
+            let by = self.new[index].wrapping_sub(expected);
+            let by = self.models.fields.code(self.coder, by, &contexts, 0);
+            self.new[index] = expected.wrapping_add(by);
+            before = before << 8 | u32::from(by);
+        }
     }
 
     fn byte(&mut self, class: usize, position: u64, index: usize, mask: u32, place: usize) -> bool {
