@@ -40,9 +40,12 @@ mod coder;
 mod logistic;
 mod mixer;
 mod number;
+mod slot;
+mod text;
 
 pub use bit::Bit;
-pub use bytes::{Bytes, Text};
+pub use bytes::{Bytes, Expected, Sets};
 pub use coder::{Coder, Damaged, Decoder, Encoder};
-pub use mixer::{Flags, Mixer};
+pub use mixer::Flags;
 pub use number::{Number, Signed};
+pub use text::Text;

@@ -10,8 +10,6 @@ use crate::encoder::FRAME_BYTES;
 pub(crate) struct Budget {
     /// The most bytes of payload in a frame.
     pub(crate) frame_bytes: usize,
-    /// The most that decoding one frame may hold.
-    pub(crate) frame_memory: u64,
     /// The most that decoding one record may hold.
     pub(crate) codec_memory: u64,
 }
@@ -23,7 +21,7 @@ impl Budget {
     /// Divides `wanted`, of which `fixed` is held whatever the frames hold.
     pub(crate) fn new(wanted: Option<u64>, fixed: u64) -> Result<Self, DiffError> {
         let Some(wanted) = wanted else {
-            return Ok(Self { frame_bytes: FRAME_BYTES, frame_memory: u64::MAX, codec_memory: u64::MAX });
+            return Ok(Self { frame_bytes: FRAME_BYTES, codec_memory: u64::MAX });
         };
         let least = fixed.saturating_add(frame_memory(LEAST_FRAME));
         let Some(left) = wanted.checked_sub(fixed).filter(|_| wanted >= least) else {
@@ -34,8 +32,7 @@ impl Budget {
         let halvings = std::iter::successors(Some(FRAME_BYTES.next_power_of_two()), |size| Some(size / 2));
         let sizes = halvings.map(|size| size.min(FRAME_BYTES)).take_while(|&size| size >= LEAST_FRAME);
         let frame_bytes = { sizes }.find(|&size| frame_memory(size) <= left / 2).unwrap_or(LEAST_FRAME);
-        let frame_memory = frame_memory(frame_bytes);
-        Ok(Self { frame_bytes, frame_memory, codec_memory: left - frame_memory })
+        Ok(Self { frame_bytes, codec_memory: left - frame_memory(frame_bytes) })
     }
 
     /// The most output one record makes, so that any record fits a frame whatever its codec adds.
@@ -54,9 +51,8 @@ mod tests {
         const FIXED: u64 = 7 << 20;
         for wanted in (8 << 20..100 << 20).step_by(777_777) {
             match Budget::new(Some(wanted), FIXED) {
-                Ok(Budget { frame_bytes, frame_memory, codec_memory }) => {
-                    assert_eq!(frame_memory, super::frame_memory(frame_bytes));
-                    assert_eq!(FIXED + frame_memory + codec_memory, wanted);
+                Ok(Budget { frame_bytes, codec_memory }) => {
+                    assert_eq!(FIXED + frame_memory(frame_bytes) + codec_memory, wanted);
                 }
                 Err(DiffError::DecoderMemory { granted: told, least }) => {
                     assert!(told == wanted && wanted < least);

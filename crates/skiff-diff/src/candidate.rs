@@ -29,8 +29,6 @@ pub(crate) struct Job<'a> {
     pub(crate) base: Option<u32>,
     /// What there is of that file.
     pub(crate) old: Old<'a>,
-    /// Whether to use codecs that learn.
-    pub(crate) is_modelled: bool,
     /// Stops it.
     pub(crate) control: Control<'a>,
     /// What may be tried.
@@ -76,14 +74,9 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
             (best, best_size) = (candidate, size);
         }
     };
-    if job.is_modelled && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
-        let opened = || gzip::Plan::new(old, &job.new).map(Plan::Gzip);
-        let aligned =
-            || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &align::Options::default())));
-        let fits = |plan: &Plan| plan.decoder_memory() <= job.budget.codec_memory;
-        let opened = job.ideas.has(Idea::Gzip).then(opened).flatten().filter(fits);
-        let aligned = || job.ideas.has(Idea::Matching).then(aligned).flatten().filter(fits);
-        let plan = opened.or_else(aligned).filter(|plan| plan.estimate() < best_size);
+    if job.ideas.has(Idea::Align) && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
+        let plan = planned(job, old).filter(|plan| plan.estimate() < best_size);
+        let plan = plan.filter(|plan| plan.decoder_memory() <= job.budget.codec_memory);
         return Ok(plan.map_or(Made::Records(best), Made::Planned));
     }
     let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new) } else { None };
@@ -95,7 +88,7 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     }
     let codec = if let Old::Held(_) = job.old { Codec::Bsdiff } else { Codec::Block };
     let parts: Vec<(u64, Vec<u8>)> = match &job.old {
-        Old::Held(old) if !is_opened && job.ideas.has(Idea::Matching) => {
+        Old::Held(old) if !is_opened && job.ideas.has(Idea::Bsdiff) => {
             let segment_bytes = NonZeroU32::new(job.budget.segment_bytes()).unwrap_or(NonZeroU32::MIN);
             let options = bsdiff::Options { segment_bytes, ..bsdiff::Options::default() };
             let segments = bsdiff::encode(old, &job.new, &options).into_iter();
@@ -109,6 +102,14 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     let records = parts.into_iter().map(|(length, payload)| record(job, codec, length, payload, true));
     offer(records.collect(), as_estimated);
     Ok(Made::Records(best))
+}
+
+/// How a content may be made by a codec that learns.
+fn planned(job: &Job<'_>, old: Option<&[u8]>) -> Option<Plan> {
+    let is_predicted = job.ideas.has(Idea::References);
+    let options = align::Options { is_predicted, ..align::Options::default() };
+    let opened = if job.ideas.has(Idea::Gzip) { gzip::Plan::new(old, &job.new, &options) } else { None };
+    opened.map(Plan::Gzip).or_else(|| Some(Plan::Align(align::Plan::new(old?, &job.new, &options))))
 }
 
 fn as_estimated(size: u64) -> u64 {

@@ -12,7 +12,7 @@ use skiff_patch::State;
 use skiff_replay::record::{self, Record};
 use skiff_signature::TreeSignature;
 use skiff_tree::section::{self, EncodedSection};
-use skiff_tree::{ContentDigest, ContentSource};
+use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
 
 use crate::assumed::Assumed;
 use crate::budget::Budget;
@@ -22,11 +22,57 @@ use crate::facts::{Tally, fixed_memory, header_fields};
 use crate::modelled::{Groups, Part};
 use crate::plan::{Planned, plan};
 use crate::proof::prove;
-use crate::release::{Base, BaseContents, Release};
 use crate::{DiffError, Idea, Ideas, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
 pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
+
+/// One side of a delta: an image's tree with its contents, and its config and manifest where it has them.
+#[derive(Clone, Copy)]
+pub struct Release<'a> {
+    /// The flattened tree.
+    pub tree: &'a Tree,
+    /// Where the contents of its files are read from.
+    pub contents: &'a dyn ContentSource,
+    /// The image's config, byte for byte.
+    pub config: Option<&'a [u8]>,
+    /// The image's manifest, byte for byte.
+    pub manifest: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for Release<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Release").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Release<'a> {
+    /// A release without config and manifest.
+    #[must_use]
+    pub fn new(tree: &'a Tree, contents: &'a dyn ContentSource) -> Self {
+        Self { tree, contents, config: None, manifest: None }
+    }
+
+    /// Its name. Takes as long as encoding and hashing the tree.
+    #[must_use]
+    pub fn id(&self) -> ReleaseId {
+        ReleaseId::new(self.tree.digest(), self.config.map(ConfigDigest::of))
+    }
+}
+
+/// What is known of the base.
+#[derive(Clone, Copy)]
+pub(crate) struct Base<'a> {
+    pub(crate) tree: &'a Tree,
+    pub(crate) release: ReleaseId,
+    pub(crate) contents: BaseContents<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum BaseContents<'a> {
+    Known(&'a dyn ContentSource),
+    Signed(&'a TreeSignature),
+}
 
 /// The longest payload that is compressed with mixed contexts by default: a device takes a second for it.
 const MIXED_BYTES: usize = 1 << 20;
@@ -157,7 +203,7 @@ fn run(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| DiffError::Threads(error.to_string()))?;
     let mut assumed = Assumed::new(base.tree, target.contents);
-    let work = Work { base, target, options };
+    let work = Work::new(base, target, options)?;
     let (mut delta, report) = pool.install(|| work.run(&mut assumed))?;
     assumed.settle();
     prove(base, &assumed, target, options.control, &mut delta)?;
@@ -173,31 +219,46 @@ struct Work<'a> {
     base: &'a Base<'a>,
     target: &'a Release<'a>,
     options: &'a Options<'a>,
+    told: EncodedSection,
+    /// What a device holds whatever the frames hold.
+    fixed: u64,
+    budget: Budget,
+    /// What the level leaves of those that may be tried.
+    ideas: Ideas,
 }
 
 impl<'a> Work<'a> {
-    fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
-        let told = section::encode(self.base.tree, self.target.tree);
-        let fixed = fixed_memory(self.base, self.target, &told);
-        let budget = Budget::new(self.options.max_decoder_memory, fixed)?;
-        let planned = plan(self.base, self.target, &told, self.options)?;
-        let mut output = Output::new(self.spool("a temporary file for frames")?);
-        self.prelude(&told, budget, &mut output)?;
+    fn new(base: &'a Base<'a>, target: &'a Release<'a>, options: &'a Options<'a>) -> Result<Self, DiffError> {
+        let told = section::encode(base.tree, target.tree);
+        let fixed = fixed_memory(base, target, &told);
+        let budget = Budget::new(options.max_decoder_memory, fixed)?;
+        let ideas = match options.level {
+            Level::Fast => options.ideas.without(Idea::Align).without(Idea::Mixed),
+            Level::Default | Level::Best => options.ideas,
+        };
+        Ok(Self { base, target, options, told, fixed, budget, ideas })
+    }
 
-        let mut frames = FrameBuilder::new(budget.frame_bytes);
+    fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
+        let (told, fixed) = (&self.told, self.fixed);
+        let planned = plan(self.base, self.target, told, self.options)?;
+        let mut output = Output::new(self.spool("a temporary file for frames")?);
+        self.prelude(&mut output)?;
+
+        let mut frames = FrameBuilder::new(self.budget.frame_bytes);
         let mut full: Vec<Vec<u8>> = Vec::new();
-        let mut groups = Groups::new(budget);
+        let mut groups = Groups::default();
         let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
         let mut late = Vec::new();
         for wave in waves(&planned, self.options.memory) {
             let ((compressed, written), made) = rayon::join(
                 || {
                     rayon::join(
-                        || self.compress_all(std::mem::take(&mut full), budget),
+                        || self.compress_all(std::mem::take(&mut full)),
                         || self.write_all(std::mem::take(&mut grouped)),
                     )
                 },
-                || wave.par_iter().with_max_len(1).map(|planned| self.make(planned, budget)).collect(),
+                || wave.par_iter().with_max_len(1).map(|planned| self.make(planned)).collect(),
             );
             output.add_all(compressed)?;
             late.extend(written?);
@@ -221,27 +282,25 @@ impl<'a> Work<'a> {
         }
         full.extend(frames.flush());
         grouped.extend(groups.flush());
-        let (compressed, written) =
-            rayon::join(|| self.compress_all(full, budget), || self.write_all(grouped));
+        let (compressed, written) = rayon::join(|| self.compress_all(full), || self.write_all(grouped));
         output.add_all(compressed)?;
         late.extend(written?);
         // A content that spans frames is not to be interrupted, so these come behind all others.
-        for (records, frame) in late {
+        for (records, contents) in late {
             records.iter().try_for_each(|record| output.tally.count(record))?;
-            let weighed = if self.options.explain { weigh(&records, &frame) } else { Vec::new() };
-            output.add(frame, weighed)?;
+            output.add_all(vec![Ok(contents)])?;
         }
 
         let mut delta = self.spool("a temporary file for the delta")?;
         let Output { encoder, tally, shares } = output;
-        let mut fields = header_fields(self.base, self.target, &told, &tally, fixed);
+        let mut fields = header_fields(self.base, self.target, told, &tally, fixed);
         fields.facts.pull_bytes = self.options.pull_bytes;
         let (granted, least) = (self.options.max_decoder_memory, fields.facts.decoder_memory);
         if let Some(granted) = granted.filter(|&granted| least > granted) {
             return Err(DiffError::DecoderMemory { granted, least });
         }
         let summary = encoder.finish(&fields, &mut delta)?;
-        let mut report = tally.report(&fields, &summary, &told);
+        let mut report = tally.report(&fields, &summary, told);
         report.explanation = self.options.explain.then(|| shares.explain(&planned, self.base.tree, &summary));
         Ok((delta, report))
     }
@@ -255,64 +314,54 @@ impl<'a> Work<'a> {
     }
 
     /// Everything that stands before the contents.
-    fn prelude(&self, told: &EncodedSection, budget: Budget, output: &mut Output) -> Result<(), DiffError> {
+    fn prelude(&self, output: &mut Output) -> Result<(), DiffError> {
         let sections = [
             (Section::Config, self.target.config),
             (Section::Manifest, self.target.manifest),
-            (Section::Tree, Some(&told.bytes[..])),
+            (Section::Tree, Some(&self.told.bytes[..])),
         ];
         for (section, payload) in sections {
-            for part in payload.unwrap_or_default().chunks(budget.frame_bytes) {
-                output.add(self.compress(section, part, budget)?, Vec::new())?;
+            for part in payload.unwrap_or_default().chunks(self.budget.frame_bytes) {
+                output.add(self.compress(section, part)?, Vec::new())?;
             }
         }
         Ok(())
     }
 
-    fn compress_all(&self, payloads: Vec<Vec<u8>>, budget: Budget) -> Vec<Result<Contents, DiffError>> {
+    fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<Contents, DiffError>> {
         let compressed = |payload: Vec<u8>| {
-            let frame = self.compress(Section::Contents, &payload, budget)?;
-            let records = if self.options.explain {
-                weigh(&record::decode(&payload).expect("because it was encoded here"), &frame)
-            } else {
-                Vec::new()
-            };
+            let frame = self.compress(Section::Contents, &payload)?;
+            let records = if self.options.explain { weigh(&payload) } else { Vec::new() };
             Ok((frame, records))
         };
         payloads.into_par_iter().with_max_len(1).map(compressed).collect()
     }
 
-    fn compress(
-        &self,
-        section: Section,
-        payload: &[u8],
-        budget: Budget,
-    ) -> Result<CompressedFrame, DiffError> {
-        let is_wanted = |compression: &&Compression| {
-            **compression != Compression::Mixed || self.options.ideas.has(Idea::Mixed)
-        };
-        let candidates = self.options.level.compressions(payload.len()).iter().filter(is_wanted);
+    fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
+        let candidates = self.options.level.compressions(payload.len());
         let mut best: Option<CompressedFrame> = None;
         for compression in candidates {
             self.options.control.check()?;
+            if *compression == Compression::Mixed && !self.ideas.has(Idea::Mixed) {
+                continue;
+            }
             let frame = skiff_format::compress(section, payload, compression)?;
-            let fits = frame.decoder_memory() <= budget.frame_memory;
-            if fits && best.as_ref().is_none_or(|best| frame.encoded_size() < best.encoded_size()) {
+            if frame.decoder_memory() > skiff_format::frame_memory(self.budget.frame_bytes) {
+                continue;
+            }
+            if best.as_ref().is_none_or(|best| frame.encoded_size() < best.encoded_size()) {
                 best = Some(frame);
             }
         }
-        Ok(best.expect("because every level has a compression that fits any budget"))
+        Ok(best.expect("because every level has a compression"))
     }
 
     /// Writes the payloads of each group, one after the other, and the groups side by side.
-    fn write_all(
-        &self,
-        groups: Vec<Vec<Part<'_, '_>>>,
-    ) -> Result<Vec<(Vec<Record>, CompressedFrame)>, DiffError> {
+    fn write_all(&self, groups: Vec<Vec<Part<'_, '_>>>) -> Result<Vec<(Vec<Record>, Contents)>, DiffError> {
         groups.into_par_iter().with_max_len(1).map(|group| self.write(&group)).collect()
     }
 
-    fn write(&self, group: &[Part<'_, '_>]) -> Result<(Vec<Record>, CompressedFrame), DiffError> {
+    fn write(&self, group: &[Part<'_, '_>]) -> Result<(Vec<Record>, Contents), DiffError> {
         let BaseContents::Known(base) = self.base.contents else {
             unreachable!("because nothing is planned for a base that is not here")
         };
@@ -322,12 +371,13 @@ impl<'a> Work<'a> {
             self.options.control.check()?;
             records.push(part.write(base, self.target.contents, &mut state)?);
         }
-        let frame =
-            skiff_format::compress(Section::Contents, &record::encode(&records), &Compression::Stored)?;
-        Ok((records, frame))
+        let payload = record::encode(&records);
+        let frame = skiff_format::compress(Section::Contents, &payload, &Compression::Stored)?;
+        let weighed = if self.options.explain { weigh(&payload) } else { Vec::new() };
+        Ok((records, (frame, weighed)))
     }
 
-    fn make(&self, planned: &Planned<'_>, budget: Budget) -> Result<Made, DiffError> {
+    fn make(&self, planned: &Planned<'_>) -> Result<Made, DiffError> {
         self.options.control.check()?;
         let new = load(self.target.contents, planned.path, planned.digest, "target")?;
         let size = new.len() as u64;
@@ -338,10 +388,9 @@ impl<'a> Work<'a> {
             new,
             base,
             old,
-            is_modelled: self.options.level != Level::Fast && self.options.ideas.has(Idea::Modelled),
             control: self.options.control,
-            ideas: self.options.ideas,
-            budget,
+            ideas: self.ideas,
+            budget: self.budget,
         })?;
         self.options.control.advance(size);
         Ok(made)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skiff_format::{CompressedFrame, Compression, Section, Summary, compress};
 use skiff_patch::Codec;
-use skiff_replay::record::{Origin, Record};
+use skiff_replay::record::{self, Origin};
 use skiff_tree::{EntryPath, Tree};
 
 use crate::FileKind;
@@ -12,10 +12,9 @@ use crate::plan::Planned;
 
 /// Where the bytes of a delta went.
 ///
-/// Sections are exact. A frame of the contents section holds the records of many files. Where they are compressed together, none
+/// Sections are exact. A frame of the contents section holds the records of many files, compressed together, so that none
 /// of them has a size of its own: the frame's bytes are divided among its records in proportion to what each record takes when
-/// Zstandard compresses it alone, at level 3; where the frame is stored, as codecs that compress leave it, in proportion to their
-/// sizes. A file that is like its neighbours in the frame is so charged with more than
+/// Zstandard compresses it alone, at level 3. A file that is like its neighbours in the frame is so charged with more than
 /// leaving it out would save, and its neighbours with less. The shares add up, to the byte: those of the codecs, those of the kinds
 /// and those of the files each to the contents section, and the sections to the delta.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,29 +145,26 @@ pub(crate) struct Weighed {
 }
 
 /// Weighs the records of a frame of the contents section.
-pub(crate) fn weigh<P: AsRef<[u8]>>(records: &[Record<P>], frame: &CompressedFrame) -> Vec<Weighed> {
-    let weighed = |record: &Record<P>| {
+pub(crate) fn weigh(payload: &[u8]) -> Vec<Weighed> {
+    let records = record::decode(payload).expect("because the encoder wrote it");
+    let weighed = |record: record::Record<&[u8]>| {
         let codec = Codec::ALL.iter().copied().find(|codec| codec.id() == record.codec);
         Weighed {
             content: record.content,
             codec: codec.expect("because the encoder uses codecs that are known"),
             output_len: record.output_len,
             sources: record.source.iter().map(|part| part.origin).collect(),
-            weight: weight(record.payload.as_ref(), frame.is_stored()),
+            weight: weight(record.payload),
         }
     };
-    records.iter().map(weighed).collect()
+    records.into_iter().map(weighed).collect()
 }
 
-/// A record without a payload still has a head. In a frame that is stored as it is, a payload has a size of its own.
-fn weight(payload: &[u8], is_stored: bool) -> u64 {
+/// A record without a payload still has a head.
+fn weight(payload: &[u8]) -> u64 {
     const HEAD_BYTES: u64 = 8;
-    let whole = payload.len() as u64;
-    if is_stored {
-        return HEAD_BYTES + whole;
-    }
     let compressed = compress(Section::Contents, payload, &Compression::Zstd { level: 3 });
-    HEAD_BYTES + compressed.map_or(whole, |frame| frame.encoded_size())
+    HEAD_BYTES + compressed.map_or(payload.len() as u64, |frame| frame.encoded_size())
 }
 
 impl Shares {

@@ -9,20 +9,22 @@ pub enum Idea {
     Siblings,
     /// Files of a kind stand together in the delta, which compresses them together.
     Order,
-    /// Files are made from others by approximate matching, as bsdiff does.
-    Matching,
+    /// Files are made from others by approximate matching.
+    Bsdiff,
     /// What gzip compressed is compared uncompressed.
     Gzip,
-    /// What matching finds is coded by models that learn from the old bytes; without, it is left to the frame's compressor.
-    Modelled,
-    /// Frames are compressed with mixed contexts where that is smaller.
+    /// What a file has in common with another, and how it differs, is told by a code that learns: see the codec `align`.
+    Align,
+    /// References in executables are predicted from where what they name went.
+    References,
+    /// Frames that are small are compressed with mixed contexts.
     Mixed,
 }
 
 impl Idea {
     /// Every idea.
     pub const ALL: &[Self] =
-        &[Self::Siblings, Self::Order, Self::Matching, Self::Gzip, Self::Modelled, Self::Mixed];
+        &[Self::Siblings, Self::Order, Self::Bsdiff, Self::Gzip, Self::Align, Self::References, Self::Mixed];
 
     /// The name that reports spell.
     #[must_use]
@@ -30,9 +32,10 @@ impl Idea {
         match self {
             Self::Siblings => "siblings",
             Self::Order => "order",
-            Self::Matching => "matching",
+            Self::Bsdiff => "bsdiff",
             Self::Gzip => "gzip",
-            Self::Modelled => "modelled",
+            Self::Align => "align",
+            Self::References => "references",
             Self::Mixed => "mixed",
         }
     }
@@ -48,7 +51,7 @@ impl Idea {
 /// use skiff_diff::{Idea, Ideas, Options};
 ///
 /// let options = Options { ideas: Ideas::ALL.without(Idea::Gzip), ..Options::default() };
-/// assert!(options.ideas.has(Idea::Matching) && !options.ideas.has(Idea::Gzip));
+/// assert!(options.ideas.has(Idea::Bsdiff) && !options.ideas.has(Idea::Gzip));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ideas(u32);

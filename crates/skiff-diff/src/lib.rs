@@ -38,13 +38,11 @@ mod modelled;
 mod pairing;
 mod plan;
 mod proof;
-mod release;
 mod report;
 
-pub use encoder::{Level, Options, diff, diff_against};
+pub use encoder::{Level, Options, Release, diff, diff_against};
 pub use error::DiffError;
 pub use explanation::{CodecShare, Explanation, FileShare, KindShare, SectionShares, SourceFile};
 pub use ideas::{Idea, Ideas};
 pub use kind::{FileKind, Machine};
-pub use release::Release;
 pub use report::{CodecReport, Report};

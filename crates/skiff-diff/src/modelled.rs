@@ -7,7 +7,6 @@ use skiff_replay::record::{Origin, Part as SourcePart, Record};
 use skiff_tree::{ContentReader, ContentSource};
 
 use crate::DiffError;
-use crate::budget::Budget;
 use crate::plan::Planned;
 
 /// What the payloads of a group are to take at most, in bytes. Each group learns from nothing, and each is a frame, where a device
@@ -25,31 +24,19 @@ pub(crate) struct Part<'p, 'a> {
 }
 
 /// Collects what is to be written into groups.
+#[derive(Default)]
 pub(crate) struct Groups<'p, 'a> {
     parts: Vec<Part<'p, 'a>>,
     bytes: u64,
-    most: u64,
-    part_most: u64,
 }
 
 impl<'p, 'a> Groups<'p, 'a> {
-    /// No group; what they take fits the budget's frames, however wrong the estimates are by a half.
-    pub(crate) fn new(budget: Budget) -> Self {
-        let frame = budget.frame_bytes as u64;
-        Self {
-            parts: Vec::new(),
-            bytes: 0,
-            most: GROUP_BYTES.min(frame / 2),
-            part_most: PART_BYTES.min(frame / 8 * 5),
-        }
-    }
-
     /// Takes a plan; gives back the groups that are full.
     pub(crate) fn push(&mut self, planned: &'p Planned<'a>, plan: Plan) -> Vec<Vec<Part<'p, 'a>>> {
         let mut full = Vec::new();
-        for (start, plan) in parts(plan, self.part_most) {
+        for (start, plan) in parts(plan) {
             let bytes = plan.estimate();
-            if self.bytes > 0 && self.bytes + bytes > self.most {
+            if self.bytes > 0 && self.bytes + bytes > GROUP_BYTES {
                 full.extend(self.flush());
             }
             self.parts.push(Part { planned, plan, start });
@@ -67,9 +54,9 @@ impl<'p, 'a> Groups<'p, 'a> {
 }
 
 /// The plan, or plans for parts of what it makes, with where they begin.
-fn parts(plan: Plan, most: u64) -> Vec<(u64, Plan)> {
+fn parts(plan: Plan) -> Vec<(u64, Plan)> {
     let length = plan.output_len();
-    let count = plan.estimate().div_ceil(most).clamp(1, length.max(1));
+    let count = plan.estimate().div_ceil(PART_BYTES).clamp(1, length.max(1));
     let begin = |index: u64| {
         u64::try_from(u128::from(length) * u128::from(index) / u128::from(count)).unwrap_or(length)
     };

@@ -277,12 +277,6 @@ impl CompressedFrame {
         self.info.encoded_size
     }
 
-    /// Whether it is its payload, not compressed.
-    #[must_use]
-    pub fn is_stored(&self) -> bool {
-        self.info.compressor == Compressor::Stored
-    }
-
     /// What decoding it takes, in bytes: input, output and the decoder's own.
     #[must_use]
     pub fn decoder_memory(&self) -> u64 {
@@ -293,8 +287,8 @@ impl CompressedFrame {
     }
 }
 
-/// The most that decoding a frame of this much payload takes, in bytes, however it is compressed, [`Compression::Mixed`]
-/// left aside: [`CompressedFrame::decoder_memory`] is never above it. It may be stored as it is, or have a dictionary of its size.
+/// The most that decoding a frame of this much payload takes, in bytes, however it is compressed:
+/// [`CompressedFrame::decoder_memory`] is never above it. It may be stored as it is, or have a dictionary of its size.
 #[cfg(feature = "encode")]
 #[must_use]
 pub fn frame_memory(payload_bytes: usize) -> u64 {

@@ -61,7 +61,7 @@ impl Plan {
         }
     }
 
-    /// What decoding the payload will hold at most, in bytes: [`decoder_memory`](crate::decoder_memory) of it is not above this.
+    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
     #[must_use]
     pub fn decoder_memory(&self) -> u64 {
         match self {

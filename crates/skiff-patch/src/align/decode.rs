@@ -42,11 +42,11 @@ impl<'a> Head<'a> {
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
-    Ok(memory_of(head.copies, head.begin.map(|_| job.output_len)))
+    Ok(memory(head.copies, head.begin.map(|_| job.output_len)))
 }
 
-/// What decoding so many copies takes; where references are predicted, of an output of so many bytes.
-pub(super) fn memory_of(copies: u64, predicted: Option<u64>) -> u64 {
+/// What decoding holds for so many copies, where references are predicted of an output of so many bytes.
+pub(super) fn memory(copies: u64, predicted: Option<u64>) -> u64 {
     let predictor = predicted.map_or(0, |length| Predictor::memory(copies, length));
     let copies = copies.saturating_mul(2 * size_of::<Copy>() as u64);
     copies.saturating_add(predictor).saturating_add(Models::MEMORY + BUFFERS)

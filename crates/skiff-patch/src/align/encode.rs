@@ -18,12 +18,14 @@ use crate::{PatchError, Source, State};
 pub struct Options {
     /// The most bytes of the old file that are searched at once.
     pub window_bytes: NonZeroU32,
+    /// Whether references of executables are predicted.
+    pub is_predicted: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         const WINDOW: NonZeroU32 = NonZeroU32::new(64 << 20).expect("because it is not zero");
-        Self { window_bytes: WINDOW }
+        Self { window_bytes: WINDOW, is_predicted: true }
     }
 }
 
@@ -44,7 +46,7 @@ impl Plan {
     /// Compares two files.
     #[must_use]
     pub fn new(old: &[u8], new: &[u8], options: &Options) -> Self {
-        let layout = Layout::of(old, new);
+        let layout = Layout::of(old, new).filter(|_| options.is_predicted);
         let neutral = layout.as_ref().and_then(|_| Some((neutralise(old)?, neutralise(new)?)));
         let matches = match &neutral {
             Some((old, new)) => matches::find(old, new, options.window_bytes),
@@ -79,10 +81,11 @@ impl Plan {
         self.estimate
     }
 
-    /// What decoding the payload will hold, in bytes.
+    /// What decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
     #[must_use]
     pub fn decoder_memory(&self) -> u64 {
-        super::decode::memory_of(self.copies.len() as u64, self.layout.as_ref().map(|_| self.output_len))
+        let length = self.layout.as_ref().map(|_| self.output_len);
+        super::decode::memory(self.copies.len() as u64, length)
     }
 
     /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
@@ -93,8 +96,8 @@ impl Plan {
         let mut corrected = 0_u64;
         for copy in &self.copies {
             let range = |start: u64| start as usize..(start + copy.length) as usize;
-            let (old, new) = (&old[range(copy.position)], &new[range(copy.start)]);
-            corrected += old.iter().zip(new).filter(|(old, new)| old != new).count() as u64;
+            let pairs = old[range(copy.position)].iter().zip(&new[range(copy.start)]);
+            corrected += pairs.filter(|(old, new)| old != new).count() as u64;
             count(&new[at..copy.start as usize]);
             at = (copy.start + copy.length) as usize;
         }

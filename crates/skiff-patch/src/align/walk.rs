@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use skiff_coder::Coder;
+use skiff_coder::{Coder, Expected, Sets};
 
 use super::models::{CORRECTION, FIELD, Models};
 use crate::predict::{Copy, Predictor, Reference};
@@ -327,7 +327,13 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
                 hash(5, &[place32, u32::from(before == 0)]),
             ];
             let by = self.new[index].wrapping_sub(expected);
-            let by = self.models.fields.code(self.coder, by, &contexts, 0);
+            let by = self.models.fields.code(
+                self.coder,
+                by,
+                &contexts,
+                &[None; 2],
+                Sets { fine: 0, coarse: place },
+            );
             self.new[index] = expected.wrapping_add(by);
             before = before << 8 | u32::from(by);
         }
@@ -353,17 +359,24 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
         let before =
             |bytes: &[u8], by: usize| index.checked_sub(by).map_or(0, |index| u32::from(bytes[index]));
         let phase = (position.wrapping_add(index as u64) & 7) as u32;
+        let by = |distance: usize| {
+            index.checked_sub(distance).map_or(0, |index| u32::from(new[index].wrapping_sub(old[index])))
+        };
+        let after = |by: usize| old.get(index + by).map_or(0, |&old| u32::from(old));
         let (last, is_next) = (u32::from(trail.last), u32::from(trail.bytes == 0));
         let contexts: [u32; CORRECTION] = [
             hash(1, &[last, u32::from(trail.before), is_next]),
-            hash(2, &[before(old, 0), before(old, 1)]),
-            hash(3, &[before(old, 0), last, is_next]),
-            hash(4, &[phase, class as u32, trail.bytes.min(16)]),
-            hash(5, &[before(old, 0), before(new, 1), before(new, 2)]),
-            hash(6, &[before(old, 0)]),
+            hash(2, &[before(old, 0), last, is_next]),
+            hash(3, &[phase, class as u32, trail.bytes.min(16)]),
+            hash(4, &[before(old, 0), before(new, 1), before(new, 2)]),
+            hash(5, &[by(4), by(8), by(12), by(24)]),
+            hash(6, &[before(old, 0), before(old, 1), before(old, 2), after(1)]),
+            hash(7, &[before(old, 0), after(1), after(2)]),
         ];
+        let expected = Some(Expected { byte: trail.last, class: is_next as u8 });
+        let sets = Sets { fine: class, coarse: phase as usize };
         let by = self.new[index].wrapping_sub(self.old[index]);
-        let by = self.models.corrections.code(self.coder, by, &contexts, class);
+        let by = self.models.corrections.code(self.coder, by, &contexts, &[expected, None], sets);
         self.new[index] = self.old[index].wrapping_add(by);
         self.trail.corrected(by);
     }

@@ -51,19 +51,13 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
+    let opened = head.opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY));
+    let files = [head.inner.output_len, opened, head.longest_file(job.output_len)];
     let inner = match head.inner.codec {
         Codec::Align => align::decoder_memory(&head.inner)?,
         _ => bsdiff::DECODER_MEMORY,
     };
-    Ok(memory_of(inner, head.opened, [head.inner.output_len, head.longest_file(job.output_len)]))
-}
-
-/// What decoding holds beside the inner codec's `inner`: the opened source, and the plain and the compressed file.
-pub(super) fn memory_of(inner: u64, opened: Option<u64>, files: [u64; 2]) -> u64 {
-    let opened = opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY));
-    files
-        .into_iter()
-        .fold(COMPRESSOR_MEMORY.saturating_add(inner).saturating_add(opened), u64::saturating_add)
+    Ok(files.into_iter().fold(COMPRESSOR_MEMORY.saturating_add(inner), u64::saturating_add))
 }
 
 /// A payload, taken apart.

@@ -57,12 +57,12 @@ pub struct Plan {
 impl Plan {
     /// Opens and compares two files; there need not be an old one. None as with [`encode`].
     #[must_use]
-    pub fn new(old: Option<&[u8]>, new: &[u8]) -> Option<Self> {
+    pub fn new(old: Option<&[u8]>, new: &[u8], options: &align::Options) -> Option<Self> {
         let member = Member::read(new)?;
         let compressor = Compressor::all().find(|&compressor| makes(compressor, &member))?;
         let opened = old.and_then(open);
         let source = opened.as_deref().or(old).unwrap_or_default();
-        let inner = align::Plan::new(source, &member.plain, &align::Options::default());
+        let inner = align::Plan::new(source, &member.plain, options);
         let opened = opened.map(|opened| opened.len() as u64).filter(|_| inner.reads_source());
         Some(Self { compressor, opened, inner, output_len: new.len() as u64 })
     }
@@ -85,11 +85,12 @@ impl Plan {
         self.inner.estimate()
     }
 
-    /// What decoding the payload will hold at most, in bytes.
+    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
     #[must_use]
     pub fn decoder_memory(&self) -> u64 {
-        let files = [self.inner.output_len(), self.output_len];
-        super::decode::memory_of(self.inner.decoder_memory(), self.opened, files)
+        let plain = self.inner.output_len();
+        let files = [plain, plain.saturating_add(plain / 2), self.opened.unwrap_or(0)];
+        files.into_iter().fold(self.inner.decoder_memory().saturating_add(1 << 20), u64::saturating_add)
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.

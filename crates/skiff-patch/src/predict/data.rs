@@ -3,7 +3,7 @@
 use super::Map;
 use super::elf::number;
 use super::layout::{Content, Layout};
-use super::reference::{Base, Form, Kind, Reference};
+use super::reference::{Base, Form, Kind, Reference, Word};
 
 /// Appends the references in `bytes`, which are at `position` of the old file, in the section of this number.
 pub(super) fn find(
@@ -19,7 +19,7 @@ pub(super) fn find(
     let finder =
         Finder { layout, map, section, position, address: place.address.wrapping_add(start), start, bytes };
     match layout.old[section].content {
-        Content::Pointers => finder.pointers(found),
+        Content::Pointers | Content::Table => finder.pointers(found),
         Content::RelocationsWithAddend => finder.relocations(true, found),
         Content::Relocations => finder.relocations(false, found),
         Content::Symbols => finder.symbols(found),
@@ -66,7 +66,7 @@ impl Finder<'_> {
         let from = match base {
             Base::Section(index) => self.layout.old.get(index)?.place.address,
             Base::Near(address) | Base::Begin(address) => address,
-            Base::None | Base::Told(_) | Base::Page { .. } => 0,
+            Base::None | Base::Told(_) | Base::Page { .. } | Base::Half { .. } => 0,
         };
         reference.target = match base {
             Base::Told(_) => 0,
@@ -215,6 +215,18 @@ impl Finder<'_> {
             let kind = if is_entry { Kind::IndexEntry } else { Kind::IndexBegin };
             let field = self.field_from(at, 4, kind, Form::Based(1), base);
             found.extend(field.filter(|field| self.map.is_old(field.target)));
+        }
+    }
+
+    /// Pairs of a function and how to unwind it, as the *Exception Handling ABI for the Arm Architecture* (section 6)
+    /// defines them.
+    fn arm_unwind_index(&self, found: &mut Vec<Reference>) {
+        let form = Form::Word(Word::Prel31);
+        for at in self.entries(8, 0) {
+            found.extend(self.field(at, 4, Kind::IndexBegin, form));
+            if self.number(at + 4, 4).is_some_and(|entry| entry != 1 && entry >> 31 == 0) {
+                found.extend(self.field(at + 4, 4, Kind::IndexEntry, form));
+            }
         }
     }
 

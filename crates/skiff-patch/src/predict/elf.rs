@@ -171,6 +171,7 @@ impl Header {
         match (self.kind, name) {
             (_, b".eh_frame") => Content::Unwind,
             (_, b".eh_frame_hdr") => Content::UnwindIndex,
+            (1, b".got") => Content::Table,
             (1, _) if self.flags & EXECUTE != 0 => Content::Code,
             (1 | 14 | 15 | 16, _) if self.flags & WRITE != 0 => Content::Pointers,
             (1, _) => Content::ReadOnly,
@@ -251,7 +252,8 @@ fn elf(facts: &Facts, headers: &[Header], names: &[u8], length: u64) -> Elf {
     }
 }
 
-/// The little-endian integer of `length` bytes at `at`, which lie within `bytes`.
+/// The little-endian integer of `length` bytes at `at`; what lies beyond `bytes` counts as zero.
 pub(super) fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
-    bytes[at..at + length].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    let bytes = bytes.iter().skip(at).take(length).enumerate();
+    bytes.fold(0, |value, (index, byte)| value | u64::from(*byte) << (8 * index))
 }

@@ -20,6 +20,8 @@ pub(super) enum Content {
     Code,
     /// Data that is written to, and what the loader relocates.
     Pointers,
+    /// The table of addresses that code finds places by.
+    Table,
     ReadOnly,
     /// Memory without bytes in the file.
     Unset,

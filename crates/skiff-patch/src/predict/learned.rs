@@ -26,7 +26,7 @@ impl Learned {
 
     /// How many bits number the entries for so many copied bytes: about one for each sixteen.
     pub(super) fn bits(copied: u64) -> u32 {
-        (u64::BITS - (copied / 16).leading_zeros()).clamp(*Self::BITS.start(), *Self::BITS.end())
+        (u64::BITS - (copied / 64).leading_zeros()).clamp(*Self::BITS.start(), *Self::BITS.end())
     }
 
     /// How much memory that takes.

@@ -1,6 +1,7 @@
 //! Predicting what references become: of an executable's operands, pointers and tables, from where what they name went.
 
 mod aarch64;
+mod arm;
 mod data;
 mod elf;
 mod layout;
@@ -72,6 +73,7 @@ pub(crate) struct Predictor {
     scores: Vec<Scores>,
     x86: x86::Sweep,
     aarch64: aarch64::Sweep,
+    arm: arm::Sweep,
     pages: Pages,
     /// The reference predicted last, and what was said of it.
     last: Option<(u64, u64, Opinions)>,
@@ -87,6 +89,7 @@ impl Predictor {
             scores: vec![FIRST_SCORES; CONTEXTS],
             x86: x86::Sweep::default(),
             aarch64: aarch64::Sweep::default(),
+            arm: arm::Sweep::default(),
             pages: Pages::default(),
             last: None,
             layout,
@@ -138,6 +141,15 @@ impl Predictor {
                     let address = section.place.address.wrapping_add(from - section.place.offset);
                     self.aarch64.find(&self.map, (from, address), bytes, found);
                 }
+                (Content::Code, Machine::Arm) => {
+                    let context = arm::Context {
+                        map: &self.map,
+                        table: self.layout.old.iter().position(|section| section.content == Content::Table),
+                        position: from,
+                        address: section.place.address.wrapping_add(from - section.place.offset),
+                    };
+                    self.arm.find(&context, bytes, found);
+                }
                 _ => data::find(&self.layout, &self.map, index, from, bytes, found),
             }
         }
@@ -179,9 +191,9 @@ impl Predictor {
         }
         let (place, base) = self.new_places(reference, start);
         if let Some(target) = reference.target_of(actual, place, base) {
-            if reference.is_page() {
-                self.pages.put(reference, target);
-                if reference.target & 0xfff != 0 {
+            if let Some(register) = reference.part() {
+                self.pages.put(register, reference.position, target);
+                if reference.target & 0xfff != 0 || matches!(reference.base, Base::Half { .. }) {
                     return;
                 }
             }
@@ -232,6 +244,7 @@ impl Predictor {
                 known.or_else(|| Some(self.map.place(address, false)?.address)).unwrap_or(address)
             }
             Base::Page { register, position } => self.pages.get(register, position).unwrap_or(0),
+            Base::Half { .. } => 0,
             Base::Told(value) => value,
         };
         (place, base)
@@ -266,8 +279,8 @@ impl Predictor {
 struct Pages([Option<(u64, u64)>; 32]);
 
 impl Pages {
-    fn put(&mut self, reference: &Reference, page: u64) {
-        self.0[reference.old as usize & 31] = Some((reference.position, page));
+    fn put(&mut self, register: u8, position: u64, page: u64) {
+        self.0[usize::from(register) & 31] = Some((position, page));
     }
 
     fn get(&self, register: u8, position: u64) -> Option<u64> {

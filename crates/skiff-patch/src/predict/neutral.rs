@@ -23,7 +23,7 @@ pub(crate) fn neutralise(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut neutral = bytes.to_vec();
     each(&mut predictor, bytes, |_, _, reference| fill(&mut neutral, reference, 0));
 
-    let mut labels = Labels::default();
+    let mut labels = Labels { places: false, ..Labels::default() };
     let blank = neutral.clone();
     each(&mut predictor, bytes, |map, layout, reference| {
         let label = labels.label(&Executable { map, layout, bytes: &blank }, reference);
@@ -35,11 +35,13 @@ pub(crate) fn neutralise(bytes: &[u8]) -> Option<Vec<u8>> {
 
     // What is all references, as tables and stubs are, is told apart by their labels only.
     let labelled = neutral.clone();
+    labels.places = true;
     let body = predictor.layout.body();
     each(&mut predictor, bytes, |map, layout, reference| {
         let executable = Executable { map, layout, bytes: &labelled };
         if executable.section(reference.target).is_some_and(|(index, content)| {
-            content == Content::Pointers || content == Content::Code && Some(index) != body
+            matches!(content, Content::Pointers | Content::Table)
+                || content == Content::Code && Some(index) != body
         }) {
             let label = labels.label(&executable, reference);
             fill(&mut neutral, reference, label);
@@ -102,6 +104,8 @@ struct Labels {
     relocated: HashMap<u64, u32>,
     /// Where the relocation applies whose place was seen last.
     place: u64,
+    /// Whether places that relocations apply to are labelled.
+    places: bool,
 }
 
 impl Labels {
@@ -123,7 +127,9 @@ impl Labels {
         match reference.kind {
             Kind::RelocationPlace => {
                 self.place = reference.target;
-                return 0;
+                if !self.places {
+                    return 0;
+                }
             }
             // Sorted by place, or told by what they are beside.
             Kind::UnwindParent | Kind::UnwindSize | Kind::SymbolSize | Kind::IndexEntry | Kind::Header => {

@@ -26,10 +26,11 @@ pub(crate) enum Kind {
     Header,
     Page,
     Low,
+    Literal,
 }
 
 /// How many kinds there are.
-pub(crate) const KINDS: usize = Kind::Low as usize + 1;
+pub(crate) const KINDS: usize = Kind::Literal as usize + 1;
 
 /// How a field says what it names: T is the place named, P that of the field, B that of its base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,53 +58,129 @@ pub(super) enum Word {
     Page,
     /// AArch64: T within its page, in units of so many powers of two.
     Low(u8),
+    /// ARM's B and BL.
+    ArmBranch,
+    /// ARM's MOVW and MOVT: the lower and the upper half of T.
+    ArmLow,
+    ArmHigh,
+    /// Thumb's B and Bcc of two bytes, with so many bits.
+    ThumbShort(u8),
+    /// Thumb's Bcc, BL and B.W, and BLX, of four bytes.
+    ThumbBranch,
+    ThumbCall,
+    ThumbCallArm,
+    /// Thumb's MOVW and MOVT.
+    ThumbLow,
+    ThumbHigh,
+    /// ARM's tables of functions: T − P in 31 bits.
+    Prel31,
+}
+
+/// `count` bits of a number from bit `from` on, which stand in the instruction from bit `at` on.
+struct Bits {
+    from: u32,
+    count: u32,
+    at: u32,
+}
+
+const fn bits(from: u32, count: u32, at: u32) -> Bits {
+    Bits { from, count, at }
 }
 
 impl Word {
-    /// The instruction `old` with other bits, of which the lowest are taken.
-    const fn with(self, old: u32, bits: u32) -> u32 {
-        let (mask, placed) = match self {
-            Self::Branch(count, from) => {
-                let mask = ((1 << count) - 1) << from;
-                (mask, bits << from & mask)
-            }
-            Self::Near | Self::Page => {
-                ((3 << 29) | (0x7_ffff << 5), (bits & 3) << 29 | (bits >> 2 & 0x7_ffff) << 5)
-            }
-            Self::Low(_) => (0xfff << 10, (bits & 0xfff) << 10),
-        };
-        old & !mask | placed
-    }
-
-    /// Those bits of an instruction, as a number with a sign if they have one.
-    const fn bits(self, word: u32) -> i64 {
-        let (bits, count) = match self {
-            Self::Branch(count, from) => (word >> from, count as u32),
-            Self::Near | Self::Page => ((word >> 5 & 0x7_ffff) << 2 | word >> 29 & 3, 21),
-            Self::Low(_) => return (word >> 10 & 0xfff) as i64,
-        };
-        let spare = u32::BITS - count;
-        ((bits << spare).cast_signed() >> spare) as i64
-    }
-
-    /// The bits that name a target from a place.
-    const fn bits_for(self, target: u64, place: u64) -> u32 {
+    /// Where the bits of the number are in the instruction.
+    fn fields(self) -> &'static [Bits] {
         match self {
-            Self::Branch(..) => (target.wrapping_sub(place) >> 2) as u32,
-            Self::Near => target.wrapping_sub(place) as u32,
-            Self::Page => (target >> 12).wrapping_sub(place >> 12) as u32,
-            Self::Low(scale) => ((target & 0xfff) >> scale) as u32,
+            Self::Branch(26, _) => const { &[bits(0, 26, 0)] },
+            Self::Branch(14, _) => const { &[bits(0, 14, 5)] },
+            Self::Branch(..) => const { &[bits(0, 19, 5)] },
+            Self::Near | Self::Page => const { &[bits(0, 2, 29), bits(2, 19, 5)] },
+            Self::Low(_) => const { &[bits(0, 12, 10)] },
+            Self::ArmBranch => const { &[bits(0, 24, 0)] },
+            Self::ArmLow | Self::ArmHigh => const { &[bits(0, 12, 0), bits(12, 4, 16)] },
+            Self::ThumbShort(8) => const { &[bits(0, 8, 0)] },
+            Self::ThumbShort(_) => const { &[bits(0, 11, 0)] },
+            Self::ThumbBranch => {
+                const { &[bits(0, 11, 16), bits(11, 6, 0), bits(17, 1, 29), bits(18, 1, 27), bits(19, 1, 10)] }
+            }
+            Self::ThumbCall | Self::ThumbCallArm => {
+                const { &[bits(0, 11, 16), bits(11, 10, 0), bits(21, 1, 27), bits(22, 1, 29), bits(23, 1, 10)] }
+            }
+            Self::ThumbLow | Self::ThumbHigh => {
+                const { &[bits(0, 8, 16), bits(8, 3, 28), bits(11, 1, 10), bits(12, 4, 0)] }
+            }
+            Self::Prel31 => const { &[bits(0, 31, 0)] },
         }
     }
 
-    /// The target that an instruction at a place names, or its page; `page` is that of the instruction before.
-    const fn target(self, word: u32, place: u64, page: u64) -> u64 {
+    /// Thumb's calls tell two bits by whether they differ from the sign.
+    const fn untwist(self, number: u32) -> u32 {
+        match self {
+            Self::ThumbCall | Self::ThumbCallArm if number & 1 << 23 == 0 => number ^ 3 << 21,
+            _ => number,
+        }
+    }
+
+    /// The instruction `old` with another number, of which the lowest bits are taken.
+    fn with(self, old: u32, number: u32) -> u32 {
+        let number = self.untwist(number);
+        self.fields().iter().fold(old, |word, field| {
+            let mask = ((1 << field.count) - 1) << field.at;
+            word & !mask | number >> field.from << field.at & mask
+        })
+    }
+
+    /// The number in an instruction, with a sign if it has one.
+    pub(super) fn bits(self, word: u32) -> i64 {
+        let join =
+            |number: u32, field: &Bits| number | (word >> field.at & ((1 << field.count) - 1)) << field.from;
+        let number = self.untwist(self.fields().iter().fold(0, join));
+        let count: u32 = self.fields().iter().map(|field| field.count).sum();
+        match self {
+            Self::Low(_) | Self::ArmLow | Self::ArmHigh | Self::ThumbLow | Self::ThumbHigh => {
+                i64::from(number)
+            }
+            _ => {
+                let spare = u32::BITS - count;
+                i64::from((number << spare).cast_signed() >> spare)
+            }
+        }
+    }
+
+    /// The number that names a target from a place.
+    const fn bits_for(self, target: u64, place: u64) -> u32 {
+        let distance = target.wrapping_sub(place);
+        let number = match self {
+            Self::Branch(..) => distance >> 2,
+            Self::Near | Self::Prel31 => distance,
+            Self::Page => (target >> 12).wrapping_sub(place >> 12),
+            Self::Low(scale) => (target & 0xfff) >> scale,
+            Self::ArmBranch => distance.wrapping_sub(8) >> 2,
+            Self::ThumbShort(_) | Self::ThumbBranch | Self::ThumbCall => distance.wrapping_sub(4) >> 1,
+            // Words are counted, but in the same bits.
+            Self::ThumbCallArm => target.wrapping_sub(place.wrapping_add(4) & !3) >> 1,
+            Self::ArmLow | Self::ThumbLow => target & 0xffff,
+            Self::ArmHigh | Self::ThumbHigh => target >> 16 & 0xffff,
+        };
+        number as u32
+    }
+
+    /// The target that an instruction at a place names, or as much as it tells of it; `known` is what the instruction
+    /// before told.
+    fn target(self, word: u32, place: u64, known: u64) -> u64 {
         let bits = self.bits(word);
         match self {
             Self::Branch(..) => place.wrapping_add_signed(bits << 2),
-            Self::Near => place.wrapping_add_signed(bits),
+            Self::Near | Self::Prel31 => place.wrapping_add_signed(bits),
             Self::Page => (place & !0xfff).wrapping_add_signed(bits << 12),
-            Self::Low(scale) => page.wrapping_add_signed(bits << scale),
+            Self::Low(scale) => known.wrapping_add_signed(bits << scale),
+            Self::ArmBranch => place.wrapping_add(8).wrapping_add_signed(bits << 2),
+            Self::ThumbShort(_) | Self::ThumbBranch | Self::ThumbCall => {
+                place.wrapping_add(4).wrapping_add_signed(bits << 1)
+            }
+            Self::ThumbCallArm => (place.wrapping_add(4) & !3).wrapping_add_signed(bits << 1),
+            Self::ArmLow | Self::ThumbLow => bits.cast_unsigned(),
+            Self::ArmHigh | Self::ThumbHigh => (bits.cast_unsigned() << 16) | known & 0xffff,
         }
     }
 }
@@ -122,6 +199,10 @@ pub(super) enum Base {
     Page {
         register: u8,
         position: u64,
+    },
+    /// Nothing: the other half goes into this register.
+    Half {
+        register: u8,
     },
     /// Nothing: the layout tells the new value.
     Told(u64),
@@ -178,9 +259,13 @@ impl Reference {
         }
     }
 
-    /// Whether only the page of what it names is told.
-    pub(super) const fn is_page(&self) -> bool {
-        matches!(self.form, Form::Word(Word::Page))
+    /// Whether it tells but a part of what it names, which the rest follows: the register it goes into.
+    pub(super) const fn part(&self) -> Option<u8> {
+        match (self.form, self.base) {
+            (Form::Word(Word::Page), _) => Some(self.old as u8 & 31),
+            (_, Base::Half { register }) => Some(register),
+            _ => None,
+        }
     }
 
     /// The target that a value of the field names.
