@@ -25,7 +25,7 @@ pub(super) struct Map {
 }
 
 /// Where an address went.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Placed {
     pub(super) address: u64,
     /// How far the nearest copied byte is away.

@@ -21,7 +21,7 @@ use elf::Machine;
 use layout::Content;
 pub(crate) use layout::Layout;
 use learned::Learned;
-use map::{Map, Neighbours};
+use map::{Map, Neighbours, Placed};
 use reference::Base;
 pub(crate) use reference::{KINDS, Reference};
 
@@ -233,7 +233,11 @@ impl Predictor {
         let learned = self.key(reference).and_then(|key| self.learned.get(key));
         let sureness = learned.map_or(0, |(_, sureness)| sureness);
         values[LEARNED] = learned.map(|(value, _)| field(self.target(reference, value, base)));
-        let placed = self.map.place(reference.target, reference.is_end());
+        let placed = match reference.base {
+            // What the layout tells has no target.
+            Base::Told(_) => Some(Placed::default()),
+            _ => self.map.place(reference.target, reference.is_end()),
+        };
         let nearness = match placed {
             None => 3,
             Some(placed) if placed.distance == 0 => 0,
