@@ -40,7 +40,7 @@ pub(crate) fn neutralise(bytes: &[u8]) -> Option<Vec<u8>> {
     each(&mut predictor, bytes, |map, layout, reference| {
         let executable = Executable { map, layout, bytes: &labelled };
         if executable.section(reference.target).is_some_and(|(index, content)| {
-            matches!(content, Content::Pointers | Content::Table)
+            matches!(content, Content::Pointers | Content::Table | Content::Unwind)
                 || content == Content::Code && Some(index) != body
         }) {
             let label = labels.label(&executable, reference);
@@ -131,10 +131,10 @@ impl Labels {
                     return 0;
                 }
             }
-            // Sorted by place, or told by what they are beside.
-            Kind::UnwindParent | Kind::UnwindSize | Kind::SymbolSize | Kind::IndexEntry | Kind::Header => {
-                return 0;
-            }
+            // What an entry is of is known by the labels in it only.
+            Kind::IndexEntry if !self.places => return 0,
+            // Told by what they are beside.
+            Kind::UnwindParent | Kind::UnwindSize | Kind::SymbolSize | Kind::Header => return 0,
             _ => {}
         }
         if let Some(label) = self.relocated.get(&reference.target) {

@@ -255,6 +255,10 @@ impl Reference {
     pub(super) fn labelled(&self, label: u32) -> u64 {
         match self.form {
             Form::Word(word) => u64::from(word.with(self.old as u32, label)),
+            // A symbol that is taken for another costs its length too, which has no label: all bytes differ.
+            _ if self.kind == Kind::SymbolValue => {
+                u64::from(label).wrapping_mul(0x9e37_79b9_0000_0001) & self.mask()
+            }
             _ => u64::from(label) & self.mask(),
         }
     }
