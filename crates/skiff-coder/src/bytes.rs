@@ -93,11 +93,15 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
         expected: [Option<(u8, u8)>; 2],
     ) -> u8 {
         let mut seed = half.before.map_or(0, |before| u32::from(before) + 1).wrapping_mul(0x3d4d_51cb);
-        let wanted = contexts.map(|context| {
+        let mut wanted = [(0, Slot::NEW, Slot::NEW); N];
+        for (wanted, &context) in wanted.iter_mut().zip(contexts) {
             seed = seed.wrapping_add(0x632b_e5ab);
-            self.wanted(context ^ seed)
-        });
-        let places = wanted.map(|wanted| self.place(wanted));
+            *wanted = self.wanted(context ^ seed);
+        }
+        let mut places = [0; N];
+        for (place, wanted) in places.iter_mut().zip(wanted) {
+            *place = self.place(wanted);
+        }
         let mut opinions = Opinions::NONE;
         let mut node = 1;
         for place in (0..4).rev() {
