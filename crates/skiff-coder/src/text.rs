@@ -8,7 +8,6 @@ const MATCHES: usize = 1 << 16;
 const MATCH_BYTES: u32 = 5;
 /// The contexts of [`Text`].
 const TEXT: usize = 8;
-const INPUTS: usize = TEXT + 2;
 
 /// Slots follow quickly: 6,000 takes 1 % less than 3,000, where literals are a few here and there.
 const SETTLED: u16 = 6_000;
@@ -28,7 +27,7 @@ pub enum Kind {
 /// Bytes by those before them: one to six of them, the word they stand in, and what followed the last time.
 #[derive(Debug, Clone)]
 pub struct Text {
-    bytes: Bytes<TEXT, INPUTS>,
+    bytes: Bytes<TEXT>,
     history: Vec<u8>,
     /// Where the last bytes were seen before, by their hash: an index of the history, plus 1.
     seen: Vec<u32>,
@@ -46,7 +45,7 @@ impl Text {
 
     /// What a model holds, in bytes.
     pub const MEMORY: u64 =
-        Bytes::<TEXT, INPUTS>::memory(Self::BITS, Self::SETS) + HISTORY as u64 + MATCHES as u64 * 4;
+        Bytes::<TEXT>::memory(Self::BITS, Self::SETS) + HISTORY as u64 + MATCHES as u64 * 4;
 
     /// A model that has seen nothing.
     #[must_use]
