@@ -34,11 +34,11 @@ pub(crate) struct Models {
     /// Whether one is.
     pub(super) bytes: Flags<5>,
     /// What one is instead.
-    pub(super) corrections: Bytes<CORRECTION, { CORRECTION + 2 }>,
+    pub(super) corrections: Bytes<CORRECTION>,
     /// Which of a reference's candidates it is.
     pub(super) candidates: Flags<3>,
     /// What a reference is that is none of them.
-    pub(super) fields: Bytes<FIELD, { FIELD + 2 }>,
+    pub(super) fields: Bytes<FIELD>,
     /// Bytes that nothing in the source is like.
     pub(super) literals: Text,
 }
@@ -55,8 +55,8 @@ pub(super) struct Controls {
 impl Models {
     /// What they hold, in bytes.
     pub(crate) const MEMORY: u64 = Text::MEMORY
-        + Bytes::<CORRECTION, { CORRECTION + 2 }>::memory(CORRECTION_BITS, CORRECTION_SETS)
-        + Bytes::<FIELD, { FIELD + 2 }>::memory(FIELD_BITS, FIELD_SETS)
+        + Bytes::<CORRECTION>::memory(CORRECTION_BITS, CORRECTION_SETS)
+        + Bytes::<FIELD>::memory(FIELD_BITS, FIELD_SETS)
         + Flags::<3>::memory(CANDIDATE_BITS, CANDIDATES + KINDS)
         + Flags::<3>::memory(WORD_BITS, CLASSES)
         + Flags::<5>::memory(BYTE_BITS, CLASSES)
