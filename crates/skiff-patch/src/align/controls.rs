@@ -31,7 +31,7 @@ impl Shifts {
             Some(&recent) => recent,
             None => {
                 let by = shift.wrapping_sub(self.recent[0]);
-                self.recent[0].wrapping_add(models.shifts[0].code(coder, by, contexts))
+                self.recent[0].wrapping_add(models.shifts.code(coder, by, contexts))
             }
         };
         let moved = index.min(self.recent.len() - 1);
@@ -39,6 +39,18 @@ impl Shifts {
         self.recent[0] = shift;
         shift
     }
+}
+
+/// How many bits the numbers of the last copy had: what comes next is often of their size.
+#[derive(Debug, Default)]
+struct Last {
+    literals: u32,
+    shift: u32,
+    length: u32,
+}
+
+fn bits(number: u64) -> u32 {
+    64 - number.leading_zeros()
 }
 
 /// Codes the copies, each by itself checked against the lengths of source and output.
@@ -54,9 +66,9 @@ pub(super) fn code(
     let corrupt = |what| PatchError::corrupt(0, what);
     let mut shifts = Shifts { recent: [0; 4] };
     let mut end = 0_u64;
-    let mut last = Last { literals: 0, shift: 0, length: 0 };
+    let mut last = Last::default();
     for copy in copies {
-        let literals = models.literals[0].code(
+        let literals = models.literals.code(
             coder,
             copy.start.wrapping_sub(end),
             &[last.length, last.literals | last.shift << 8, last.shift | last.length << 8],
@@ -67,7 +79,7 @@ pub(super) fn code(
             _ => 2,
         };
         let start = end.checked_add(literals).ok_or_else(|| corrupt("a copy begins beyond the output"))?;
-        let now = magnitude(literals);
+        let now = bits(literals);
         let before = shifts.recent[0];
         let shift = shifts.code(
             coder,
@@ -77,11 +89,12 @@ pub(super) fn code(
             &[now, now | last.shift << 8, last.length | now << 8 | last.shift << 16],
         );
         let position = start.wrapping_add_signed(shift);
-        let moved = magnitude(shift.wrapping_sub(before).unsigned_abs());
-        let length = models.lengths[0]
+        let moved = bits(shift.wrapping_sub(before).unsigned_abs());
+        let length = models
+            .lengths
             .code(coder, copy.length.wrapping_sub(1), &[moved, now | moved << 8, last.length | moved << 8])
             .wrapping_add(1);
-        last = Last { literals: now, shift: moved, length: magnitude(length) };
+        last = Last { literals: now, shift: moved, length: bits(length) };
         if length == 0 || position.checked_add(length).is_none_or(|end| end > source_length) {
             return Err(corrupt("a copy lies outside the source"));
         }
@@ -90,12 +103,4 @@ pub(super) fn code(
         *copy = Copy { start, position, length };
     }
     Ok(())
-}
-struct Last {
-    literals: u32,
-    shift: u32,
-    length: u32,
-}
-fn magnitude(n: u64) -> u32 {
-    64 - n.leading_zeros()
 }
