@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use skiff_coder::{Coder, Expected, Sets};
+use skiff_coder::{Coder, Expected, Kind, Sets};
 
 use super::models::{CORRECTION, FIELD, Models};
 use crate::predict::{Copy, Predictor, Reference};
@@ -131,13 +131,14 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
 
     /// Bytes that nothing is like, beside those that would come next in the source.
     fn literals(&mut self, range: std::ops::Range<u64>, shift: u64) -> Result<(), PatchError> {
+        let kind = if self.predictor.is_some() { Kind::Code } else { Kind::Text };
         let mut at = range.start;
         while at < range.end {
             let length = (range.end - at).min(CHUNK as u64) as usize;
             self.prepare(at.wrapping_add(shift), length)?;
             for index in 0..length {
                 let beside = self.old.get(index).map_or(0x100, |&old| u32::from(old));
-                self.new[index] = self.models.literals.code(self.coder, self.new[index], beside);
+                self.new[index] = self.models.literals.code(self.coder, self.new[index], beside, kind);
             }
             self.output.settled(&self.new)?;
             at += length as u64;
