@@ -13,7 +13,7 @@ use crate::plan::Planned;
 /// that was interrupted goes on.
 const GROUP_BYTES: u64 = 2 << 20;
 /// What a payload may be expected to take at most, below the decoder's limit of a frame.
-const PART_BYTES: u64 = 5 << 20;
+const PART_BYTES: u64 = 6 << 20;
 
 /// A content, or a part of one, that is to be written.
 pub(crate) struct Part<'p, 'a> {

@@ -9,7 +9,7 @@ use super::Reached;
 use super::input::Input;
 
 /// More than a decoder may hold here.
-const MEMORY: u64 = 4 << 20;
+const MEMORY: u64 = 48 << 20;
 
 /// The codecs: the first byte chooses between decoding a payload of the codec that the second byte names, and encoding the
 /// parts that follow as the old and the new file, as they are or gzipped, or as archives.
