@@ -11,16 +11,30 @@ struct Shifts {
     recent: [i64; 4],
 }
 
+/// How many bits the numbers of the copy before had: the shift's are those of how it differed from the one before it.
+#[derive(Default)]
+struct Sizes {
+    literals: u32,
+    shift: u32,
+    length: u32,
+}
+
+fn size(number: u64) -> u32 {
+    64 - number.leading_zeros()
+}
+
 impl Shifts {
     /// Codes which of the recent ones it is, or by how much it differs from the last.
     fn code(
         &mut self,
         coder: &mut impl Coder,
         models: &mut models::Controls,
-        set: usize,
+        sizes: (u32, &Sizes),
         shift: i64,
-        contexts: &[u32; 3],
     ) -> i64 {
+        let (literals, last) = sizes;
+        // None, a few and many literals.
+        let set = if literals > 3 { 2 } else { literals.min(1) as usize };
         let known = self.recent.iter().position(|&recent| recent == shift).unwrap_or(self.recent.len());
         let mut index = 0;
         // The very last one would have been the same copy, unless literals lie between.
@@ -31,7 +45,9 @@ impl Shifts {
             Some(&recent) => recent,
             None => {
                 let by = shift.wrapping_sub(self.recent[0]);
-                self.recent[0].wrapping_add(models.shifts[0].code(coder, by, contexts))
+                let contexts =
+                    [literals, literals | last.shift << 8, last.length | literals << 8 | last.shift << 16];
+                self.recent[0].wrapping_add(models.shifts.code(coder, by, &contexts))
             }
         };
         let moved = index.min(self.recent.len() - 1);
@@ -54,34 +70,19 @@ pub(super) fn code(
     let corrupt = |what| PatchError::corrupt(0, what);
     let mut shifts = Shifts { recent: [0; 4] };
     let mut end = 0_u64;
-    let mut last = Last { literals: 0, shift: 0, length: 0 };
+    let mut last = Sizes::default();
     for copy in copies {
-        let literals = models.literals[0].code(
-            coder,
-            copy.start.wrapping_sub(end),
-            &[last.length, last.literals | last.shift << 8, last.shift | last.length << 8],
-        );
-        let set = match literals {
-            0 => 0,
-            1..=7 => 1,
-            _ => 2,
-        };
+        let contexts = [last.length, last.literals | last.shift << 8, last.shift | last.length << 8];
+        let literals = models.literals.code(coder, copy.start.wrapping_sub(end), &contexts);
         let start = end.checked_add(literals).ok_or_else(|| corrupt("a copy begins beyond the output"))?;
-        let now = magnitude(literals);
-        let before = shifts.recent[0];
-        let shift = shifts.code(
-            coder,
-            models,
-            set,
-            copy.position.wrapping_sub(copy.start) as i64,
-            &[now, now | last.shift << 8, last.length | now << 8 | last.shift << 16],
-        );
+        let (literals, before) = (size(literals), shifts.recent[0]);
+        let shift = copy.position.wrapping_sub(copy.start) as i64;
+        let shift = shifts.code(coder, models, (literals, &last), shift);
         let position = start.wrapping_add_signed(shift);
-        let moved = magnitude(shift.wrapping_sub(before).unsigned_abs());
-        let length = models.lengths[0]
-            .code(coder, copy.length.wrapping_sub(1), &[moved, now | moved << 8, last.length | moved << 8])
-            .wrapping_add(1);
-        last = Last { literals: now, shift: moved, length: magnitude(length) };
+        let moved = size(shift.wrapping_sub(before).unsigned_abs());
+        let contexts = [moved, literals | moved << 8, last.length | moved << 8];
+        let length = models.lengths.code(coder, copy.length.wrapping_sub(1), &contexts).wrapping_add(1);
+        last = Sizes { literals, shift: moved, length: size(length) };
         if length == 0 || position.checked_add(length).is_none_or(|end| end > source_length) {
             return Err(corrupt("a copy lies outside the source"));
         }
@@ -90,12 +91,4 @@ pub(super) fn code(
         *copy = Copy { start, position, length };
     }
     Ok(())
-}
-struct Last {
-    literals: u32,
-    shift: u32,
-    length: u32,
-}
-fn magnitude(n: u64) -> u32 {
-    64 - n.leading_zeros()
 }
