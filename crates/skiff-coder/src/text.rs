@@ -126,7 +126,7 @@ impl Text {
         let coarse = (recent >> 5 & 7) * 8 + (recent >> 13 & 7);
         let sets = Sets { fine, coarse: coarse as usize };
         let byte = self.bytes.code(coder, byte, &contexts, &[follows, near], sets);
-        self.held = if beside == Some(byte) { self.held + 1 } else { 0 };
+        self.held = if beside == Some(byte) { self.held.saturating_add(1) } else { 0 };
         self.learn(byte);
         byte
     }
@@ -169,7 +169,9 @@ impl Text {
         self.recent = self.recent << 8 | u64::from(byte);
         self.word = word(self.word, byte);
         self.follows = match self.follows {
-            Some((place, length)) if self.history[place] == byte => Some((place + 1, length + 1)),
+            Some((place, length)) if self.history[place] == byte => {
+                Some((place + 1, length.saturating_add(1)))
+            }
             _ => None,
         };
         if self.history.len() == HISTORY {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "encode")]
 use crate::{Digest, Section};
+
 use crate::{FormatError, FrameInfo};
 
 /// A compressor with what its decoder has to know beforehand.

@@ -13,7 +13,7 @@ use skiff_patch::{Codec, Job, Limits, PatchError, Source, State, decode};
 
 fn options(segment_bytes: u32, window_bytes: u32) -> Options {
     let bytes = |count| NonZeroU32::new(count).unwrap();
-    Options { segment_bytes: bytes(segment_bytes), window_bytes: bytes(window_bytes) }
+    Options { segment_bytes: bytes(segment_bytes), window_bytes: bytes(window_bytes), ..Options::default() }
 }
 
 fn decode_one(old: &[u8], payload: &[u8], output_len: u64) -> (Vec<u8>, Result<(), PatchError>) {

@@ -19,6 +19,7 @@ pub(super) const FIELD: usize = 5;
 /// Places of the models of references, as a power of two, and lines of those of their bytes.
 const CANDIDATE_BITS: u32 = 15;
 const FIELD_BITS: u32 = 14;
+/// Their sets of weights: by place in the field.
 const FIELD_SETS: Sets = Sets { fine: 1, coarse: 8 };
 /// The most classes of what a range holds.
 pub(super) const CLASSES: usize = 8;
@@ -55,10 +56,10 @@ pub(super) struct Controls {
 impl Models {
     /// What they hold, in bytes.
     pub(crate) const MEMORY: u64 = Text::MEMORY
-        + 2 * Number::MEMORY
-        + Signed::MEMORY
         + Bytes::<CORRECTION>::memory(CORRECTION_BITS, CORRECTION_SETS)
         + Bytes::<FIELD>::memory(FIELD_BITS, FIELD_SETS)
+        + 2 * Number::MEMORY
+        + Signed::MEMORY
         + Flags::<3>::memory(CANDIDATE_BITS, CANDIDATES + KINDS)
         + Flags::<3>::memory(WORD_BITS, CLASSES)
         + Flags::<5>::memory(BYTE_BITS, CLASSES)

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use skiff_wire::{put_varint, zigzag};
 
-use super::matches::{self, Match};
+use crate::matcher::{self, Effort, Match};
 
 /// How a file is cut up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +14,24 @@ pub struct Options {
     /// 4 MiB.
     pub segment_bytes: NonZeroU32,
     /// The most bytes of the old file that are searched at once: a longer one is searched in windows that move along it
-    /// as the new one is gone through. Bounds the encoder's memory, which is about 16 times this. The default is 64 MiB.
+    /// as the new one is gone through. Bounds the encoder's memory, which is about five times this. The default is
+    /// 64 MiB.
     pub window_bytes: NonZeroU32,
+    /// How much time is spent on finding what the files have in common.
+    pub effort: Effort,
+}
+
+impl Options {
+    fn matcher(&self) -> matcher::Options {
+        matcher::Options { window_bytes: self.window_bytes, effort: self.effort }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
         const SEGMENT: NonZeroU32 = NonZeroU32::new(4 << 20).expect("because it is not zero");
         const WINDOW: NonZeroU32 = NonZeroU32::new(64 << 20).expect("because it is not zero");
-        Self { segment_bytes: SEGMENT, window_bytes: WINDOW }
+        Self { segment_bytes: SEGMENT, window_bytes: WINDOW, effort: Effort::Default }
     }
 }
 
@@ -38,12 +47,9 @@ pub struct Segment {
 /// Says how to make `new` from `old`. An empty `new` takes no segment.
 ///
 /// Depends on the arguments alone: the same arguments give the same bytes.
-///
-/// Repetitive stretches (16 KiB and more with a period of at most 4 KiB) are not searched for but sent as they are: the
-/// matcher takes quadratic time on them, and the container's compressor makes next to nothing of them.
 #[must_use]
 pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
-    let matches = matches::find(old, new, options.window_bytes);
+    let matches = matcher::find(old, new, &options.matcher());
     let segment_bytes = usize::try_from(options.segment_bytes.get()).unwrap_or(usize::MAX);
     let mut segments = Vec::with_capacity(new.len().div_ceil(segment_bytes));
     let mut start = 0;
@@ -61,9 +67,9 @@ pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
 }
 
 /// The one payload for all of `new`, or none where `old` has nothing like it.
-#[cfg(feature = "gzip")]
+#[cfg(any(feature = "gzip", feature = "zip"))]
 pub(crate) fn encode_whole(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
-    let matches = matches::find(old, new, Options::default().window_bytes);
+    let matches = matcher::find(old, new, &Options::default().matcher());
     (!matches.is_empty()).then(|| write(old, new, 0..new.len(), &matches))
 }
 
@@ -71,16 +77,10 @@ pub(crate) fn encode_whole(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
 /// above, by which a scheduler decides how many files to encode at a time.
 #[must_use]
 pub fn encode_memory(old_length: u64, new_length: u64, options: &Options) -> u64 {
-    let window = old_length.min(u64::from(options.window_bytes.get()));
-    // The matcher sorts the window's suffixes in two arrays of words, and holds the differences of one match.
-    let sorting =
-        (window + 1).saturating_mul(2 * size_of::<usize>() as u64).saturating_add(window.min(new_length));
-    // Without their repetitive stretches, window and new file may have to be copied.
-    let joined = window.saturating_add(new_length);
     let segments = new_length.saturating_add(new_length / 4);
-    // Each match saves more than eight bytes.
-    let matches = (new_length / 8).saturating_mul(2 * size_of::<Match>() as u64);
-    sorting.saturating_add(joined).max(segments).saturating_add(matches)
+    // The matcher's index is gone when the segments are made of what it found.
+    let finding = matcher::memory(old_length, new_length, &options.matcher());
+    finding.max(segments.saturating_add(matcher::matches_memory(new_length)))
 }
 
 /// Writes the payload for `range` of the new file; `matches` are those that touch it.

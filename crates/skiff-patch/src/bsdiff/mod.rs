@@ -11,13 +11,9 @@
 mod decode;
 #[cfg(feature = "encode")]
 mod encode;
-#[cfg(feature = "encode")]
-pub(crate) mod matches;
-#[cfg(feature = "encode")]
-mod repetition;
 
 pub(crate) use decode::{DECODER_MEMORY, decode};
-#[cfg(all(feature = "encode", feature = "gzip"))]
+#[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
 pub(crate) use encode::encode_whole;
 #[cfg(feature = "encode")]
 pub use encode::{Options, Segment, encode, encode_memory};

@@ -1,0 +1,158 @@
+//! Which ranges of the old file the new one is like.
+//!
+//! Three steps, interleaved: an index of the old file ([`suffixes`], or [`seeds`] where time matters more) gives ranges
+//! that are equal; each is a hint that around it the files are alike at that *shift*, the distance between a byte's places
+//! in both; and the cheapest way through all hints ([`path`]) says from which shift every byte is made.
+
+mod path;
+mod search;
+mod seeds;
+mod suffixes;
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+
+/// How files are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// The most bytes of the old file that are indexed at once: a longer one is searched in windows that move along it as
+    /// the new one is gone through.
+    pub(crate) window_bytes: NonZeroU32,
+    pub(crate) effort: Effort,
+}
+
+/// How much time is spent on finding more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Effort {
+    /// Finds what is equal for some 24 bytes and more, and what is like it around that.
+    Fast,
+    /// Finds all that is worth it.
+    #[default]
+    Default,
+}
+
+/// `length` bytes of the new file from `start` on are nearly those of the old one from `position` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Match {
+    pub(crate) start: usize,
+    pub(crate) position: usize,
+    pub(crate) length: usize,
+}
+
+impl Match {
+    /// The part of the match within `range`, which it touches.
+    pub(crate) fn within(&self, range: &Range<usize>) -> Self {
+        let start = self.start.max(range.start);
+        let end = (self.start + self.length).min(range.end);
+        Self { start, position: self.position + (start - self.start), length: end - start }
+    }
+}
+
+/// The matches of two files, in the order of the new one, none empty and none overlapping another there.
+///
+/// Depends on the arguments alone. What both begin and end with needs no search.
+pub(crate) fn find(old: &[u8], new: &[u8], options: &Options) -> Vec<Match> {
+    let prefix = common_prefix(old, new);
+    let suffix = common_suffix(&old[prefix..], &new[prefix..]);
+    let mut matches = Vec::new();
+    push(&mut matches, Match { start: 0, position: 0, length: prefix });
+    let window_bytes = usize::try_from(options.window_bytes.get()).unwrap_or(usize::MAX);
+    let window_bytes = window_bytes.min(suffixes::WINDOW_BYTES_MAX);
+    let (old_part, new_part) = (prefix..old.len() - suffix, prefix..new.len() - suffix);
+    for (window, part) in windows(old.len(), old_part, new_part, window_bytes) {
+        if !window.is_empty() && !part.is_empty() {
+            search::search(old, new, (window, part), options.effort, &mut matches);
+        }
+    }
+    let (start, position) = (new.len() - suffix, old.len() - suffix);
+    push(&mut matches, Match { start, position, length: suffix });
+    matches
+}
+
+/// How much memory [`find`] holds for files of these lengths, in bytes, beside the files: an estimate from above.
+pub(crate) fn memory(old_length: u64, new_length: u64, options: &Options) -> u64 {
+    let window = old_length.min(u64::from(options.window_bytes.get()));
+    let index = match options.effort {
+        Effort::Fast => seeds::memory(window),
+        Effort::Default => suffixes::memory(window),
+    };
+    index.saturating_add(matches_memory(new_length)).saturating_add(search::MEMORY)
+}
+
+/// What the matches take, in bytes: each saves some bytes, or it would not be one.
+pub(crate) fn matches_memory(new_length: u64) -> u64 {
+    (new_length / 8).saturating_mul(2 * size_of::<Match>() as u64)
+}
+
+/// A range of the window that the new file goes on with.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    position: usize,
+    length: usize,
+}
+
+/// Shorter ones are not worth telling where they are.
+const SHORTEST: usize = 8;
+
+/// Appends a match, joined with the last one where it goes on from there.
+fn push(matches: &mut Vec<Match>, found: Match) {
+    if found.length == 0 {
+        return;
+    }
+    if let Some(last) = matches.last_mut()
+        && last.start + last.length == found.start
+        && last.position + last.length == found.position
+    {
+        last.length += found.length;
+        return;
+    }
+    matches.push(found);
+}
+
+/// With how many bytes both begin.
+fn common_prefix(left: &[u8], right: &[u8]) -> usize {
+    const LANE: usize = 16;
+    let lane = |bytes: &[u8; LANE]| u128::from_le_bytes(*bytes);
+    let (left_lanes, right_lanes) = (left.as_chunks::<LANE>().0, right.as_chunks::<LANE>().0);
+    let mut same = 0;
+    for (left, right) in left_lanes.iter().zip(right_lanes) {
+        let difference = lane(left) ^ lane(right);
+        if difference != 0 {
+            return same + difference.trailing_zeros() as usize / 8;
+        }
+        same += LANE;
+    }
+    same + left[same..].iter().zip(&right[same..]).take_while(|(left, right)| left == right).count()
+}
+
+/// With how many bytes both end.
+fn common_suffix(left: &[u8], right: &[u8]) -> usize {
+    left.iter().rev().zip(right.iter().rev()).take_while(|(left, right)| left == right).count()
+}
+
+/// Which window of the old file each part of the new one is searched in. `old_part` and `new_part` are where the files
+/// differ; a window lies around the place in the old part that is as far along as the part is in the new one, and reaches
+/// at least half its length past what the part itself would cover.
+fn windows(
+    old_length: usize,
+    old_part: Range<usize>,
+    new_part: Range<usize>,
+    window_bytes: usize,
+) -> Vec<(Range<usize>, Range<usize>)> {
+    if old_length <= window_bytes {
+        return vec![(0..old_length, new_part)];
+    }
+    let count = old_part.len().div_ceil((window_bytes / 2).max(1)).clamp(1, new_part.len().max(1));
+    let along = |range: &Range<usize>, numerator: usize, denominator: usize| {
+        let offset = range.len() as u128 * numerator as u128 / denominator as u128;
+        range.start + usize::try_from(offset).unwrap_or(range.len())
+    };
+    let window = |index: usize| {
+        let middle = along(&old_part, 2 * index + 1, 2 * count);
+        let start = middle.saturating_sub(window_bytes / 2).min(old_length - window_bytes);
+        start..start + window_bytes
+    };
+    (0..count)
+        .map(|index| (window(index), along(&new_part, index, count)..along(&new_part, index + 1, count)))
+        .collect()
+}

@@ -1,0 +1,223 @@
+//! From the index's answers to hints: at which shifts the files may be alike, and from where on.
+
+use std::ops::Range;
+
+use super::path::{Hint, Path};
+use super::seeds::Seeds;
+use super::suffixes::Suffixes;
+use super::{Effort, Found, Match, SHORTEST, common_prefix};
+
+/// How many bytes of the new file hints are gathered for before the path is continued through them.
+const CHUNK: usize = 256 << 10;
+/// What the hints of a chunk and the path take, in bytes.
+pub(super) const MEMORY: u64 = 16 << 20;
+/// The files are alike if they are for that many bytes: no other shift is looked for.
+const ALIKE: usize = 32;
+/// How many of those bytes may differ.
+const SPARSE: usize = 3;
+/// By how many bytes another shift must be better to be a hint.
+const BETTER: usize = 4;
+
+/// How far ahead shifts are compared.
+const AHEAD: usize = 64;
+/// Equal ranges are not compared further.
+const ENOUGH: usize = 1 << 12;
+
+/// What answers where something like a range is.
+pub(super) trait Index {
+    /// Gives ranges of the window that are as the beginning of `pattern`, in a fixed order.
+    fn search(&self, pattern: &[u8], found: &mut Vec<Found>);
+}
+
+/// Searches one part of the new file in one window of the old.
+pub(super) fn search(
+    old: &[u8],
+    new: &[u8],
+    (window, part): (Range<usize>, Range<usize>),
+    effort: Effort,
+    matches: &mut Vec<Match>,
+) {
+    let text = &old[window.clone()];
+    match effort {
+        Effort::Fast => go_through(&Seeds::of(text), (old, new), (window, part), matches),
+        Effort::Default => {
+            if let Some(index) = Suffixes::of(text) {
+                go_through(&index, (old, new), (window, part), matches);
+            }
+        }
+    }
+}
+
+fn go_through(
+    index: &impl Index,
+    (old, new): (&[u8], &[u8]),
+    (window, part): (Range<usize>, Range<usize>),
+    matches: &mut Vec<Match>,
+) {
+    let last = matches.last().copied().unwrap_or(Match { start: 0, position: 0, length: 0 });
+    let shift = last.position as isize - last.start as isize;
+    let mut scan = Scan {
+        index,
+        old,
+        new,
+        window,
+        shift,
+        recent: [shift; 4],
+        at: part.start,
+        misses: 0,
+        found: Vec::new(),
+    };
+    let mut path = Path::new(old, new, part.start, shift);
+    let mut hints = vec![Hint { from: part.start, to: part.start, shift }];
+    let mut start = part.start;
+    while start < part.end {
+        let end = part.end.min(start + CHUNK);
+        scan.hints(start..end, &mut hints);
+        hints.sort_by_key(|hint| hint.from);
+        path.go_on(end, &hints, matches);
+        hints.clear();
+        start = end;
+    }
+    path.finish(matches);
+}
+
+struct Scan<'a, I> {
+    index: &'a I,
+    old: &'a [u8],
+    new: &'a [u8],
+    window: Range<usize>,
+    /// The shift at which the files were alike last.
+    shift: isize,
+    /// Those before.
+    recent: [isize; 4],
+    at: usize,
+    /// How many searches in a row found nothing.
+    misses: usize,
+    found: Vec<Found>,
+}
+
+impl<I: Index> Scan<'_, I> {
+    /// Appends the hints for a chunk.
+    fn hints(&mut self, chunk: Range<usize>, hints: &mut Vec<Hint>) {
+        while self.at < chunk.end {
+            let run = self.run(self.at, self.shift);
+            let equal = if run >= ALIKE { ALIKE } else { self.gain(self.at, self.shift, ALIKE).1 };
+            if equal >= ALIKE / 3 {
+                // The path may have left the shift meanwhile.
+                hints.push(Hint { from: self.at, to: self.at + run, shift: self.shift });
+            }
+            if equal + SPARSE >= ALIKE {
+                self.at += run.max(1);
+                continue;
+            }
+            self.found.clear();
+            self.index.search(&self.new[self.at..], &mut self.found);
+            match self.best() {
+                Some((length, shift)) => {
+                    hints.push(Hint { from: self.back(chunk.start, shift), to: self.at + length, shift });
+                    self.turn(shift);
+                    self.at += length.max(1);
+                    self.misses = 0;
+                }
+                None => {
+                    // A long stretch of nothing known is gone through in longer steps.
+                    self.misses += 1;
+                    self.at += (run + 1).max((self.misses / 64).min(4));
+                }
+            }
+        }
+    }
+
+    /// The best of what was found and of the shifts before, unless the shift there is is as good.
+    fn best(&self) -> Option<(usize, isize)> {
+        let worth = |shift: isize| {
+            let equal = self.run(self.at, shift);
+            let gain = equal.min(ENOUGH)
+                + self.gain(self.at + equal, shift, AHEAD).0
+                + self.gain_before(self.at, shift);
+            (gain, equal)
+        };
+        let found =
+            self.found.iter().map(|found| (self.window.start + found.position) as isize - self.at as isize);
+        let mut best: Option<(usize, usize, isize)> = None;
+        for shift in found.chain(self.recent).filter(|&shift| shift != self.shift) {
+            let (gain, length) = worth(shift);
+            let distance = (shift - self.shift).unsigned_abs().max(1).ilog2() as usize;
+            let rank = gain * 4 + 64 - distance;
+            if best.is_none_or(|best| rank > best.0) {
+                best = Some((rank, length, shift));
+            }
+        }
+        let (_, length, shift) = best?;
+        let (gain, _) = worth(shift);
+        let (same, _) = worth(self.shift);
+        (gain > same + BETTER && gain >= SHORTEST).then_some((length, shift))
+    }
+
+    /// Goes over to another shift.
+    fn turn(&mut self, shift: isize) {
+        let known =
+            self.recent.iter().position(|&recent| recent == self.shift).unwrap_or(self.recent.len() - 1);
+        self.recent[..=known].rotate_right(1);
+        self.recent[0] = self.shift;
+        self.shift = shift;
+    }
+
+    /// The old file's place for one of the new, if it has one.
+    fn place(&self, at: usize, shift: isize) -> Option<usize> {
+        at.checked_add_signed(shift).filter(|&position| position < self.old.len())
+    }
+
+    /// How many bytes from `at` on are equal.
+    fn run(&self, at: usize, shift: isize) -> usize {
+        self.place(at, shift).map_or(0, |position| common_prefix(&self.new[at..], &self.old[position..]))
+    }
+
+    /// By how many bytes more are equal than differ from `at` on, where that is most, and how many of `length` are equal.
+    fn gain(&self, at: usize, shift: isize, length: usize) -> (usize, usize) {
+        let Some(position) = self.place(at, shift) else { return (0, 0) };
+        let (mut equal, mut gain, mut most) = (0, 0_isize, 0_isize);
+        let mut deltas = [0; 24];
+        for (index, (new, old)) in self.new[at..].iter().zip(&self.old[position..]).take(length).enumerate() {
+            let delta = new.wrapping_sub(*old);
+            if delta == 0 {
+                equal += 1;
+                gain += 1;
+                most = most.max(gain);
+            } else if std::mem::replace(&mut deltas[index % 24], delta) != delta {
+                gain -= 1;
+            }
+        }
+        (most as usize, equal)
+    }
+
+    /// The same backwards from `at`, for a few bytes.
+    fn gain_before(&self, at: usize, shift: isize) -> usize {
+        let Some(position) = self.place(at, shift) else { return 0 };
+        let pairs = self.new[..at].iter().rev().zip(self.old[..position].iter().rev()).take(32);
+        let (mut gain, mut most) = (0_isize, 0_isize);
+        for (new, old) in pairs {
+            gain += if new == old { 1 } else { -1 };
+            most = most.max(gain);
+        }
+        most as usize
+    }
+
+    /// From where on the files are alike at a shift at which they are equal here.
+    fn back(&self, start: usize, shift: isize) -> usize {
+        const DROP: isize = 16;
+        let Some(position) = self.place(self.at, shift) else { return self.at };
+        let (mut gain, mut most, mut from) = (0, 0, self.at);
+        let pairs = self.new[..self.at].iter().enumerate().skip(start).rev();
+        for ((index, new), old) in pairs.zip(self.old[..position].iter().rev()) {
+            gain += if new == old { 1 } else { -1 };
+            if gain > most {
+                (most, from) = (gain, index);
+            }
+            if gain < most - DROP {
+                break;
+            }
+        }
+        from
+    }
+}
