@@ -11,7 +11,7 @@
 //! fn code(coder: &mut impl Coder, numbers: &mut [u64]) {
 //!     let mut model = Number::new();
 //!     for number in numbers {
-//!         *number = model.code(coder, *number);
+//!         *number = model.code(coder, *number, &[0; 3]);
 //!     }
 //! }
 //!

@@ -2,7 +2,6 @@
 
 #[cfg(feature = "encode")]
 use crate::{Digest, Section};
-use skiff_coder::Kind;
 
 use crate::{FormatError, FrameInfo};
 
@@ -100,32 +99,15 @@ impl Compressor {
 #[cfg(any(feature = "encode", feature = "xz"))]
 pub(crate) const WORKING_MEMORY: u64 = 1 << 20;
 
-/// As `damaged` says, or whole.
-fn mixed_decode(encoded: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
-    let mut decoder = skiff_coder::Decoder::new(encoded);
-    let mut text = skiff_coder::Text::new();
-    let payload = (0..size).map(|_| text.code(&mut decoder, 0, 0, Kind::Text)).collect();
-    decoder.finish().map_err(|_| "its coded bytes are damaged")?;
-    Ok(payload)
-}
-
-#[cfg(feature = "encode")]
-fn mixed_encode(payload: &[u8]) -> Vec<u8> {
-    let mut encoder = skiff_coder::Encoder::new();
-    let mut text = skiff_coder::Text::new();
-    for &byte in payload {
-        text.code(&mut encoder, byte, 0, Kind::Text);
-    }
-    encoder.finish()
-}
-
 /// Decodes the bytes of a frame, whose digest held. The sizes were checked against the limits.
 pub(crate) fn decompress(frame: &FrameInfo, encoded: &[u8]) -> Result<Vec<u8>, FormatError> {
     let size = usize::try_from(frame.decoded_size)
         .map_err(|_| FormatError::corrupt(frame.offset, "a frame larger than the address space"))?;
     let payload = match frame.compressor {
         Compressor::Stored => Ok(encoded.to_vec()),
-        Compressor::Mixed => mixed_decode(encoded, size),
+        Compressor::Mixed => {
+            skiff_coder::Text::decode(encoded, size).map_err(|_| "its coded bytes are damaged")
+        }
         #[cfg(feature = "xz")]
         Compressor::Xz { properties, .. } => xz_decode(properties, frame.compressor, encoded, size),
         #[cfg(feature = "zstd")]
@@ -330,7 +312,7 @@ pub fn compress(
             let bytes = zstd::bulk::compress(payload, level).map_err(compressing)?;
             (Compressor::Zstd { window_log: window_log(&bytes) }, bytes)
         }
-        Compression::Mixed => (Compressor::Mixed, mixed_encode(payload)),
+        Compression::Mixed => (Compressor::Mixed, skiff_coder::Text::encode(payload)),
     };
     if bytes.is_empty() || bytes.len() >= payload.len() {
         (compressor, bytes) = (Compressor::Stored, payload.to_vec());

@@ -111,7 +111,7 @@ fn table() -> Vec<Case> {
         case("corrupt-frame-count-short", Body, |raw| raw.count = Some(vec![0])),
         case("corrupt-frame-count-long", Body, |raw| raw.count = Some(vec![2])),
         row("corrupt-flags", Body, |row| row.flags = 2),
-        row("unsupported-compressor", Unsupported, |row| row.compressor = 3),
+        row("unsupported-compressor", Unsupported, |row| row.compressor = 4),
         row("corrupt-stored-parameter", Body, |row| row.parameter = 1),
         row("corrupt-stored-sizes", Body, |row| row.decoded = 5),
         row("corrupt-empty-frame", Body, |row| (row.encoded, row.decoded) = (0, 0)),

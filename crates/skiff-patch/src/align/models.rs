@@ -4,15 +4,14 @@ use skiff_coder::{Bit, Bytes, Flags, Number, Sets, Signed, Text};
 
 use crate::predict::{CANDIDATES, KINDS};
 
-/// The sets of weights of corrections: by class, and by place in a word.
+/// Lines of the model of corrections, as a power of two: twice as many take 0.15 % less, and 2 MiB.
+const CORRECTION_BITS: u32 = 16;
 const CORRECTION_SETS: Sets = Sets { fine: CLASSES, coarse: 8 };
-/// Lines of the model of corrections, as a power of two.
-const CORRECTION_BITS: u32 = 17;
 /// How fast they follow, in 65,536ths: 6,000 takes 2 % less than 1,500.
 const CORRECTION_SETTLED: u16 = 6_000;
 /// Contexts of a correction.
 pub(super) const CORRECTION: usize = 7;
-/// Places of the models of words and bytes, as a power of two.
+/// Places of the models of words and bytes, as a power of two: a quarter as many take 0.4 % more.
 const WORD_BITS: u32 = 16;
 const BYTE_BITS: u32 = 16;
 /// Contexts of a byte of a reference.

@@ -137,7 +137,7 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
             let length = (range.end - at).min(CHUNK as u64) as usize;
             self.prepare(at.wrapping_add(shift), length)?;
             for index in 0..length {
-                let beside = self.old.get(index).map_or(0x100, |&old| u32::from(old));
+                let beside = self.old.get(index).copied();
                 self.new[index] = self.models.literals.code(self.coder, self.new[index], beside, kind);
             }
             self.output.settled(&self.new)?;
