@@ -81,13 +81,20 @@ impl Image {
 }
 
 /// The images, by name.
-pub(crate) fn make() -> [(&'static str, Image); 4] {
+pub(crate) fn make() -> [(&'static str, Image); 6] {
     let motd = |text: &str| {
         let mut builder = Builder::new();
         builder.file("motd", text.as_bytes());
         builder.finish(None)
     };
+    let archive = |bytes: &[u8]| {
+        let mut builder = Builder::new();
+        builder.file("app.whl", bytes);
+        builder.finish(None)
+    };
     [
+        ("archive-base", archive(include_bytes!("../../../skiff-patch/tests/zip/python.old.zip"))),
+        ("archive-target", archive(include_bytes!("../../../skiff-patch/tests/zip/python.new.zip"))),
         ("example-base", motd("ahoy\n")),
         ("example-target", motd("land ahoy\n")),
         ("small-base", small_base()),
