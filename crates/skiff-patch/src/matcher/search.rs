@@ -121,9 +121,9 @@ impl<I: Index> Scan<'_, I> {
                     self.misses = 0;
                 }
                 None => {
-                    // A long stretch of nothing known is gone through in longer steps.
+                    // A long stretch of nothing known is gone through in longer steps, which meet every place of a table's stride.
                     self.misses += 1;
-                    self.at += (run + 1).max((self.misses / 64).min(4));
+                    self.at += (run + 1).max(if self.misses < 256 { 1 } else { 3 });
                 }
             }
         }
