@@ -1,7 +1,7 @@
 //! Bytes, by several contexts together.
 
 use crate::logistic::squash;
-use crate::mixer::{INPUTS, Mixer, Opinions};
+use crate::mixer::{INPUTS, Mixer, opinion};
 use crate::slot::Slot;
 use crate::{Bit, Coder};
 
@@ -28,25 +28,25 @@ pub struct Sets {
     pub coarse: usize,
 }
 
-/// Bytes by `N` contexts that the caller names for each, and up to two bytes that are expected. `I` is `N` + 2, and at most 16.
+/// Bytes by `N` contexts that the caller names for each, and up to two bytes that are expected. `N` is at most 14.
 ///
 /// Each context has a line of slots for the first half of a byte and sixteen for the second, found by hashing. A context that
 /// finds no line of its own takes one from another.
 #[derive(Debug, Clone)]
-pub struct Bytes<const N: usize, const I: usize> {
+pub struct Bytes<const N: usize> {
     lines: Vec<[Slot; LINE]>,
     expected: [[Bit; CLASSES]; 2],
-    fine: Mixer<I>,
-    coarse: Mixer<I>,
+    fine: Mixer,
+    coarse: Mixer,
     settled: i32,
 }
 
-impl<const N: usize, const I: usize> Bytes<N, I> {
+impl<const N: usize> Bytes<N> {
     /// 2^`bits` lines (at most 2^20) of 32 bytes; so many sets of weights. A slot that has seen enough moves by `settled` of
     /// 65,536 parts of the error.
     #[must_use]
     pub fn new(bits: u32, sets: Sets, settled: u16) -> Self {
-        const { assert!(I == N + 2 && I <= INPUTS) };
+        const { assert!(N + 2 <= INPUTS) };
         Self {
             lines: vec![[Slot::NEW; LINE]; 1 << bits.clamp(1, 20)],
             expected: [[Bit::new(); CLASSES]; 2],
@@ -60,8 +60,8 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
     #[must_use]
     pub const fn memory(bits: u32, sets: Sets) -> u64 {
         ((LINE * size_of::<Slot>()) << bits) as u64
-            + Mixer::<I>::memory(sets.fine * 2 * LINE)
-            + Mixer::<I>::memory(sets.coarse)
+            + Mixer::memory(sets.fine * 2 * LINE)
+            + Mixer::memory(sets.coarse)
     }
 
     /// Codes a byte.
@@ -93,16 +93,20 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
         expected: [Option<(u8, u8)>; 2],
     ) -> u8 {
         let mut seed = half.before.map_or(0, |before| u32::from(before) + 1).wrapping_mul(0x3d4d_51cb);
-        let places = contexts.map(|context| {
+        let mut wanted = [(0, Slot::NEW, Slot::NEW); N];
+        for (wanted, &context) in wanted.iter_mut().zip(contexts) {
             seed = seed.wrapping_add(0x632b_e5ab);
-            self.place(context ^ seed)
-        });
-        let mut opinions = Opinions::NONE;
+            *wanted = self.wanted(context ^ seed);
+        }
+        let mut places = [0; N];
+        for (place, wanted) in places.iter_mut().zip(wanted) {
+            *place = self.place(wanted);
+        }
+        let mut opinions = [0; INPUTS];
         let mut node = 1;
         for place in (0..4).rev() {
             for (index, &place) in places.iter().enumerate() {
-                let slot = self.lines[place][node];
-                opinions.put(index, slot.one(), slot.seen());
+                opinions[index] = opinion(self.lines[place][node & 15].one());
             }
             let expected = expected.map(|expected| {
                 let (wanted, class) = expected?;
@@ -110,12 +114,11 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
                 is_right.then_some((usize::from(class) % CLASSES, wanted >> place & 1 == 1))
             });
             for (index, expected) in expected.iter().enumerate() {
-                let (one, confidence) = match *expected {
-                    Some((class, true)) => (self.expected[index][class].one(), 1),
-                    Some((class, false)) => (65_536 - self.expected[index][class].one(), 1),
-                    None => (32_768, 0),
+                opinions[N + index] = match *expected {
+                    Some((class, true)) => opinion(self.expected[index][class].one()),
+                    Some((class, false)) => -opinion(self.expected[index][class].one()),
+                    None => 0,
                 };
-                opinions.put(N + index, one, confidence);
             }
             let fine = (half.sets.fine * 2 + usize::from(half.before.is_some())) * LINE + node;
             let mixed = (self.fine.mix(fine, &opinions), self.coarse.mix(half.sets.coarse, &opinions));
@@ -124,7 +127,7 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
             self.fine.learn(mixed.0, &opinions, bit);
             self.coarse.learn(mixed.1, &opinions, bit);
             for &place in &places {
-                self.lines[place][node].learn(bit, self.settled);
+                self.lines[place][node & 15].learn(bit, self.settled);
             }
             for (expected, models) in expected.iter().zip(&mut self.expected) {
                 if let Some((class, wanted)) = *expected {
@@ -136,15 +139,21 @@ impl<const N: usize, const I: usize> Bytes<N, I> {
         (node & 15) as u8
     }
 
-    /// The line of a context: one of two neighbours, by its check. Of two that are another's, the one that saw less goes.
+    /// Where the line of a context may be, its check, and what stands there: read for all contexts before any of it is looked
+    /// at, so that memory is waited for once.
     #[inline]
-    fn place(&mut self, context: u32) -> usize {
+    fn wanted(&self, context: u32) -> (usize, Slot, Slot) {
         let hash = context.wrapping_mul(0x9e37_79b1);
         let hash = (hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d);
-        let check = Slot::check((hash >> 16) as u16);
-        let first = (hash ^ hash >> 11) as usize & (self.lines.len() - 1);
+        let place = (hash ^ hash >> 11) as usize & (self.lines.len() - 1);
+        (place, Slot::check((hash >> 16) as u16), self.lines[place][0])
+    }
+
+    /// The line of a context: one of two neighbours, by its check. Of two that are another's, the one that saw less goes.
+    #[inline]
+    fn place(&mut self, (first, check, found): (usize, Slot, Slot)) -> usize {
         let second = first ^ 1;
-        if self.lines[first][0] == check {
+        if found == check {
             return first;
         }
         if self.lines[second][0] == check {

@@ -48,4 +48,4 @@ pub use bytes::{Bytes, Expected, Sets};
 pub use coder::{Coder, Damaged, Decoder, Encoder};
 pub use mixer::Flags;
 pub use number::{Number, Signed};
-pub use text::Text;
+pub use text::{Kind, Text};

@@ -1,40 +1,49 @@
 //! Numbers of any size, small ones cheaply.
 
-use crate::{Bit, Coder};
+use crate::{Coder, Flags};
 
 /// How many of a number's bits, below its first, are learned; the rest are as likely 0 as 1.
-const LEARNED: u32 = 4;
+const LEARNED: u32 = 3;
 const HALF: u32 = 1 << 15;
+/// Contexts of each bit that is learned.
+const CONTEXTS: usize = 4;
+/// Places of each of them, as a power of two.
+const BITS: u32 = 12;
 
-/// Numbers of 64 bits, by how many bits they have (in unary, so that what is usual is cheap) and then those bits.
+/// Numbers of 64 bits, by how many bits they have and then those bits, in up to three contexts together.
 #[derive(Debug, Clone)]
 pub struct Number {
-    lengths: [Bit; 64],
-    bits: [[Bit; 1 << LEARNED]; 65],
+    flags: Flags<CONTEXTS>,
 }
 
 impl Number {
+    /// What a model holds, in bytes.
+    pub const MEMORY: u64 = Flags::<CONTEXTS>::memory(BITS, 2);
+
     /// A model that has seen nothing.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { lengths: [Bit::new(); 64], bits: [[Bit::new(); 1 << LEARNED]; 65] }
+    pub fn new() -> Self {
+        Self { flags: Flags::new(BITS, 128) }
     }
 
-    /// Codes a number.
-    pub fn code(&mut self, coder: &mut impl Coder, number: u64) -> u64 {
-        let length = (64 - number.leading_zeros()) as usize;
-        let mut coded = 0;
-        while coded < 64 && self.lengths[coded].code(coder, coded < length) {
-            coded += 1;
+    /// Codes a number in these contexts.
+    pub fn code(&mut self, coder: &mut impl Coder, number: u64, contexts: &[u32; 3]) -> u64 {
+        let length = 64 - number.leading_zeros();
+        let mut node = 1;
+        for place in (0..7).rev() {
+            let bit = self.flag(coder, length >> place & 1 == 1, node, contexts, node as usize);
+            node = node * 2 + u32::from(bit);
         }
-        let Some(below) = coded.checked_sub(1) else { return 0 };
+        // Only a decoder of bytes that no encoder made gets more.
+        let length = (node & 127).min(64);
+        let Some(below) = length.checked_sub(1) else { return 0 };
         let mut value = 1_u64;
         let mut node = 1;
         for (index, place) in (0..below).rev().enumerate() {
             let bit = number >> place & 1 == 1;
             let bit = if index < LEARNED as usize {
-                let bit = self.bits[coded][node].code(coder, bit);
-                node = node * 2 + usize::from(bit);
+                let bit = self.flag(coder, bit, length << 8 | node | 0x8000, contexts, 0);
+                node = node * 2 + u32::from(bit);
                 bit
             } else {
                 coder.bit(bit, HALF)
@@ -43,6 +52,22 @@ impl Number {
         }
         value
     }
+
+    fn flag(
+        &mut self,
+        coder: &mut impl Coder,
+        bit: bool,
+        node: u32,
+        contexts: &[u32; 3],
+        set: usize,
+    ) -> bool {
+        let [first, second, third] = contexts.map(|context| hash(context, node));
+        self.flags.code(coder, bit, [hash(0x5bd1_e995, node), first, second, third], set)
+    }
+}
+
+fn hash(context: u32, node: u32) -> u32 {
+    (context ^ node.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0xc2b2_ae35).rotate_left(15)
 }
 
 impl Default for Number {
@@ -54,26 +79,25 @@ impl Default for Number {
 /// Numbers of either sign.
 #[derive(Debug, Clone, Default)]
 pub struct Signed {
-    is_zero: Bit,
-    is_negative: Bit,
+    signs: Number,
     magnitude: Number,
 }
 
 impl Signed {
+    /// What a model holds, in bytes.
+    pub const MEMORY: u64 = 2 * Number::MEMORY;
+
     /// A model that has seen nothing.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { is_zero: Bit::new(), is_negative: Bit::new(), magnitude: Number::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Codes a number; −2⁶³ decodes for no bits that were coded, and is given for some that were not.
-    pub fn code(&mut self, coder: &mut impl Coder, number: i64) -> i64 {
-        if self.is_zero.code(coder, number == 0) {
-            return 0;
-        }
-        let is_negative = self.is_negative.code(coder, number < 0);
-        let magnitude = self.magnitude.code(coder, number.unsigned_abs().wrapping_sub(1));
-        let magnitude = magnitude.wrapping_add(1) as i64;
+    /// Codes a number in these contexts; −2⁶³ decodes for no bits that were coded, and is given for some that were not.
+    pub fn code(&mut self, coder: &mut impl Coder, number: i64, contexts: &[u32; 3]) -> i64 {
+        let is_negative = self.signs.flag(coder, number < 0, 1, contexts, 0);
+        let contexts = contexts.map(|context| context << 1 | u32::from(is_negative));
+        let magnitude = self.magnitude.code(coder, number.unsigned_abs(), &contexts) as i64;
         if is_negative { magnitude.wrapping_neg() } else { magnitude }
     }
 }
@@ -92,15 +116,15 @@ mod tests {
             let mut encoder = Encoder::new();
             let (mut unsigned, mut signed) = (Number::new(), Signed::new());
             for &(number, other) in &numbers {
-                unsigned.code(&mut encoder, number);
-                signed.code(&mut encoder, other);
+                unsigned.code(&mut encoder, number, &[0, 1, 2]);
+                signed.code(&mut encoder, other, &[0, 1, 2]);
             }
             let bytes = encoder.finish();
             let mut decoder = Decoder::new(&bytes);
             let (mut unsigned, mut signed) = (Number::new(), Signed::new());
             for &(number, other) in &numbers {
-                prop_assert_eq!(unsigned.code(&mut decoder, 0), number);
-                prop_assert_eq!(signed.code(&mut decoder, 0), other);
+                prop_assert_eq!(unsigned.code(&mut decoder, 0, &[0, 1, 2]), number);
+                prop_assert_eq!(signed.code(&mut decoder, 0, &[0, 1, 2]), other);
             }
             prop_assert_eq!(decoder.finish(), Ok(()));
         }
@@ -110,8 +134,8 @@ mod tests {
             let mut decoder = Decoder::new(&bytes);
             let (mut unsigned, mut signed) = (Number::new(), Signed::new());
             for _ in 0..100 {
-                unsigned.code(&mut decoder, 0);
-                signed.code(&mut decoder, 0);
+                unsigned.code(&mut decoder, 0, &[0, 1, 2]);
+                signed.code(&mut decoder, 0, &[0, 1, 2]);
             }
         }
     }

@@ -7,8 +7,7 @@ const MATCHES: usize = 1 << 16;
 /// How many bytes must be the same.
 const MATCH_BYTES: u32 = 5;
 /// The contexts of [`Text`].
-const TEXT: usize = 9;
-const INPUTS: usize = TEXT + 2;
+const TEXT: usize = 8;
 
 /// Slots follow quickly: 6,000 takes 1 % less than 3,000, where literals are a few here and there.
 const SETTLED: u16 = 6_000;
@@ -16,10 +15,19 @@ const SETTLED: u16 = 6_000;
 /// How much is remembered, for what followed the last time.
 const HISTORY: usize = 2 << 20;
 
+/// What bytes are of, which decides what they depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, tables, and whatever is not known.
+    Text,
+    /// Machine code.
+    Code,
+}
+
 /// Bytes by those before them: one to six of them, the word they stand in, and what followed the last time.
 #[derive(Debug, Clone)]
 pub struct Text {
-    bytes: Bytes<TEXT, INPUTS>,
+    bytes: Bytes<TEXT>,
     history: Vec<u8>,
     /// Where the last bytes were seen before, by their hash: an index of the history, plus 1.
     seen: Vec<u32>,
@@ -33,11 +41,11 @@ pub struct Text {
 
 impl Text {
     const BITS: u32 = 18;
-    const SETS: Sets = Sets { fine: 4, coarse: 64 };
+    const SETS: Sets = Sets { fine: 8, coarse: 64 };
 
     /// What a model holds, in bytes.
     pub const MEMORY: u64 =
-        Bytes::<TEXT, INPUTS>::memory(Self::BITS, Self::SETS) + HISTORY as u64 + MATCHES as u64 * 4;
+        Bytes::<TEXT>::memory(Self::BITS, Self::SETS) + HISTORY as u64 + MATCHES as u64 * 4;
 
     /// A model that has seen nothing.
     #[must_use]
@@ -63,49 +71,73 @@ impl Text {
     }
 
     /// Codes a byte. `beside` is whatever else tells about it.
-    pub fn code(&mut self, coder: &mut impl Coder, byte: u8, beside: u32) -> u8 {
+    pub fn code(&mut self, coder: &mut impl Coder, byte: u8, beside: u32, kind: Kind) -> u8 {
         let recent = self.recent;
-        let order = |bytes: u32| {
-            let kept = recent & (u64::MAX >> (64 - 8 * bytes));
-            (kept.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 ^ bytes
-        };
         let follows = self.follows.map(|(place, length)| {
             let class = if length < 16 { length } else { 16 + (length / 8).min(15) };
             Expected { byte: self.history[place], class: class as u8 }
         });
-        let beside_as_expected =
-            u8::try_from(beside).ok().map(|byte| Expected { byte, class: self.held.min(31) as u8 });
-        let length = self.follows.map_or(0, |(_, length)| length);
-        let contexts = [
-            order(1),
-            order(2),
-            order(3),
-            order(4),
-            order(6),
-            ((recent as u32 >> 8) & 0xffff).wrapping_mul(0x2545_f491) ^ 0x1717,
-            ((recent as u32) & 0xf0f0_f0ff).wrapping_mul(0x2545_f491) ^ 0x1919,
-            self.word.wrapping_mul(0x2545_f491) ^ 0x77,
-            (beside << 8 | recent as u32 & 0xff).wrapping_mul(0x2745_937f) ^ 0xaaaa,
-        ];
-        let fine = match length {
+        let near = u8::try_from(beside).ok().map(|byte| Expected { byte, class: self.held.min(31) as u8 });
+        let contexts = match kind {
+            Kind::Text => self.text_contexts(beside),
+            Kind::Code => self.code_contexts(beside),
+        };
+        let fine = match self.follows.map_or(0, |(_, length)| length) {
             0 => 0,
             1..=4 => 1,
             5..=14 => 2,
             _ => 3,
         };
+        let fine = fine + if kind == Kind::Code { 4 } else { 0 };
         let coarse = (recent >> 5 & 7) * 8 + (recent >> 13 & 7);
         let sets = Sets { fine, coarse: coarse as usize };
-        let byte = self.bytes.code(coder, byte, &contexts, &[follows, beside_as_expected], sets);
-        self.held = if beside == u32::from(byte) { self.held + 1 } else { 0 };
+        let byte = self.bytes.code(coder, byte, &contexts, &[follows, near], sets);
+        self.held = if beside == u32::from(byte) { self.held.saturating_add(1) } else { 0 };
         self.learn(byte);
         byte
+    }
+
+    fn text_contexts(&self, beside: u32) -> [u32; TEXT] {
+        let recent = self.recent as u32;
+        [
+            hash(0, beside.into()),
+            hash(1, self.last(1)),
+            hash(2, self.last(2)),
+            hash(3, self.last(3)),
+            hash(4, self.last(5)),
+            hash(5, self.word.into()),
+            hash(6, self.last(3) >> 8),
+            hash(7, (recent & 0xf0f0_f0ff).into()),
+        ]
+    }
+
+    /// Instructions are fields of bytes: single ones of those before tell more than longer runs.
+    fn code_contexts(&self, beside: u32) -> [u32; TEXT] {
+        let recent = self.recent as u32;
+        [
+            hash(8, u64::from(beside << 8 | recent & 0xff)),
+            hash(1, self.last(1)),
+            hash(2, self.last(2)),
+            hash(3, self.last(3)),
+            hash(9, self.last(2) >> 8),
+            hash(10, self.last(3) >> 16),
+            hash(6, self.last(3) >> 8),
+            hash(11, (recent & 0xffe0_e0f8).into()),
+        ]
+    }
+
+    /// The last so many bytes, at most 7.
+    fn last(&self, bytes: u32) -> u64 {
+        self.recent & ((1 << (8 * bytes)) - 1)
     }
 
     fn learn(&mut self, byte: u8) {
         self.recent = self.recent << 8 | u64::from(byte);
         self.word = word(self.word, byte);
         self.follows = match self.follows {
-            Some((place, length)) if self.history[place] == byte => Some((place + 1, length + 1)),
+            Some((place, length)) if self.history[place] == byte => {
+                Some((place + 1, length.saturating_add(1)))
+            }
             _ => None,
         };
         if self.history.len() == HISTORY {
@@ -130,6 +162,11 @@ impl Default for Text {
     }
 }
 
+/// A context of its own for each number and what it is of.
+fn hash(number: u64, of: u64) -> u32 {
+    ((of ^ number << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
 /// The letters and digits of the word so far, as a hash.
 fn word(before: u32, byte: u8) -> u32 {
     if byte.is_ascii_alphanumeric() || byte >= 0x80 {
@@ -148,14 +185,14 @@ mod tests {
     fn coded(bytes: &[u8]) -> Vec<u8> {
         let (mut encoder, mut text) = (Encoder::new(), Text::new());
         for &byte in bytes {
-            text.code(&mut encoder, byte, 0);
+            text.code(&mut encoder, byte, 0x100, Kind::Text);
         }
         encoder.finish()
     }
 
     fn decoded(coded: &[u8], length: usize) -> Vec<u8> {
         let (mut decoder, mut text) = (Decoder::new(coded), Text::new());
-        (0..length).map(|_| text.code(&mut decoder, 0, 0)).collect()
+        (0..length).map(|_| text.code(&mut decoder, 0, 0x100, Kind::Text)).collect()
     }
 
     proptest! {

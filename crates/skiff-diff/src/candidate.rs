@@ -12,6 +12,7 @@ use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
+use crate::archive::{self, Archive};
 use crate::budget::Budget;
 use crate::encoder::RECORD_OVERHEAD;
 use crate::{DiffError, Idea, Ideas};
@@ -68,12 +69,25 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     let old = if let Old::Held(bytes) = &job.old { Some(&bytes[..]) } else { None };
     let mut best = plain(job);
     let mut best_size = estimate(&best);
+    let plain_size = best_size;
     let mut offer = |candidate: Vec<Record>, worth: fn(u64) -> u64| {
         let size = worth(estimate(&candidate));
         if size < best_size && candidate.iter().all(|record| fits(record, &job.budget)) {
             (best, best_size) = (candidate, size);
         }
     };
+    match archive::open(job, old) {
+        Some(Archive::Planned(plan)) if plan.estimate() < plain_size => return Ok(Made::Planned(plan)),
+        Some(Archive::InSegments(segments)) => {
+            let is_alone = segments.iter().all(|segment| !segment.reads_source);
+            let records = segments.into_iter().map(|segment| {
+                record(job, Codec::Zip, segment.output_len, segment.payload, segment.reads_source)
+            });
+            offer(records.collect(), if is_alone { among_its_like } else { as_estimated });
+            return Ok(Made::Records(best));
+        }
+        _ => {}
+    }
     if job.ideas.has(Idea::Align) && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
         let plan = planned(job, old).filter(|plan| plan.estimate() < best_size);
         let plan = plan.filter(|plan| plan.decoder_memory() <= job.budget.codec_memory);

@@ -13,6 +13,8 @@ pub enum Idea {
     Bsdiff,
     /// What gzip compressed is compared uncompressed.
     Gzip,
+    /// Archives are compared member by member, uncompressed: see the codec `zip`.
+    Zip,
     /// What a file has in common with another, and how it differs, is told by a code that learns: see the codec `align`.
     Align,
     /// References in executables are predicted from where what they name went.
@@ -23,8 +25,16 @@ pub enum Idea {
 
 impl Idea {
     /// Every idea.
-    pub const ALL: &[Self] =
-        &[Self::Siblings, Self::Order, Self::Bsdiff, Self::Gzip, Self::Align, Self::References, Self::Mixed];
+    pub const ALL: &[Self] = &[
+        Self::Siblings,
+        Self::Order,
+        Self::Bsdiff,
+        Self::Gzip,
+        Self::Zip,
+        Self::Align,
+        Self::References,
+        Self::Mixed,
+    ];
 
     /// The name that reports spell.
     #[must_use]
@@ -34,6 +44,7 @@ impl Idea {
             Self::Order => "order",
             Self::Bsdiff => "bsdiff",
             Self::Gzip => "gzip",
+            Self::Zip => "zip",
             Self::Align => "align",
             Self::References => "references",
             Self::Mixed => "mixed",

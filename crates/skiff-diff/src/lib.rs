@@ -25,6 +25,7 @@
 //! # Ok::<(), skiff_diff::DiffError>(())
 //! ```
 
+mod archive;
 mod assumed;
 mod budget;
 mod candidate;

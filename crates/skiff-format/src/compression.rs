@@ -2,6 +2,8 @@
 
 #[cfg(feature = "encode")]
 use crate::{Digest, Section};
+use skiff_coder::Kind;
+
 use crate::{FormatError, FrameInfo};
 
 /// A compressor with what its decoder has to know beforehand.
@@ -102,7 +104,7 @@ pub(crate) const WORKING_MEMORY: u64 = 1 << 20;
 fn mixed_decode(encoded: &[u8], size: usize) -> Result<Vec<u8>, &'static str> {
     let mut decoder = skiff_coder::Decoder::new(encoded);
     let mut text = skiff_coder::Text::new();
-    let payload = (0..size).map(|_| text.code(&mut decoder, 0, 0)).collect();
+    let payload = (0..size).map(|_| text.code(&mut decoder, 0, 0, Kind::Text)).collect();
     decoder.finish().map_err(|_| "its coded bytes are damaged")?;
     Ok(payload)
 }
@@ -112,7 +114,7 @@ fn mixed_encode(payload: &[u8]) -> Vec<u8> {
     let mut encoder = skiff_coder::Encoder::new();
     let mut text = skiff_coder::Text::new();
     for &byte in payload {
-        text.code(&mut encoder, byte, 0);
+        text.code(&mut encoder, byte, 0, Kind::Text);
     }
     encoder.finish()
 }

@@ -19,6 +19,10 @@ pub enum Codec {
     Block,
     /// Ranges of the source, and a model of how the output differs from them: see [`align`](crate::align).
     Align,
+    /// An archive whose members were opened, matched with those of another one, and compressed as they were: see
+    /// [`zip`](crate::zip).
+    #[cfg(feature = "zip")]
+    Zip,
 }
 
 impl Codec {
@@ -30,6 +34,8 @@ impl Codec {
         Self::Gzip,
         Self::Block,
         Self::Align,
+        #[cfg(feature = "zip")]
+        Self::Zip,
     ];
 
     /// The number that names the codec in a delta. Never given to another codec.
@@ -42,6 +48,8 @@ impl Codec {
             Self::Gzip => 3,
             Self::Block => 4,
             Self::Align => 5,
+            #[cfg(feature = "zip")]
+            Self::Zip => 6,
         }
     }
 
@@ -52,6 +60,8 @@ impl Codec {
             Self::Data | Self::Bsdiff | Self::Block | Self::Align => 0,
             #[cfg(feature = "gzip")]
             Self::Gzip => 0,
+            #[cfg(feature = "zip")]
+            Self::Zip => 0,
         }
     }
 
@@ -74,6 +84,8 @@ impl Codec {
             Self::Gzip => "gzip",
             Self::Block => "block",
             Self::Align => "align",
+            #[cfg(feature = "zip")]
+            Self::Zip => "zip",
         }
     }
 }

@@ -43,8 +43,8 @@ impl Default for Limits {
 /// Writes the bytes that `job` stands for, given `source`, to `output`. `state` has seen what stands before the payload in its
 /// frame, and is of no more use after an error.
 ///
-/// Exactly [`Job::output_len`] bytes are written on success; on an error that is the payload's fault none are, and
-/// never more than that otherwise. The output is written in pieces of some 64 KiB, and is not flushed.
+/// Exactly [`Job::output_len`] bytes are written on success, and never more; on an error that is the payload's fault none are,
+/// but by codecs that open archives, which write what came before it. The output is written in pieces of some 64 KiB, and is not flushed.
 ///
 /// # Errors
 /// - [`PatchError::Corrupt`] where the payload is not what an encoder writes for such an output and source;
@@ -68,6 +68,8 @@ pub fn decode<S: Read + Seek, W: Write>(
         Codec::Gzip => crate::gzip::decode(job, source, output, limits, state),
         Codec::Block => block::decode(job, source, output),
         Codec::Align => align::decode(job, source, output, state),
+        #[cfg(feature = "zip")]
+        Codec::Zip => crate::zip::decode(job, source, output, limits, state),
     }
 }
 
@@ -84,5 +86,7 @@ pub fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
         Codec::Gzip => crate::gzip::decoder_memory(job),
         Codec::Block => Ok(block::DECODER_MEMORY),
         Codec::Align => align::decoder_memory(job),
+        #[cfg(feature = "zip")]
+        Codec::Zip => crate::zip::decoder_memory(job),
     }
 }

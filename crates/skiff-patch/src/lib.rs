@@ -32,9 +32,13 @@ pub mod bsdiff;
 mod codec;
 mod data;
 mod decode;
+#[cfg(any(feature = "gzip", feature = "zip"))]
+mod deflate;
 mod error;
 #[cfg(feature = "gzip")]
 pub mod gzip;
+#[cfg(any(feature = "gzip", feature = "zip"))]
+mod inner;
 #[cfg(feature = "encode")]
 mod matcher;
 #[cfg(feature = "encode")]
@@ -42,6 +46,8 @@ mod plan;
 mod predict;
 mod source;
 mod state;
+#[cfg(feature = "zip")]
+pub mod zip;
 
 pub use codec::Codec;
 pub use decode::{Job, Limits, decode, decoder_memory};

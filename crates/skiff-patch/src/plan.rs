@@ -5,6 +5,8 @@ use std::ops::Range;
 
 #[cfg(feature = "gzip")]
 use crate::gzip;
+#[cfg(feature = "zip")]
+use crate::zip;
 use crate::{Codec, PatchError, Source, State, align};
 
 /// How a file is to be made from another one, before it is written.
@@ -18,6 +20,9 @@ pub enum Plan {
     /// See [`gzip`](crate::gzip).
     #[cfg(feature = "gzip")]
     Gzip(gzip::Plan),
+    /// See [`zip`](crate::zip).
+    #[cfg(feature = "zip")]
+    Zip(zip::Plan),
 }
 
 impl Plan {
@@ -28,6 +33,8 @@ impl Plan {
             Self::Align(_) => Codec::Align,
             #[cfg(feature = "gzip")]
             Self::Gzip(_) => Codec::Gzip,
+            #[cfg(feature = "zip")]
+            Self::Zip(_) => Codec::Zip,
         }
     }
 
@@ -38,6 +45,8 @@ impl Plan {
             Self::Align(plan) => plan.reads_source(),
             #[cfg(feature = "gzip")]
             Self::Gzip(plan) => plan.reads_source(),
+            #[cfg(feature = "zip")]
+            Self::Zip(plan) => plan.reads_source(),
         }
     }
 
@@ -48,6 +57,8 @@ impl Plan {
             Self::Align(plan) => plan.output_len(),
             #[cfg(feature = "gzip")]
             Self::Gzip(plan) => plan.output_len(),
+            #[cfg(feature = "zip")]
+            Self::Zip(plan) => plan.output_len(),
         }
     }
 
@@ -58,6 +69,8 @@ impl Plan {
             Self::Align(plan) => plan.estimate(),
             #[cfg(feature = "gzip")]
             Self::Gzip(plan) => plan.estimate(),
+            #[cfg(feature = "zip")]
+            Self::Zip(plan) => plan.estimate(),
         }
     }
 
@@ -68,6 +81,8 @@ impl Plan {
             Self::Align(plan) => plan.decoder_memory(),
             #[cfg(feature = "gzip")]
             Self::Gzip(plan) => plan.decoder_memory(),
+            #[cfg(feature = "zip")]
+            Self::Zip(plan) => plan.decoder_memory(),
         }
     }
 
@@ -79,6 +94,8 @@ impl Plan {
             Self::Align(plan) => Some(Self::Align(plan.part(range))),
             #[cfg(feature = "gzip")]
             Self::Gzip(_) => None,
+            #[cfg(feature = "zip")]
+            Self::Zip(_) => None,
         }
     }
 
@@ -96,6 +113,8 @@ impl Plan {
             Self::Align(plan) => plan.write(source, new, state),
             #[cfg(feature = "gzip")]
             Self::Gzip(plan) => plan.write(source, new, state),
+            #[cfg(feature = "zip")]
+            Self::Zip(plan) => plan.write(source, new, state),
         }
     }
 }

@@ -60,6 +60,13 @@ impl<S: Read + Seek> Source<S> {
         Ok((&mut self.reader).take(self.length))
     }
 
+    /// So many bytes from `offset` on, past the cache: for long stretches that are read once. Ends early where the reader does.
+    #[cfg(feature = "zip")]
+    pub(crate) fn range(&mut self, offset: u64, length: u64) -> io::Result<impl Read> {
+        self.reader.seek(SeekFrom::Start(offset))?;
+        Ok((&mut self.reader).take(length.min(self.length.saturating_sub(offset))))
+    }
+
     /// Adds the source's bytes from `offset` on to `bytes`, each modulo 256. The caller has checked the range against
     /// the length.
     pub(crate) fn add_to(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), PatchError> {

@@ -1,16 +1,20 @@
 //! What was measured, for people.
 
 use serde_json::Value;
-use skiff_benches::measure::Cost;
+use skiff_benches::measure::{Cost, Io};
 
 use crate::skiff::Measured;
 
 pub(crate) const HEAD: &str = "\
-pair             tool                delta   make: wall     CPU      peak   apply: wall     CPU      peak
----------------  ----------  -------------  -----------  ------  --------  ------------  ------  --------";
+pair             tool                delta   make: wall     CPU      peak   apply: wall     CPU      peak     read  written
+---------------  ----------  -------------  -----------  ------  --------  ------------  ------  --------  -------  -------";
 
 pub(crate) fn print_skiff(pair: &str, measured: &Measured) {
-    print_row([pair, "skiff"], Some(measured.delta_bytes), [Some(measured.diff), Some(measured.apply)]);
+    let tool = format!("skiff {}", measured.level.name());
+    print_row([pair, &tool], Some(measured.delta_bytes), [Some(measured.diff), Some(measured.apply)]);
+    if let Some(capped) = measured.capped {
+        print_row([pair, "  capped"], None, [None, Some(capped)]);
+    }
     print_row([pair, "  install"], None, [None, Some(measured.install)]);
     print_row([pair, "  verify"], None, [None, Some(measured.verify)]);
 }
@@ -21,22 +25,31 @@ pub(crate) fn print_peer(row: &Value) {
     print_row([name("pair"), name("peer")], row["delta_bytes"].as_u64(), costs);
 }
 
-/// The delta beside the smallest of the peers' and beside a pull.
-pub(crate) fn print_ratios(measured: &Measured, pull: u64, peers: &[Value]) {
-    let size = |row: &Value| row["delta_bytes"].as_u64();
+/// The smallest of the peers' deltas, and whose it is.
+pub(crate) fn best_peer(peers: &[Value]) -> Option<(u64, &str)> {
     let deltas = peers.iter().filter(|row| row["peer"] != "pull");
-    let best = deltas.filter_map(|row| Some((size(row)?, row["peer"].as_str()?))).min();
-    let beside = |bytes: u64| {
-        let ratio = measured.delta_bytes as f64 / bytes as f64;
-        format!("{ratio:.4}")
+    deltas.filter_map(|row| Some((row["delta_bytes"].as_u64()?, row["peer"].as_str()?))).min()
+}
+
+/// The delta beside that of each peer, and beside a pull.
+pub(crate) fn print_ratios(measured: &Measured, pull: u64, peers: &[Value]) {
+    let beside = |bytes: u64| match bytes {
+        0 => "-".to_owned(),
+        bytes => format!("{:.4}", measured.delta_bytes as f64 / bytes as f64),
     };
-    if let Some((bytes, name)) = best {
-        println!("    delta / best peer ({name}) {}", beside(bytes));
+    let ratios = peers.iter().filter(|row| row["peer"] != "pull").filter_map(|row| {
+        Some(format!("{} {}", row["peer"].as_str()?, beside(row["delta_bytes"].as_u64()?)))
+    });
+    let ratios: Vec<String> = ratios.collect();
+    println!("    skiff {} / {}", measured.level.name(), ratios.join(", "));
+    if let Some((bytes, name)) = best_peer(peers) {
+        println!("    skiff {} / best peer ({name}) {}", measured.level.name(), beside(bytes));
     }
     println!(
-        "    delta / pull ({}) {}\n",
+        "    skiff {} / pull of the layers ({}) {}\n",
+        measured.level.name(),
         thousands(pull),
-        if pull == 0 { "-".into() } else { beside(pull) }
+        beside(pull)
     );
 }
 
@@ -45,12 +58,16 @@ fn cost(value: &Value) -> Option<Cost> {
         wall_seconds: value["wall_seconds"].as_f64()?,
         cpu_seconds: value["cpu_seconds"].as_f64()?,
         peak_bytes: value["peak_bytes"].as_u64()?,
+        io: None,
     })
 }
 
 fn print_row([pair, tool]: [&str; 2], delta: Option<u64>, [make, apply]: [Option<Cost>; 2]) {
     let delta = delta.map_or_else(String::new, thousands);
-    println!("{pair:<15}  {tool:<10}  {delta:>13}  {}    {}", columns(make), columns(apply));
+    let io = apply.and_then(|cost| cost.io).map_or_else(String::new, |Io { read, written, .. }| {
+        format!("{:>5} MB {:>5} MB", read / 1_000_000, written / 1_000_000)
+    });
+    println!("{pair:<15}  {tool:<13} {delta:>11}  {}    {}  {io}", columns(make), columns(apply));
 }
 
 fn columns(cost: Option<Cost>) -> String {

@@ -4,8 +4,9 @@ use skiff_coder::{Bit, Bytes, Flags, Number, Sets, Signed, Text};
 
 use crate::predict::{CANDIDATES, KINDS};
 
-/// Lines of the model of corrections, as a power of two.
+/// The sets of weights of corrections: by class, and by place in a word.
 const CORRECTION_SETS: Sets = Sets { fine: CLASSES, coarse: 8 };
+/// Lines of the model of corrections, as a power of two.
 const CORRECTION_BITS: u32 = 17;
 /// How fast they follow, in 65,536ths: 6,000 takes 2 % less than 1,500.
 const CORRECTION_SETTLED: u16 = 6_000;
@@ -19,6 +20,7 @@ pub(super) const FIELD: usize = 5;
 /// Places of the models of references, as a power of two, and lines of those of their bytes.
 const CANDIDATE_BITS: u32 = 15;
 const FIELD_BITS: u32 = 14;
+/// Their sets of weights: by place in the field.
 const FIELD_SETS: Sets = Sets { fine: 1, coarse: 8 };
 /// The most classes of what a range holds.
 pub(super) const CLASSES: usize = 8;
@@ -34,11 +36,11 @@ pub(crate) struct Models {
     /// Whether one is.
     pub(super) bytes: Flags<5>,
     /// What one is instead.
-    pub(super) corrections: Bytes<CORRECTION, { CORRECTION + 2 }>,
+    pub(super) corrections: Bytes<CORRECTION>,
     /// Which of a reference's candidates it is.
     pub(super) candidates: Flags<3>,
     /// What a reference is that is none of them.
-    pub(super) fields: Bytes<FIELD, { FIELD + 2 }>,
+    pub(super) fields: Bytes<FIELD>,
     /// Bytes that nothing in the source is like.
     pub(super) literals: Text,
 }
@@ -46,17 +48,19 @@ pub(crate) struct Models {
 /// The models of the controls.
 #[derive(Debug, Default)]
 pub(super) struct Controls {
-    pub(super) literals: [Number; 1],
-    pub(super) lengths: [Number; 3],
+    pub(super) literals: Number,
+    pub(super) lengths: Number,
     pub(super) recent: [[Bit; 4]; 3],
-    pub(super) shifts: [Signed; 2],
+    pub(super) shifts: Signed,
 }
 
 impl Models {
     /// What they hold, in bytes.
     pub(crate) const MEMORY: u64 = Text::MEMORY
-        + Bytes::<CORRECTION, { CORRECTION + 2 }>::memory(CORRECTION_BITS, CORRECTION_SETS)
-        + Bytes::<FIELD, { FIELD + 2 }>::memory(FIELD_BITS, FIELD_SETS)
+        + Bytes::<CORRECTION>::memory(CORRECTION_BITS, CORRECTION_SETS)
+        + Bytes::<FIELD>::memory(FIELD_BITS, FIELD_SETS)
+        + 2 * Number::MEMORY
+        + Signed::MEMORY
         + Flags::<3>::memory(CANDIDATE_BITS, CANDIDATES + KINDS)
         + Flags::<3>::memory(WORD_BITS, CLASSES)
         + Flags::<5>::memory(BYTE_BITS, CLASSES)

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use skiff_coder::{Coder, Expected, Sets};
+use skiff_coder::{Coder, Expected, Kind, Sets};
 
 use super::models::{CORRECTION, FIELD, Models};
 use crate::predict::{Copy, Predictor, Reference};
@@ -131,13 +131,14 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
 
     /// Bytes that nothing is like, beside those that would come next in the source.
     fn literals(&mut self, range: std::ops::Range<u64>, shift: u64) -> Result<(), PatchError> {
+        let kind = if self.predictor.is_some() { Kind::Code } else { Kind::Text };
         let mut at = range.start;
         while at < range.end {
             let length = (range.end - at).min(CHUNK as u64) as usize;
             self.prepare(at.wrapping_add(shift), length)?;
             for index in 0..length {
                 let beside = self.old.get(index).map_or(0x100, |&old| u32::from(old));
-                self.new[index] = self.models.literals.code(self.coder, self.new[index], beside);
+                self.new[index] = self.models.literals.code(self.coder, self.new[index], beside, kind);
             }
             self.output.settled(&self.new)?;
             at += length as u64;
@@ -188,10 +189,17 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
         self.references.covered.get(index).copied().unwrap_or(false)
     }
 
+    /// Looks at all of them, which is faster than to stop at the first.
+    fn is_any_covered(&self, at: usize, length: usize) -> bool {
+        let covered = self.references.covered.get(at..at + length);
+        covered.is_some_and(|covered| covered.iter().fold(false, |any, &is_covered| any | is_covered))
+    }
+
     /// Whether nothing is to be corrected beside references.
     fn is_same(&self, at: usize, length: usize) -> bool {
-        let mut pairs = self.old[at..at + length].iter().zip(&self.new[at..at + length]).enumerate();
-        pairs.all(|(index, (old, new))| old == new || self.is_covered(at + index))
+        let (old, new) = (&self.old[at..at + length], &self.new[at..at + length]);
+        let mut pairs = old.iter().zip(new).enumerate();
+        old == new || pairs.all(|(index, (old, new))| old == new || self.is_covered(at + index))
     }
 
     fn chunk(&mut self, position: u64, start: u64) {
@@ -226,10 +234,12 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
     }
 
     fn same(&mut self, at: usize, length: usize) {
-        for index in at..at + length {
-            if !self.is_covered(index) {
+        if self.is_any_covered(at, length) {
+            for index in (at..at + length).filter(|&index| !self.references.covered[index]) {
                 self.new[index] = self.old[index];
             }
+        } else {
+            self.new[at..at + length].copy_from_slice(&self.old[at..at + length]);
         }
         self.trail.bytes = self.trail.bytes.saturating_add(length as u32);
     }

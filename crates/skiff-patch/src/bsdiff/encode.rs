@@ -67,7 +67,7 @@ pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
 }
 
 /// The one payload for all of `new`, or none where `old` has nothing like it.
-#[cfg(feature = "gzip")]
+#[cfg(any(feature = "gzip", feature = "zip"))]
 pub(crate) fn encode_whole(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     let matches = matcher::find(old, new, &Options::default().matcher());
     (!matches.is_empty()).then(|| write(old, new, 0..new.len(), &matches))

@@ -13,7 +13,7 @@ mod decode;
 mod encode;
 
 pub(crate) use decode::{DECODER_MEMORY, decode};
-#[cfg(all(feature = "encode", feature = "gzip"))]
+#[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
 pub(crate) use encode::encode_whole;
 #[cfg(feature = "encode")]
 pub use encode::{Options, Segment, encode, encode_memory};

@@ -5,8 +5,9 @@ use std::io::{self, Cursor, Read, Seek, Write};
 use flate2::read::GzDecoder;
 use skiff_wire::Input;
 
-use super::deflate::{self, COMPRESSOR_MEMORY, Compressor};
-use crate::{Codec, Job, Limits, PatchError, Source, State, align, bsdiff, data};
+use crate::deflate::{self, COMPRESSOR_MEMORY, Compressor};
+use crate::inner::Inner;
+use crate::{Codec, Job, Limits, PatchError, Source, State};
 
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
@@ -22,7 +23,7 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     state: &mut State,
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
-    let wanted = head.inner.output_len.max(head.opened.unwrap_or(0));
+    let wanted = head.inner.job.output_len.max(head.opened.unwrap_or(0));
     if wanted > limits.plain_bytes {
         return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: limits.plain_bytes });
     }
@@ -52,12 +53,8 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
     let head = Head::read(job)?;
     let opened = head.opened.map_or(0, |length| length.saturating_add(INFLATE_MEMORY));
-    let files = [head.inner.output_len, opened, head.longest_file(job.output_len)];
-    let inner = match head.inner.codec {
-        Codec::Align => align::decoder_memory(&head.inner)?,
-        _ => bsdiff::DECODER_MEMORY,
-    };
-    Ok(files.into_iter().fold(COMPRESSOR_MEMORY.saturating_add(inner), u64::saturating_add))
+    let files = [head.inner.job.output_len, opened, head.longest_file(job.output_len)];
+    Ok(files.into_iter().fold(COMPRESSOR_MEMORY.saturating_add(head.inner.memory()?), u64::saturating_add))
 }
 
 /// A payload, taken apart.
@@ -66,8 +63,7 @@ struct Head<'a> {
     compressor: Compressor,
     /// The length of the opened source, if it is to be opened.
     opened: Option<u64>,
-    inner: Job<'a>,
-    inner_offset: u64,
+    inner: Inner<'a>,
 }
 
 impl<'a> Head<'a> {
@@ -85,22 +81,18 @@ impl<'a> Head<'a> {
         let plain_length = input.varint()?;
         let opened = input.varint()?.checked_sub(1);
         let offset = input.offset();
-        let codec = match input.varint()? {
-            1 => Codec::Data,
-            2 => Codec::Bsdiff,
-            5 => Codec::Align,
-            _ => return Err(PatchError::corrupt(offset, "this codec cannot be the inner one")),
-        };
+        let codec = Inner::codec(input.varint()?);
+        let codec = codec.ok_or(PatchError::corrupt(offset, "this codec cannot be the inner one"))?;
         if codec == Codec::Data && opened.is_some() {
             return Err(PatchError::corrupt(offset, "the source is opened and not read"));
         }
-        let inner = Job { codec, payload: input.rest(), output_len: plain_length };
-        Ok(Self { header, compressor, opened, inner, inner_offset: input.offset() })
+        let job = Job { codec, payload: input.rest(), output_len: plain_length };
+        Ok(Self { header, compressor, opened, inner: Inner { job, offset: input.offset() } })
     }
 
     /// What the compressed file's length cannot exceed: a literal takes 9 bits at most, and a match of three bytes 31.
     fn longest_file(&self, output_len: u64) -> u64 {
-        let plain = self.inner.output_len;
+        let plain = self.inner.job.output_len;
         let deflated = plain.saturating_add(plain / 2).saturating_add(1 << 10);
         deflated.saturating_add(self.header.len() as u64).min(output_len)
     }
@@ -110,26 +102,12 @@ impl<'a> Head<'a> {
         source: &mut Source<S>,
         state: &mut State,
     ) -> Result<Vec<u8>, PatchError> {
-        let expected = usize::try_from(self.inner.output_len).unwrap_or(usize::MAX);
-        let mut plain = Vec::with_capacity(expected + deflate::PADDING);
-        let result = match (self.inner.codec, self.opened) {
-            (Codec::Data, _) => data::decode(&self.inner, &mut plain),
-            (Codec::Align, None) => align::decode(&self.inner, source, &mut plain, state),
-            (_, None) => bsdiff::decode(&self.inner, source, &mut plain),
-            (_, Some(length)) => {
+        match self.opened {
+            None => self.inner.decode(source, state),
+            Some(length) => {
                 let opened = open(source, length)?;
-                let source = &mut Source::new(Cursor::new(opened), length);
-                match self.inner.codec {
-                    Codec::Align => align::decode(&self.inner, source, &mut plain, state),
-                    _ => bsdiff::decode(&self.inner, source, &mut plain),
-                }
+                self.inner.decode(&mut Source::new(Cursor::new(opened), length), state)
             }
-        };
-        match result {
-            Err(PatchError::Corrupt { offset, what }) => {
-                Err(PatchError::corrupt(self.inner_offset + offset, what))
-            }
-            result => result.map(|()| plain),
         }
     }
 }

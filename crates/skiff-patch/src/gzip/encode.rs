@@ -1,14 +1,13 @@
 //! The encoder: opens a gzip file, and finds out who made it.
 
-use std::io::{self, Cursor, Read, Seek, Write};
+use std::io::{Cursor, Read, Seek};
 
 use flate2::bufread::GzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
 use skiff_wire::{put_bytes, put_varint};
 
 use super::decode::TRAILER_BYTES;
-use super::deflate::{self, Compressor};
-use crate::{Codec, Job, Limits, PatchError, Source, State, align, bsdiff};
+use crate::deflate::{self, Compressor, Expected};
+use crate::{Codec, Job, Limits, PatchError, Source, State, align, inner};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
 pub const PLAIN_BYTES: u64 = 4 << 20;
@@ -30,17 +29,19 @@ pub struct Encoded {
 #[must_use]
 pub fn encode(old: Option<&[u8]>, new: &[u8]) -> Option<Encoded> {
     let member = Member::read(new)?;
-    let compressor = Compressor::all().find(|&compressor| makes(compressor, &member))?;
-    let inner = Inner::new(old, &member.plain);
+    let compressor = deflate::find(&member.plain, member.deflated, None)?;
+    let opened = old.and_then(open);
+    let (codec, inner) = inner::encode(opened.as_deref().or(old).unwrap_or_default(), &member.plain);
+    let opened = opened.filter(|_| codec != Codec::Data);
 
-    let mut payload = Vec::with_capacity(member.header.len() + inner.payload.len() + 16);
+    let mut payload = Vec::with_capacity(member.header.len() + inner.len() + 16);
     put_bytes(&mut payload, member.header);
     put_varint(&mut payload, compressor.id());
     put_varint(&mut payload, member.plain.len() as u64);
-    put_varint(&mut payload, inner.opened.map_or(0, |length| length + 1));
-    put_varint(&mut payload, inner.codec.id().into());
-    payload.extend(&inner.payload);
-    let encoded = Encoded { payload, reads_source: inner.codec != Codec::Data };
+    put_varint(&mut payload, opened.map_or(0, |opened| opened.len() as u64 + 1));
+    put_varint(&mut payload, codec.id().into());
+    payload.extend(&inner);
+    let encoded = Encoded { payload, reads_source: codec != Codec::Data };
     decodes(&encoded.payload, old.unwrap_or_default(), new).then_some(encoded)
 }
 
@@ -59,7 +60,7 @@ impl Plan {
     #[must_use]
     pub fn new(old: Option<&[u8]>, new: &[u8], options: &align::Options) -> Option<Self> {
         let member = Member::read(new)?;
-        let compressor = Compressor::all().find(|&compressor| makes(compressor, &member))?;
+        let compressor = deflate::find(&member.plain, member.deflated, None)?;
         let opened = old.and_then(open);
         let source = opened.as_deref().or(old).unwrap_or_default();
         let inner = align::Plan::new(source, &member.plain, options);
@@ -135,7 +136,7 @@ impl<'a> Member<'a> {
     fn read(file: &'a [u8]) -> Option<Self> {
         let (header, rest) = file.split_at_checked(header_length(file)?)?;
         let (deflated, trailer) = rest.split_at_checked(rest.len().checked_sub(TRAILER_BYTES as usize)?)?;
-        let plain = inflate(deflated)?;
+        let plain = deflate::inflate(deflated, PLAIN_BYTES)?;
         let expected = [crc32fast::hash(&plain).to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
         (trailer == expected).then_some(Self { header, deflated, plain })
     }
@@ -159,66 +160,6 @@ fn header_length(file: &[u8]) -> Option<usize> {
     Some(fixed.len() + rest.len() - input.rest().len())
 }
 
-/// The plain text of a deflate stream that takes up all of `deflated`.
-fn inflate(deflated: &[u8]) -> Option<Vec<u8>> {
-    let mut decompress = Decompress::new(false);
-    let mut plain = Vec::new();
-    loop {
-        let (read, written) = (decompress.total_in(), decompress.total_out());
-        // Inflating goes on until what is reserved is full: of a huge file no more than is needed to decline it.
-        plain.reserve(deflated.len().clamp(32 << 10, PLAIN_BYTES as usize + 1));
-        let input = deflated.get(usize::try_from(read).ok()?..)?;
-        let status = decompress.decompress_vec(input, &mut plain, FlushDecompress::None).ok()?;
-        if plain.len() as u64 > PLAIN_BYTES {
-            return None;
-        }
-        match status {
-            Status::StreamEnd => return (decompress.total_in() == deflated.len() as u64).then_some(plain),
-            _ if (read, written) == (decompress.total_in(), decompress.total_out()) => return None,
-            _ => {}
-        }
-    }
-}
-
-fn makes(compressor: Compressor, member: &Member<'_>) -> bool {
-    let mut rest = Expected(member.deflated);
-    deflate::compress(member.plain.clone(), compressor, &mut rest).is_ok() && rest.0.is_empty()
-}
-
-/// Takes these bytes and no others.
-struct Expected<'a>(&'a [u8]);
-
-impl Write for Expected<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The plain text, encoded.
-struct Inner {
-    codec: Codec,
-    payload: Vec<u8>,
-    opened: Option<u64>,
-}
-
-impl Inner {
-    fn new(old: Option<&[u8]>, plain: &[u8]) -> Self {
-        let opened = old.and_then(open);
-        let source = opened.as_deref().or(old).unwrap_or_default();
-        match bsdiff::encode_whole(source, plain) {
-            Some(payload) => {
-                Self { codec: Codec::Bsdiff, payload, opened: opened.map(|opened| opened.len() as u64) }
-            }
-            None => Self { codec: Codec::Data, payload: plain.to_vec(), opened: None },
-        }
-    }
-}
-
 /// What the decoder would see in `old` if told to open it.
 fn open(old: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
@@ -228,8 +169,8 @@ fn open(old: &[u8]) -> Option<Vec<u8>> {
 
 fn decodes(payload: &[u8], old: &[u8], new: &[u8]) -> bool {
     let job = Job { codec: Codec::Gzip, payload, output_len: new.len() as u64 };
-    let mut rest = Expected(new);
+    let mut rest = Expected::new(new);
     let mut source = Source::new(Cursor::new(old), old.len() as u64);
     crate::decode(&job, &mut source, &mut rest, &Limits::default(), &mut State::new()).is_ok()
-        && rest.0.is_empty()
+        && rest.is_met()
 }

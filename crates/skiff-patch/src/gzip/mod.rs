@@ -8,7 +8,6 @@
 //! the inner codec's id; and the inner payload. The trailer is computed.
 
 mod decode;
-mod deflate;
 #[cfg(feature = "encode")]
 mod encode;
 

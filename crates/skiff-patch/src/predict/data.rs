@@ -29,7 +29,8 @@ pub(super) fn find(
         Content::Dynamic => finder.dynamic(found),
         Content::SectionHeaders => finder.section_headers(found),
         Content::Header => finder.header(found),
-        Content::Code | Content::Unset | Content::Strings | Content::ArmUnwindIndex | Content::Other => {}
+        Content::ArmUnwindIndex => finder.arm_unwind_index(found),
+        Content::Code | Content::Unset | Content::Strings | Content::Other => {}
     }
 }
 

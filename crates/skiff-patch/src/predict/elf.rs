@@ -25,8 +25,9 @@ pub(super) struct Elf {
 
 /// Executables with more section headers than this are left alone; linkers make some thirty.
 const SECTION_LIMIT: u64 = 512;
-/// Longest table of names that is read, and longest name.
+/// Longest table of names that is read, and how much of a name counts.
 const NAMES_LIMIT: u64 = 64 << 10;
+const NAME_LIMIT: usize = 32;
 
 /// Reads bytes at an offset of a file.
 pub(crate) type Read<'a> = dyn FnMut(u64, &mut [u8]) -> Result<(), PatchError> + 'a;
@@ -193,7 +194,8 @@ fn elf(facts: &Facts, headers: &[Header], names: &[u8], length: u64) -> Elf {
     const NO_BITS: u64 = 8;
     let name = |header: &Header| {
         let from = usize::try_from(header.name).ok().and_then(|at| names.get(at..)).unwrap_or_default();
-        from.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
+        let name = from.split(|byte| *byte == 0).next().unwrap_or_default();
+        name[..name.len().min(NAME_LIMIT)].to_vec()
     };
     let (mut sections, mut kept_names) = (Vec::new(), Vec::new());
     let lowest = headers

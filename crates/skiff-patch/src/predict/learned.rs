@@ -22,9 +22,9 @@ pub(super) struct Learned {
 
 impl Learned {
     /// The least and most entries a table has, as powers of two.
-    const BITS: std::ops::RangeInclusive<u32> = 8..=20;
+    const BITS: std::ops::RangeInclusive<u32> = 8..=19;
 
-    /// How many bits number the entries for so many copied bytes: about one for each sixteen.
+    /// How many bits number the entries for so many copied bytes: about one for each 64.
     pub(super) fn bits(copied: u64) -> u32 {
         (u64::BITS - (copied / 64).leading_zeros()).clamp(*Self::BITS.start(), *Self::BITS.end())
     }

@@ -6,17 +6,22 @@ mod data;
 mod elf;
 mod layout;
 mod learned;
+mod map;
 #[cfg(feature = "encode")]
 pub(crate) mod neutral;
 mod placement;
 mod reference;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "encode")]
+pub(crate) mod weigh;
 mod x86;
 
 use elf::Machine;
+use layout::Content;
 pub(crate) use layout::Layout;
-use layout::{Content, DETACHED, Place};
 use learned::Learned;
-use placement::Placement;
+use map::{Map, Neighbours, Placed};
 use reference::Base;
 pub(crate) use reference::{KINDS, Reference};
 
@@ -26,6 +31,21 @@ pub(crate) struct Copy {
     pub(crate) start: u64,
     pub(crate) position: u64,
     pub(crate) length: u64,
+}
+
+#[cfg(feature = "encode")]
+impl Copy {
+    /// The bytes of the old and the new file.
+    pub(crate) fn of<'a>(&self, old: &'a [u8], new: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let range = |start: u64| start as usize..(start + self.length) as usize;
+        (&old[range(self.position)], &new[range(self.start)])
+    }
+
+    /// How many bytes differ.
+    pub(crate) fn differences(&self, old: &[u8], new: &[u8]) -> u64 {
+        let (old, new) = self.of(old, new);
+        old.iter().zip(new).filter(|(old, new)| old != new).count() as u64
+    }
 }
 
 /// The most candidates of a prediction.
@@ -96,7 +116,7 @@ impl Predictor {
         }
     }
 
-    /// How much memory a predictor takes, in bytes, for so many copies of so many bytes together.
+    /// How much memory a predictor takes, in bytes, for so many copies of at most so many bytes together.
     pub(crate) fn memory(copies: u64, copied: u64) -> u64 {
         let copies = copies.min(placement::COPY_LIMIT as u64);
         copies * placement::MEMORY_PER_COPY
@@ -108,7 +128,7 @@ impl Predictor {
 
     /// What the byte of the old file at `position` belongs to: code and each kind of data change in ways of their own.
     pub(crate) fn class(&self, position: u64) -> usize {
-        let index = self.map.in_file(position, position.saturating_add(1)).into_iter().next();
+        let index = self.map.in_file(position, position.saturating_add(1)).next();
         match index.map(|index| self.layout.old[index].content) {
             Some(Content::Code) => 1,
             Some(Content::Pointers) => 2,
@@ -144,7 +164,7 @@ impl Predictor {
                 (Content::Code, Machine::Arm) => {
                     let context = arm::Context {
                         map: &self.map,
-                        table: self.layout.old.iter().position(|section| section.content == Content::Table),
+                        table: self.map.table,
                         position: from,
                         address: section.place.address.wrapping_add(from - section.place.offset),
                     };
@@ -213,7 +233,11 @@ impl Predictor {
         let learned = self.key(reference).and_then(|key| self.learned.get(key));
         let sureness = learned.map_or(0, |(_, sureness)| sureness);
         values[LEARNED] = learned.map(|(value, _)| field(self.target(reference, value, base)));
-        let placed = self.map.place(reference.target, reference.is_end());
+        let placed = match reference.base {
+            // What the layout tells has no target.
+            Base::Told(_) => Some(Placed::default()),
+            _ => self.map.place(reference.target, reference.is_end()),
+        };
         let nearness = match placed {
             None => 3,
             Some(placed) if placed.distance == 0 => 0,
@@ -286,211 +310,5 @@ impl Pages {
     fn get(&self, register: u8, position: u64) -> Option<u64> {
         let (at, page) = self.0[usize::from(register) & 31]?;
         (at == position).then_some(page)
-    }
-}
-
-/// From old to new addresses, by sections and copies.
-struct Map {
-    placement: std::cell::RefCell<Placement>,
-    /// The sections that have bytes in the file, by offset, and where each ends.
-    in_file: Vec<(u64, u64, usize)>,
-    /// The sections that have an address, by address.
-    by_address: Vec<(Place, usize)>,
-    /// The new ones: by offset, and by address.
-    new_by_offset: Vec<Place>,
-    new_by_address: Vec<Place>,
-    /// For each section, where it went, and whether it has bytes in the file.
-    sections: Vec<(Place, Option<Place>, bool)>,
-    lowest_old: u64,
-    lowest_new: u64,
-}
-
-/// Where an address went.
-#[derive(Debug, Clone, Copy)]
-struct Placed {
-    address: u64,
-    distance: u32,
-    other: Option<u64>,
-}
-
-impl Map {
-    /// Added to keys under which lengths are learned.
-    const EXTENTS: u32 = 1 << 30;
-
-    fn new(layout: &Layout, copies: &[Copy]) -> Self {
-        let in_file = layout.old.iter().enumerate().filter(|(_, section)| section.file_size() > 0);
-        let mut in_file: Vec<_> = in_file
-            .map(|(index, section)| {
-                let offset = section.place.offset;
-                (offset, offset.saturating_add(section.file_size()), index)
-            })
-            .collect();
-        in_file.sort_unstable();
-        let sections: Vec<_> = layout
-            .old
-            .iter()
-            .zip(&layout.new)
-            .map(|(old, new)| (old.place, *new, old.content != Content::Unset))
-            .collect();
-        let filled = sections.iter().enumerate().filter(|(_, (place, ..))| place.size > 0);
-        let mut by_address: Vec<_> = filled.map(|(index, (place, ..))| (*place, index)).collect();
-        by_address.sort_unstable_by_key(|(place, index)| (place.address, *index));
-        let news = sections.iter().filter_map(|(_, new, in_file)| new.map(|new| (new, *in_file)));
-        let news: Vec<_> = news.filter(|(place, _)| place.size > 0).collect();
-        let mut new_by_address: Vec<_> = news.iter().map(|(place, _)| *place).collect();
-        new_by_address.sort_unstable_by_key(|place| place.address);
-        let in_new = news.iter().filter(|(_, in_file)| *in_file).map(|(place, _)| *place);
-        let mut new_by_offset: Vec<_> = in_new.collect();
-        new_by_offset.sort_unstable_by_key(|place| (place.offset, place.size));
-        Self {
-            placement: std::cell::RefCell::new(Placement::new(copies)),
-            lowest_old: by_address.first().map_or(0, |(place, _)| place.address),
-            lowest_new: new_by_address.first().map_or(0, |place| place.address),
-            in_file,
-            by_address,
-            new_by_offset,
-            new_by_address,
-            sections,
-        }
-    }
-
-    /// The sections with bytes between two offsets of the old file, by offset.
-    fn in_file(&self, from: u64, to: u64) -> Vec<usize> {
-        let touching = self.in_file.iter().filter(|(start, end, _)| *start < to && *end > from);
-        let mut done = from;
-        touching
-            .filter(|(start, end, _)| {
-                let is_free = *start >= done || done == from;
-                done = done.max(*end);
-                is_free
-            })
-            .map(|(.., index)| *index)
-            .collect()
-    }
-
-    /// The section an old address is in.
-    fn section(&self, address: u64) -> Option<usize> {
-        let count = self.by_address.partition_point(|(place, _)| place.address <= address);
-        let (place, index) = self.by_address[..count].last()?;
-        (address < place.end()).then_some(*index)
-    }
-
-    /// Whether something is at an old address.
-    fn is_old(&self, address: u64) -> bool {
-        self.section(address).is_some()
-    }
-
-    /// Whether something is at a new address, or ends there.
-    fn is_new(&self, address: u64) -> bool {
-        let count = self.new_by_address.partition_point(|place| place.address <= address);
-        self.new_by_address[..count].last().is_some_and(|place| address <= place.end())
-    }
-
-    /// The new address of an offset in the new file.
-    fn new_address(&self, offset: u64) -> u64 {
-        let count = self.new_by_offset.partition_point(|place| place.offset <= offset);
-        match self.new_by_offset[..count].last() {
-            Some(place) => place.address.wrapping_add(offset.wrapping_sub(place.offset)),
-            None => offset,
-        }
-    }
-
-    /// Where what is at an old address went; `is_end` if the address is the end of what it names.
-    fn place(&self, address: u64, is_end: bool) -> Option<Placed> {
-        let back = u64::from(is_end);
-        let inside = address.wrapping_sub(back);
-        let (index, back) = match self.section(inside) {
-            Some(index) => (index, back),
-            // The end of a section is often named.
-            None => (self.section(address.wrapping_sub(1))?, 1),
-        };
-        let (old, new, in_file) = self.sections[index];
-        let new = new?;
-        if address == old.end() {
-            return Some(Placed { address: new.end(), distance: 0, other: None });
-        }
-        let inside = address.wrapping_sub(back).wrapping_sub(old.address);
-        if !in_file {
-            let address = new.address.wrapping_add(inside).wrapping_add(back);
-            return Some(Placed { address, distance: 0, other: None });
-        }
-        let shifted = new.address.wrapping_add(inside).wrapping_add(back);
-        let placed = self.placement.borrow_mut().of(old.offset.wrapping_add(inside));
-        let within = |start: u64| {
-            let inside = start.checked_sub(new.offset).filter(|inside| *inside < new.size)?;
-            Some(new.address.wrapping_add(inside).wrapping_add(back))
-        };
-        let address = placed.and_then(|placed| within(placed.start));
-        Some(match (placed, address) {
-            (Some(placed), Some(address)) => {
-                Placed { address, distance: placed.distance, other: placed.other.and_then(within) }
-            }
-            _ => Placed { address: shifted, distance: u32::MAX, other: None },
-        })
-    }
-
-    /// The number by which an old address is learned.
-    fn key(&self, address: u64) -> Option<u32> {
-        if address & DETACHED != 0 {
-            let offset = u32::try_from(address & !DETACHED).ok().filter(|offset| *offset < 1 << 31)?;
-            return Some(1 << 31 | offset);
-        }
-        let key = u32::try_from(address.wrapping_sub(self.lowest_old)).ok()?;
-        (key < Self::EXTENTS - 1).then_some(key + 1)
-    }
-
-    /// A new address in four bytes.
-    fn pack(&self, address: u64) -> Option<u32> {
-        let lowest = if address & DETACHED != 0 { DETACHED } else { self.lowest_new };
-        u32::try_from(address.wrapping_sub(lowest)).ok()
-    }
-
-    /// The new address that was packed for `old`.
-    fn unpack(&self, old: u64, value: u32) -> u64 {
-        let lowest = if old & DETACHED != 0 { DETACHED } else { self.lowest_new };
-        lowest.wrapping_add(u64::from(value))
-    }
-}
-
-/// How far the references' targets moved, by their neighbourhood.
-struct Neighbours {
-    moves: Vec<i32>,
-    lowest: u64,
-    shift: u32,
-}
-
-impl Neighbours {
-    const BITS: u32 = 16;
-    const MEMORY: u64 = 4 << Self::BITS;
-    /// Where nothing was learned.
-    const UNKNOWN: i32 = i32::MIN;
-
-    fn new(layout: &Layout) -> Self {
-        let places = layout.old.iter().filter(|section| !section.is_detached()).map(|section| section.place);
-        let lowest = places.clone().map(|place| place.address).min().unwrap_or(0);
-        let highest = places.map(|place| place.end()).max().unwrap_or(0);
-        let bits = u64::BITS - highest.saturating_sub(lowest).leading_zeros();
-        Self {
-            moves: vec![Self::UNKNOWN; 1 << Self::BITS],
-            lowest,
-            shift: bits.saturating_sub(Self::BITS).max(6),
-        }
-    }
-
-    fn slot(&self, address: u64) -> Option<usize> {
-        let slot = usize::try_from(address.checked_sub(self.lowest)? >> self.shift).ok()?;
-        (slot < self.moves.len()).then_some(slot)
-    }
-
-    fn get(&self, address: u64) -> Option<u64> {
-        let moved = self.moves[self.slot(address)?];
-        (moved != Self::UNKNOWN).then(|| address.wrapping_add_signed(i64::from(moved)))
-    }
-
-    fn put(&mut self, old: u64, new: u64) {
-        if let (Some(slot), Ok(moved)) = (self.slot(old), i32::try_from(new.wrapping_sub(old).cast_signed()))
-        {
-            self.moves[slot] = moved;
-        }
     }
 }

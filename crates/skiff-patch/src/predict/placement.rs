@@ -1,5 +1,6 @@
 //! Where old bytes went, as the copies tell.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Copy;
@@ -7,7 +8,7 @@ use super::layout::FILE_LIMIT;
 
 /// The most copies that are looked at; of more, the longest.
 pub(super) const COPY_LIMIT: usize = 1 << 18;
-/// What a copy takes while the intervals are made of them: itself, its turn in the sweep, and two intervals.
+/// What a copy takes while the intervals are made: itself, its rank in the sweep, and two intervals.
 pub(super) const MEMORY_PER_COPY: u64 = 12 + 12 + 2 * 12;
 
 /// `length` bytes of the old file from `position` on went to `start`.
@@ -45,7 +46,7 @@ pub(super) struct Placed {
 impl Placement {
     pub(super) fn new(copies: &[Copy]) -> Self {
         let mut sorted = kept(copies);
-        sorted.sort_unstable_by_key(|interval| (interval.position, interval.start));
+        sorted.sort_unstable_by_key(|interval| (interval.position, interval.start, interval.length));
         Self { intervals: sweep(&sorted), last: 0 }
     }
 
@@ -110,18 +111,23 @@ fn kept(copies: &[Copy]) -> Vec<Interval> {
         start: copy.start as u32,
         length: copy.length as u32,
     };
-    copies.iter().filter(is_kept).map(interval).collect()
+    let mut kept = Vec::with_capacity(copies.iter().filter(is_kept).count());
+    kept.extend(copies.iter().filter(is_kept).map(interval));
+    kept
 }
 
 /// Cuts overlapping intervals, sorted by position, into ones that do not overlap; the longest wins.
 fn sweep(sorted: &[Interval]) -> Vec<Interval> {
     // The longest first, then the one that comes first in the new file.
-    let rank = |index: usize| (sorted[index].length, std::cmp::Reverse(sorted[index].start), index);
-    let mut active = BinaryHeap::new();
-    let mut out: Vec<Interval> = Vec::with_capacity(sorted.len());
+    let rank = |index: usize| (sorted[index].length, Reverse(sorted[index].start), index as u32);
+    let mut active = BinaryHeap::with_capacity(sorted.len());
+    let mut out: Vec<Interval> = Vec::with_capacity(2 * sorted.len());
     let (mut next, mut at) = (0, 0);
     loop {
-        while active.peek().is_some_and(|&(.., index): &(u32, _, usize)| sorted[index].end() <= at) {
+        while active
+            .peek()
+            .is_some_and(|&(.., index): &(u32, Reverse<u32>, u32)| sorted[index as usize].end() <= at)
+        {
             active.pop();
         }
         if active.is_empty() {
@@ -135,7 +141,7 @@ fn sweep(sorted: &[Interval]) -> Vec<Interval> {
             next += 1;
         }
         let Some(&(.., best)) = active.peek() else { continue };
-        let best = sorted[best];
+        let best = sorted[best as usize];
         if best.end() <= at {
             continue;
         }

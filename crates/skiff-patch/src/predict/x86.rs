@@ -41,13 +41,12 @@ impl Sweep {
                 continue;
             };
             let length = instruction.length;
-            if at + length > bytes.len() {
-                break;
+            if at + length <= bytes.len() {
+                instruction.references(context, position, at, bytes, found);
             }
-            instruction.references(context, position, at, bytes, found);
             at += length;
         }
-        (self.end, self.next) = (end, position + at.max(bytes.len()) as u64);
+        (self.end, self.next) = (end, position + at as u64);
     }
 }
 
@@ -274,5 +273,87 @@ fn vector(map: u8, opcode: u8) -> Option<Operands> {
         2 | 5 | 6 => operands(true, 0),
         3 => operands(true, 1),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    }
+
+    /// Instructions as GNU objdump 2.40 shows them.
+    #[test]
+    fn lengths_are_those_of_a_disassembler() {
+        for instruction in [
+            "90",
+            "c3",
+            "f3 0f 1e fa",                   // endbr64
+            "66 2e 0f 1f 84 00 00 00 00 00", // cs nopw 0x0(%rax,%rax,1)
+            "48 8d 05 11 22 33 00",          // lea 0x332211(%rip),%rax
+            "48 8b 04 25 28 00 00 00",       // mov 0x28,%rax
+            "64 48 8b 04 25 28 00 00 00",    // mov %fs:0x28,%rax
+            "48 b8 01 02 03 04 05 06 07 08", // movabs $0x807060504030201,%rax
+            "66 b8 01 02",                   // mov $0x201,%ax
+            "66 81 38 4d 5a",                // cmpw $0x5a4d,(%rax)
+            "80 3d 11 22 33 00 00",          // cmpb $0x0,0x332211(%rip)
+            "c7 05 11 22 33 00 01 00 00 00", // movl $0x1,0x332211(%rip)
+            "f6 05 11 22 33 00 01",          // testb $0x1,0x332211(%rip)
+            "f7 d8",                         // neg %eax
+            "f7 c7 00 01 00 00",             // test $0x100,%edi
+            "0f 84 11 22 33 00",             // je
+            "eb fe",                         // jmp
+            "e8 00 00 00 00",                // call
+            "ff 25 11 22 33 00",             // jmp *0x332211(%rip)
+            "c8 10 00 00",                   // enter $0x10,$0x0
+            "a0 01 02 03 04 05 06 07 08",    // movabs 0x807060504030201,%al
+            "0f ba e0 05",                   // bt $0x5,%eax
+            "66 0f 3a 0f c1 08",             // palignr $0x8,%xmm1,%xmm0
+            "f3 0f 38 f6 c8",                // adox %eax,%ecx
+            "c5 f8 77",                      // vzeroupper
+            "c5 fd 70 c0 1b",                // vpshufd $0x1b,%ymm0,%ymm0
+            "c4 e2 7d 18 05 11 22 33 00",    // vbroadcastss 0x332211(%rip),%ymm0
+            "c4 e3 7d 39 c1 01",             // vextracti128 $0x1,%ymm0,%xmm1
+            "62 f1 7c 48 28 05 11 22 33 00", // vmovaps 0x332211(%rip),%zmm0
+            "62 f3 fd 48 25 c0 ff",          // vpternlogq $0xff,%zmm0,%zmm0,%zmm0
+            "0f c8",                         // bswap %eax
+            "d9 3c 24",                      // fnstcw (%rsp)
+        ] {
+            let bytes = bytes(instruction);
+            let decoded = Instruction::decode(&bytes).map(|instruction| instruction.length);
+            assert_eq!(decoded, Some(bytes.len()), "{instruction}");
+        }
+        for invalid in ["06", "ea 00 00", "d6", "0f 04", "82 c0 01", "66", "48", "48 b8 01"] {
+            let decoded = Instruction::decode(&bytes(invalid));
+            assert!(decoded.is_none_or(|instruction| instruction.length > bytes(invalid).len()), "{invalid}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs objdump"]
+    fn lengths_are_those_of_objdump_in_all_of_a_program() {
+        let program = std::env::current_exe().unwrap();
+        let objdump = std::process::Command::new("objdump");
+        let mut objdump = objdump;
+        let output = objdump.args(["-d", "-j", ".text", "--insn-width=16"]).arg(program).output().unwrap();
+        let (mut count, mut wrong) = (0, 0);
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let mut columns = line.split('\t');
+            let (Some(_), Some(code), Some(text)) = (columns.next(), columns.next(), columns.next()) else {
+                continue;
+            };
+            if text.contains("(bad)") || text.is_empty() {
+                continue;
+            }
+            let code = bytes(code);
+            count += 1;
+            if Instruction::decode(&code).map(|instruction| instruction.length) != Some(code.len()) {
+                wrong += 1;
+                eprintln!("{line}");
+            }
+        }
+        assert!(count > 100_000 && wrong == 0, "{wrong} of {count}");
     }
 }

@@ -8,7 +8,7 @@ use skiff_format::{
     BaseInfo, Compression, Digest, Encoder, Event, Facts, HeaderFields, Limits, Reader, Section, TargetInfo,
     compress,
 };
-use skiff_patch::{Codec, bsdiff, gzip};
+use skiff_patch::{Codec, bsdiff, gzip, zip};
 use skiff_signature::{Signed, sign_tree};
 use skiff_tree::{Tree, section};
 
@@ -197,6 +197,13 @@ fn patch_codecs() -> Vec<Seed> {
         encoder.write_all(&text).and_then(|()| encoder.finish()).expect("because a vector takes everything");
     let gz = gzip::encode(None, &compressed).expect("because zlib made it");
     let gz_len = compressed.len() as u64;
+    let (old_jar, new_jar): (&[u8], &[u8]) = (
+        include_bytes!("../../../skiff-patch/tests/zip/nested.old.zip"),
+        include_bytes!("../../../skiff-patch/tests/zip/nested.new.zip"),
+    );
+    let jar =
+        zip::encode(Some(old_jar), new_jar, &zip::Options::default()).expect("because it is an archive");
+    let jar_len = u16::try_from(jar[0].output_len).expect("because it is small").to_le_bytes();
     let round_trip = |segment: u16, window: u16| {
         let head = [&[1][..], &segment.to_le_bytes(), &window.to_le_bytes()].concat();
         join(&head, &[&old, &new])
@@ -209,6 +216,13 @@ fn patch_codecs() -> Vec<Seed> {
         seed("patch_codecs", "round-trip-gzip", join(&[2, 9, 0], &[&old, &new])),
         seed("patch_codecs", "round-trip-gzip-of-text", join(&[2, 9, 0], &[&text, &text[7..]])),
         seed("patch_codecs", "gzip", hostile(Codec::Gzip, gz_len, &gz.payload)),
+        seed(
+            "patch_codecs",
+            "zip",
+            join(&[[0, codec(Codec::Zip)], jar_len].concat(), &[old_jar, &jar[0].payload]),
+        ),
+        seed("patch_codecs", "round-trip-zip", join(&[3, 0xff, 0x7f], &[old_jar, new_jar])),
+        seed("patch_codecs", "round-trip-zip-in-segments", join(&[3, 200, 3], &[old_jar, new_jar])),
         seed("patch_codecs", "round-trip-empty", join(&[1, 0, 0, 0, 0], &[&[], &[]])),
     ]
 }

@@ -20,7 +20,7 @@ const FARTHEST: usize = WINDOW - LOOKAHEAD;
 const TOO_FAR: usize = 4096;
 
 /// How far past the end the programs look, and so by how much the plain text grows.
-pub(in crate::gzip) const PADDING: usize = LOOKAHEAD;
+pub(crate) const PADDING: usize = LOOKAHEAD;
 
 /// Deflates `plain` to the last block.
 pub(super) fn run<W: Write>(

@@ -11,19 +11,23 @@
 //! without end, which no caller can stop. A model has no corrections, and its work is bounded by the plain text's length.
 
 mod block;
+#[cfg(feature = "encode")]
+mod find;
 mod huffman;
 mod matcher;
 
 use std::io::Write;
 
 use block::BlockWriter;
-pub(super) use matcher::PADDING;
+#[cfg(feature = "encode")]
+pub(crate) use find::{Expected, find, inflate};
+pub(crate) use matcher::PADDING;
 
 use crate::PatchError;
 
 /// A program and its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Compressor {
+pub(crate) struct Compressor {
     program: Program,
     level: u8,
 }
@@ -70,7 +74,7 @@ impl Effort {
 
 impl Compressor {
     /// The compressor of this number: the level, and 0, 16 or 32 more for gzip, zlib, and zlib at memory level 9.
-    pub(super) fn from_id(id: u64) -> Option<Self> {
+    pub(crate) fn from_id(id: u64) -> Option<Self> {
         let program = match id >> 4 {
             0 => Program::Gzip,
             1 => Program::Zlib { memory_level: 8 },
@@ -83,7 +87,7 @@ impl Compressor {
 
     /// The inverse of [`Self::from_id`].
     #[cfg(feature = "encode")]
-    pub(super) fn id(self) -> u64 {
+    pub(crate) fn id(self) -> u64 {
         let program = match self.program {
             Program::Gzip => 0,
             Program::Zlib { memory_level: 8 } => 16,
@@ -94,7 +98,7 @@ impl Compressor {
 
     /// All of them, the commonest first.
     #[cfg(feature = "encode")]
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         let levels = [9, 6, 1, 5, 8, 7, 4, 3, 2];
         levels
             .into_iter()
@@ -113,14 +117,14 @@ impl Compressor {
 }
 
 /// How much memory [`compress`] holds beside the plain text, in bytes, from above.
-pub(super) const COMPRESSOR_MEMORY: u64 = 1 << 20;
+pub(crate) const COMPRESSOR_MEMORY: u64 = 1 << 20;
 
 /// Writes the deflate stream that `compressor` makes of `plain`, which it pads.
 ///
 /// # Errors
 /// Those of `output`; and [`PatchError::Corrupt`] for a plain text that the compressor would put into a stored block longer
 /// than deflate's longest, so that it cannot be its work.
-pub(super) fn compress<W: Write>(
+pub(crate) fn compress<W: Write>(
     plain: Vec<u8>,
     compressor: Compressor,
     output: W,
