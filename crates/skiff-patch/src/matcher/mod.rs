@@ -187,9 +187,10 @@ mod tests {
             let pairs = new[found.start..end].iter().zip(&old[found.position..found.position + found.length]);
             wrong += pairs.filter(|(new, old)| new != old).count();
         }
-        let joined = matches
-            .array_windows()
-            .all(|[a, b]| a.start + a.length < b.start || a.position + a.length != b.position);
+        let joined = matches.windows(2).all(|pair| {
+            pair[0].start + pair[0].length < pair[1].start
+                || pair[0].position + pair[0].length != pair[1].position
+        });
         assert!(joined);
         (matches, wrong + new.len() - end)
     }
