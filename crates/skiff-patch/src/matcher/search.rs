@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::path::{Hint, Path};
 use super::seeds::Seeds;
 use super::suffixes::Suffixes;
-use super::{Effort, Found, Match, SHORTEST, common_prefix};
+use super::{Effort, Found, Match, ROW, SHORTEST, common_prefix};
 
 /// How many bytes of the new file hints are gathered for before the path is continued through them.
 const CHUNK: usize = 256 << 10;
@@ -15,13 +15,14 @@ pub(super) const MEMORY: u64 = 16 << 20;
 const ALIKE: usize = 32;
 /// How many of those bytes may differ.
 const SPARSE: usize = 3;
-/// By how many bytes another shift must be better to be a hint.
-const BETTER: usize = 4;
 
 /// How far ahead shifts are compared.
 const AHEAD: usize = 64;
 /// Equal ranges are not compared further.
 const ENOUGH: usize = 1 << 12;
+
+/// How far back: what is half alike would go on and on in tables.
+const BACK: usize = 512;
 
 /// What answers where something like a range is.
 pub(super) trait Index {
@@ -120,9 +121,9 @@ impl<I: Index> Scan<'_, I> {
                     self.misses = 0;
                 }
                 None => {
-                    // A long stretch of nothing known is gone through in longer steps.
+                    // A long stretch of nothing known is gone through in longer steps, which meet every place of a table's stride.
                     self.misses += 1;
-                    self.at += (run + 1).max((self.misses / 64).min(4));
+                    self.at += (run + 1).max(if self.misses < 256 { 1 } else { 3 });
                 }
             }
         }
@@ -151,7 +152,7 @@ impl<I: Index> Scan<'_, I> {
         let (_, length, shift) = best?;
         let (gain, _) = worth(shift);
         let (same, _) = worth(self.shift);
-        (gain > same + BETTER && gain >= SHORTEST).then_some((length, shift))
+        (gain > same && gain >= SHORTEST).then_some((length, shift))
     }
 
     /// Goes over to another shift.
@@ -177,14 +178,14 @@ impl<I: Index> Scan<'_, I> {
     fn gain(&self, at: usize, shift: isize, length: usize) -> (usize, usize) {
         let Some(position) = self.place(at, shift) else { return (0, 0) };
         let (mut equal, mut gain, mut most) = (0, 0_isize, 0_isize);
-        let mut deltas = [0; 24];
+        let mut deltas = [0; ROW];
         for (index, (new, old)) in self.new[at..].iter().zip(&self.old[position..]).take(length).enumerate() {
             let delta = new.wrapping_sub(*old);
             if delta == 0 {
                 equal += 1;
                 gain += 1;
                 most = most.max(gain);
-            } else if std::mem::replace(&mut deltas[index % 24], delta) != delta {
+            } else if std::mem::replace(&mut deltas[index % ROW], delta) != delta {
                 gain -= 1;
             }
         }
@@ -208,7 +209,8 @@ impl<I: Index> Scan<'_, I> {
         const DROP: isize = 16;
         let Some(position) = self.place(self.at, shift) else { return self.at };
         let (mut gain, mut most, mut from) = (0, 0, self.at);
-        let pairs = self.new[..self.at].iter().enumerate().skip(start).rev();
+        let pairs =
+            self.new[..self.at].iter().enumerate().skip(start.max(self.at.saturating_sub(BACK))).rev();
         for ((index, new), old) in pairs.zip(self.old[..position].iter().rev()) {
             gain += if new == old { 1 } else { -1 };
             if gain > most {
