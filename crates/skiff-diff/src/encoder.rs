@@ -77,6 +77,10 @@ pub(crate) enum BaseContents<'a> {
 /// The longest payload that is compressed with mixed contexts by default: a device takes a second for it.
 const MIXED_BYTES: usize = 1 << 20;
 
+/// So many new bytes are also made without any idea, and the smaller delta is kept: choices rest on estimates, which are wrong by a
+/// few bytes a file.
+const TRIED_PLAIN: u64 = 256 << 10;
+
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
@@ -204,7 +208,19 @@ fn run(
     let pool = pool.map_err(|error| DiffError::Threads(error.to_string()))?;
     let mut assumed = Assumed::new(base.tree, target.contents);
     let work = Work::new(base, target, options)?;
-    let (mut delta, report) = pool.install(|| work.run(&mut assumed))?;
+    let (mut delta, mut report) = pool.install(|| work.run(&mut assumed))?;
+    if report.new_bytes <= TRIED_PLAIN
+        && let BaseContents::Known(_) = base.contents
+    {
+        let ideas = Ideas::NONE.with(Idea::Mixed);
+        let options = Options { ideas, control: Control::default(), ..*options };
+        let plain = Work::new(base, target, &options)?;
+        let mut none = Assumed::new(base.tree, target.contents);
+        let (plain_delta, plain_report) = pool.install(|| plain.run(&mut none))?;
+        if plain_report.delta_bytes < report.delta_bytes {
+            (delta, report) = (plain_delta, plain_report);
+        }
+    }
     assumed.settle();
     prove(base, &assumed, target, options.control, &mut delta)?;
     delta
