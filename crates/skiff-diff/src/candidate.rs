@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, Plan, Source, State, align, block, bsdiff, gzip};
+use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
@@ -70,7 +70,6 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     let mut best = plain(job);
     let mut best_size = estimate(&best);
     let plain_size = best_size;
-    let alone: fn(u64) -> u64 = if job.ideas.has(Idea::Align) { among_its_like } else { among_others };
     let mut offer = |candidate: Vec<Record>, worth: fn(u64) -> u64| {
         let size = worth(estimate(&candidate));
         if size < best_size && candidate.iter().all(|record| fits(record, &job.budget)) {
@@ -84,7 +83,7 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
             let records = segments.into_iter().map(|segment| {
                 record(job, Codec::Zip, segment.output_len, segment.payload, segment.reads_source)
             });
-            offer(records.collect(), if is_alone { alone } else { as_estimated });
+            offer(records.collect(), if is_alone { among_its_like } else { as_estimated });
             return Ok(Made::Records(best));
         }
         _ => {}
@@ -92,20 +91,12 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     if job.ideas.has(Idea::Align) && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
         let plan = planned(job, old).filter(|plan| plan.estimate() < best_size);
         let plan = plan.filter(|plan| plan.decoder_memory() <= job.budget.codec_memory);
-        let Some(plan) = plan else { return Ok(Made::Records(best)) };
-        // Without a base what opening is worth is between little and most: that is found out, for a file alone.
-        if !plan.reads_source() {
-            let payload = plan.write(&mut Source::none(), &job.new[..], &mut State::new())?;
-            if payload.len() as u64 >= best_size {
-                return Ok(Made::Records(best));
-            }
-        }
-        return Ok(Made::Planned(plan));
+        return Ok(plan.map_or(Made::Records(best), Made::Planned));
     }
     let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new) } else { None };
     let is_opened = opened.is_some();
     if let Some(opened) = opened {
-        let worth = if opened.reads_source { as_estimated } else { alone };
+        let worth = if opened.reads_source { as_estimated } else { among_its_like };
         let record = record(job, Codec::Gzip, job.new.len() as u64, opened.payload, opened.reads_source);
         offer(vec![record], worth);
     }
@@ -143,11 +134,6 @@ fn as_estimated(size: u64) -> u64 {
 /// Debian image, which are mostly changelogs, that makes 0.95 MB, where each alone takes 2.33 MB as gzip has it.
 fn among_its_like(size: u64) -> u64 {
     size / 4 * 3
-}
-
-/// What it costs where a fast compressor sees it beside anything: one table of symbols for text and noise suits neither.
-fn among_others(size: u64) -> u64 {
-    size + size / 8
 }
 
 /// As blocks of the base, of which less is there than all bytes in memory.

@@ -1,8 +1,6 @@
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -12,7 +10,7 @@ use skiff_patch::State;
 use skiff_replay::record::{self, Record};
 use skiff_signature::TreeSignature;
 use skiff_tree::section::{self, EncodedSection};
-use skiff_tree::{ConfigDigest, ContentDigest, ContentSource, ReleaseId, Tree};
+use skiff_tree::{ContentDigest, ContentSource};
 
 use crate::assumed::Assumed;
 use crate::budget::Budget;
@@ -20,150 +18,18 @@ use crate::candidate::{self, Job, Made, Old};
 use crate::explanation::{Shares, Weighed, weigh};
 use crate::facts::{Tally, fixed_memory, header_fields};
 use crate::modelled::{Groups, Part};
+use crate::options::{Level, Options};
 use crate::plan::{Planned, plan};
 use crate::proof::prove;
+use crate::release::{Base, BaseContents, Release};
 use crate::{DiffError, Idea, Ideas, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
 pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
 
-/// One side of a delta: an image's tree with its contents, and its config and manifest where it has them.
-#[derive(Clone, Copy)]
-pub struct Release<'a> {
-    /// The flattened tree.
-    pub tree: &'a Tree,
-    /// Where the contents of its files are read from.
-    pub contents: &'a dyn ContentSource,
-    /// The image's config, byte for byte.
-    pub config: Option<&'a [u8]>,
-    /// The image's manifest, byte for byte.
-    pub manifest: Option<&'a [u8]>,
-}
-
-impl fmt::Debug for Release<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Release").field("id", &self.id()).finish_non_exhaustive()
-    }
-}
-
-impl<'a> Release<'a> {
-    /// A release without config and manifest.
-    #[must_use]
-    pub fn new(tree: &'a Tree, contents: &'a dyn ContentSource) -> Self {
-        Self { tree, contents, config: None, manifest: None }
-    }
-
-    /// Its name. Takes as long as encoding and hashing the tree.
-    #[must_use]
-    pub fn id(&self) -> ReleaseId {
-        ReleaseId::new(self.tree.digest(), self.config.map(ConfigDigest::of))
-    }
-}
-
-/// What is known of the base.
-#[derive(Clone, Copy)]
-pub(crate) struct Base<'a> {
-    pub(crate) tree: &'a Tree,
-    pub(crate) release: ReleaseId,
-    pub(crate) contents: BaseContents<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub(crate) enum BaseContents<'a> {
-    Known(&'a dyn ContentSource),
-    Signed(&'a TreeSignature),
-}
-
-/// The longest payload that is compressed with mixed contexts by default: a device takes a second for it.
-const MIXED_BYTES: usize = 1 << 20;
-
 /// So many new bytes are also made without any idea, and the smaller delta is kept: choices rest on estimates, which are wrong by a
 /// few bytes a file.
 const TRIED_PLAIN: u64 = 256 << 10;
-
-/// How hard to try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Level {
-    /// Frames in zstd: made and applied fastest, about a seventh larger.
-    Fast,
-    /// Frames in xz.
-    #[default]
-    Default,
-    /// Frames in xz with the parameters that come out smallest for each: several times slower to make, not to apply.
-    Best,
-}
-
-impl Level {
-    /// What is tried for each frame of so many bytes.
-    fn compressions(self, length: usize) -> &'static [Compression] {
-        /// Text and columns gain where positions predict nothing; tables of words where they predict literals.
-        const BEST: [Compression; 5] = [
-            Compression::Mixed,
-            Compression::XZ,
-            Compression::Xz { literal_context_bits: 3, literal_position_bits: 0, position_bits: 0 },
-            Compression::Xz { literal_context_bits: 0, literal_position_bits: 0, position_bits: 0 },
-            Compression::Xz { literal_context_bits: 0, literal_position_bits: 2, position_bits: 2 },
-        ];
-        match self {
-            Self::Fast => &[Compression::Zstd { level: 9 }],
-            Self::Default if length <= MIXED_BYTES => &BEST[..2],
-            Self::Default => &BEST[1..2],
-            Self::Best => &BEST,
-        }
-    }
-}
-
-/// How to make a delta.
-#[derive(Clone, Copy)]
-pub struct Options<'a> {
-    /// How hard to try.
-    pub level: Level,
-    /// Threads; as many as the machine has cores unless set.
-    pub threads: Option<NonZeroUsize>,
-    /// About how many bytes of memory to use, 1 GiB unless set. Files are searched in windows of 64 MiB; pairs that take
-    /// more than the budget together wait for each other. A file is held whole while it is encoded, whatever the budget;
-    /// where it and its base are so large that they pass the budget, it is made of blocks of the base, which is then not held.
-    pub memory: u64,
-    /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
-    pub pull_bytes: Option<u64>,
-    /// Where temporary files go; they have no name there and vanish with the process. The system's place unless set.
-    pub spool: Option<&'a Path>,
-    /// The most memory that a device may need to decode, in bytes. Where it is little, frames are smaller, and codecs that
-    /// take more are left out; the delta then is larger. Unbounded unless set: the report tells what is needed.
-    pub max_decoder_memory: Option<u64>,
-    /// What may be tried to make the delta smaller: everything, unless what that is worth is to be measured.
-    pub ideas: Ideas,
-    /// Whether the report [explains](Report::explanation) where the bytes went, which takes a little longer.
-    pub explain: bool,
-    /// Watches and stops the work. Progress counts bytes of new contents; what there is of them is the target's
-    /// [`Tree::content_bytes_missing_from`] the base.
-    pub control: Control<'a>,
-}
-
-impl Default for Options<'_> {
-    fn default() -> Self {
-        Self {
-            level: Level::Default,
-            threads: None,
-            memory: 1 << 30,
-            pull_bytes: None,
-            spool: None,
-            max_decoder_memory: None,
-            ideas: Ideas::ALL,
-            explain: false,
-            control: Control::default(),
-        }
-    }
-}
-
-impl fmt::Debug for Options<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut options = f.debug_struct("Options");
-        options.field("level", &self.level).field("threads", &self.threads).field("memory", &self.memory);
-        options.field("pull_bytes", &self.pull_bytes).field("max_decoder_memory", &self.max_decoder_memory);
-        options.field("ideas", &self.ideas).finish_non_exhaustive()
-    }
-}
 
 /// Makes the delta that leads from `base` to `target`, and proves it before a byte of it is written to `out`.
 ///

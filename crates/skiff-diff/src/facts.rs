@@ -8,7 +8,7 @@ use skiff_replay::record::Record;
 use skiff_tree::section::EncodedSection;
 use skiff_tree::{ConfigDigest, Entry, Kind, ManifestDigest, Node, Tree};
 
-use crate::encoder::Base;
+use crate::release::Base;
 use crate::report::CodecReport;
 use crate::{DiffError, Release, Report};
 

@@ -5,8 +5,8 @@ use skiff_tree::section::EncodedSection;
 use skiff_tree::{ContentDigest, EntryPath};
 
 use crate::candidate::{block_memory, signed_memory};
-use crate::encoder::{Base, BaseContents};
 use crate::pairing::Pairing;
+use crate::release::{Base, BaseContents};
 use crate::{DiffError, FileKind, Idea, Options, Release};
 
 /// A new content and the file of the base it is to be made from.

@@ -9,12 +9,12 @@ use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust};
 use skiff_tree::{ContentDigest, ContentSource, EntryPath, ReadAt, TreeError};
 
 use crate::assumed::Assumed;
-use crate::encoder::{self, BaseContents};
+use crate::release::{self, BaseContents};
 use crate::{DiffError, Release};
 
 /// Replays what was written, with the decoder that devices use, and leaves the file at its end.
 pub(crate) fn prove(
-    base: &encoder::Base<'_>,
+    base: &release::Base<'_>,
     assumed: &Assumed<'_>,
     target: &Release<'_>,
     control: Control<'_>,

@@ -44,7 +44,7 @@ impl Default for Limits {
 /// frame, and is of no more use after an error.
 ///
 /// Exactly [`Job::output_len`] bytes are written on success, and never more; on an error that is the payload's fault none are,
-/// but by codecs that open archives, which write what came before it. The output is written in pieces of some 64 KiB, and is not flushed.
+/// but by codecs that write as they go (`align`, `zip`), which find out at the end: whoever takes their output proves it. The output is written in pieces of some 64 KiB, and is not flushed.
 ///
 /// # Errors
 /// - [`PatchError::Corrupt`] where the payload is not what an encoder writes for such an output and source;

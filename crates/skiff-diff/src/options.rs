@@ -1,0 +1,97 @@
+//! How a delta is made.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use skiff_format::Compression;
+use skiff_fs::Control;
+
+use crate::Ideas;
+
+/// The longest payload that is compressed with mixed contexts by default: a device takes a second for it.
+const MIXED_BYTES: usize = 1 << 20;
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Codecs without models, frames in zstd: applied fastest.
+    Fast,
+    /// Codecs that learn, and frames in xz or, where they are short, in mixed contexts.
+    #[default]
+    Default,
+    /// Frames in whatever comes out smallest for each: slower to make, and where that is mixed contexts slower to apply.
+    Best,
+}
+
+impl Level {
+    /// What is tried for each frame of so many bytes.
+    pub(crate) fn compressions(self, length: usize) -> &'static [Compression] {
+        /// Text and columns gain where positions predict nothing; tables of words where they predict literals.
+        const BEST: [Compression; 5] = [
+            Compression::Mixed,
+            Compression::XZ,
+            Compression::Xz { literal_context_bits: 3, literal_position_bits: 0, position_bits: 0 },
+            Compression::Xz { literal_context_bits: 0, literal_position_bits: 0, position_bits: 0 },
+            Compression::Xz { literal_context_bits: 0, literal_position_bits: 2, position_bits: 2 },
+        ];
+        match self {
+            Self::Fast => &[Compression::Zstd { level: 9 }],
+            Self::Default if length <= MIXED_BYTES => &BEST[..2],
+            Self::Default => &BEST[1..2],
+            Self::Best => &BEST,
+        }
+    }
+}
+
+/// How to make a delta.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// How hard to try.
+    pub level: Level,
+    /// Threads; as many as the machine has cores unless set.
+    pub threads: Option<NonZeroUsize>,
+    /// About how many bytes of memory to use, 1 GiB unless set. Files are searched in windows of 64 MiB; pairs that take
+    /// more than the budget together wait for each other. A file is held whole while it is encoded, whatever the budget;
+    /// where it and its base are so large that they pass the budget, it is made of blocks of the base, which is then not held.
+    pub memory: u64,
+    /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
+    pub pull_bytes: Option<u64>,
+    /// Where temporary files go; they have no name there and vanish with the process. The system's place unless set.
+    pub spool: Option<&'a Path>,
+    /// The most memory that a device may need to decode, in bytes. Where it is little, frames are smaller, and codecs that
+    /// take more are left out; the delta then is larger. Unbounded unless set: the report tells what is needed.
+    pub max_decoder_memory: Option<u64>,
+    /// What may be tried to make the delta smaller: everything, unless what that is worth is to be measured.
+    pub ideas: Ideas,
+    /// Whether the report [explains](Report::explanation) where the bytes went, which takes a little longer.
+    pub explain: bool,
+    /// Watches and stops the work. Progress counts bytes of new contents; what there is of them is the target's
+    /// [`Tree::content_bytes_missing_from`] the base.
+    pub control: Control<'a>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            level: Level::Default,
+            threads: None,
+            memory: 1 << 30,
+            pull_bytes: None,
+            spool: None,
+            max_decoder_memory: None,
+            ideas: Ideas::ALL,
+            explain: false,
+            control: Control::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = f.debug_struct("Options");
+        options.field("level", &self.level).field("threads", &self.threads).field("memory", &self.memory);
+        options.field("pull_bytes", &self.pull_bytes).field("max_decoder_memory", &self.max_decoder_memory);
+        options.field("ideas", &self.ideas).finish_non_exhaustive()
+    }
+}
