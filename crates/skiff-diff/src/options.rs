@@ -64,10 +64,10 @@ pub struct Options<'a> {
     pub max_decoder_memory: Option<u64>,
     /// What may be tried to make the delta smaller: everything, unless what that is worth is to be measured.
     pub ideas: Ideas,
-    /// Whether the report [explains](Report::explanation) where the bytes went, which takes a little longer.
+    /// Whether the report [explains](crate::Report::explanation) where the bytes went, which takes a little longer.
     pub explain: bool,
     /// Watches and stops the work. Progress counts bytes of new contents; what there is of them is the target's
-    /// [`Tree::content_bytes_missing_from`] the base.
+    /// [`content_bytes_missing_from`](skiff_tree::Tree::content_bytes_missing_from) the base.
     pub control: Control<'a>,
 }
 
