@@ -5,7 +5,7 @@ use std::io::{Cursor, Read as _};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::read::MultiGzDecoder;
-use skiff_patch::{Codec, Job, Limits, Source, State, bsdiff, decode, gzip};
+use skiff_patch::{Codec, Effort, Job, Limits, Source, State, bsdiff, decode, gzip};
 
 /// Two versions of a changelog, compressed by GNU gzip.
 const OLD_GZ: &[u8] = include_bytes!("../../crates/skiff-patch/tests/gzip/old.gz");
@@ -44,10 +44,12 @@ fn gzip(criterion: &mut Criterion) {
     let mut plain = Vec::new();
     MultiGzDecoder::new(NEW_GZ).read_to_end(&mut plain).expect("a gzip file");
     group.throughput(Throughput::Bytes(plain.len() as u64));
-    let encoded = gzip::encode(Some(OLD_GZ), NEW_GZ).expect("a file that GNU gzip made");
+    let encoded = gzip::encode(Some(OLD_GZ), NEW_GZ, Effort::Default).expect("a file that GNU gzip made");
     let jobs = [Job::new(Codec::Gzip, &encoded.payload, NEW_GZ.len() as u64)];
     assert!(rebuild(&jobs, OLD_GZ, NEW_GZ.len()) == NEW_GZ);
-    group.bench_function("encode", |bencher| bencher.iter(|| gzip::encode(Some(black_box(OLD_GZ)), NEW_GZ)));
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| gzip::encode(Some(black_box(OLD_GZ)), NEW_GZ, Effort::Default))
+    });
     group
         .bench_function("decode", |bencher| bencher.iter(|| rebuild(black_box(&jobs), OLD_GZ, NEW_GZ.len())));
 }

@@ -29,7 +29,11 @@ pub(crate) fn open(job: &Job<'_>, old: Option<&[u8]>) -> Option<Archive> {
     let defaults = zip::Options::default();
     let options = zip::Options {
         segment_bytes: NonZeroU32::new(most.min(defaults.segment_bytes.get())).unwrap_or(NonZeroU32::MIN),
-        comparison: align::Options { is_predicted: job.ideas.has(Idea::References), ..defaults.comparison },
+        comparison: align::Options {
+            is_predicted: job.ideas.has(Idea::References),
+            effort: job.effort,
+            ..defaults.comparison
+        },
         ..defaults
     };
     // What has no base is a long text for a code that learns, and takes it long: compressors do nearly as well.

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, Plan, align, block, bsdiff, gzip};
+use skiff_patch::{Codec, Effort, Plan, align, block, bsdiff, gzip};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
@@ -34,6 +34,8 @@ pub(crate) struct Job<'a> {
     pub(crate) control: Control<'a>,
     /// What may be tried.
     pub(crate) ideas: Ideas,
+    /// How much time finding what files have in common may take.
+    pub(crate) effort: Effort,
     /// What the records may take.
     pub(crate) budget: Budget,
 }
@@ -93,7 +95,7 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
         let plan = plan.filter(|plan| plan.decoder_memory() <= job.budget.codec_memory);
         return Ok(plan.map_or(Made::Records(best), Made::Planned));
     }
-    let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new) } else { None };
+    let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new, job.effort) } else { None };
     let is_opened = opened.is_some();
     if let Some(opened) = opened {
         let worth = if opened.reads_source { as_estimated } else { among_its_like };
@@ -104,7 +106,7 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
     let parts: Vec<(u64, Vec<u8>)> = match &job.old {
         Old::Held(old) if !is_opened && job.ideas.has(Idea::Bsdiff) => {
             let segment_bytes = NonZeroU32::new(job.budget.segment_bytes()).unwrap_or(NonZeroU32::MIN);
-            let options = bsdiff::Options { segment_bytes, ..bsdiff::Options::default() };
+            let options = bsdiff::Options { segment_bytes, effort: job.effort, ..bsdiff::Options::default() };
             let segments = bsdiff::encode(old, &job.new, &options).into_iter();
             segments.map(|part| (part.output_len, part.payload)).collect()
         }
@@ -121,7 +123,7 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
 /// How a content may be made by a codec that learns.
 fn planned(job: &Job<'_>, old: Option<&[u8]>) -> Option<Plan> {
     let is_predicted = job.ideas.has(Idea::References);
-    let options = align::Options { is_predicted, ..align::Options::default() };
+    let options = align::Options { is_predicted, effort: job.effort, ..align::Options::default() };
     let opened = if job.ideas.has(Idea::Gzip) { gzip::Plan::new(old, &job.new, &options) } else { None };
     opened.map(Plan::Gzip).or_else(|| Some(Plan::Align(align::Plan::new(old?, &job.new, &options))))
 }

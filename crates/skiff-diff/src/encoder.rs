@@ -272,6 +272,7 @@ impl<'a> Work<'a> {
             old,
             control: self.options.control,
             ideas: self.ideas,
+            effort: self.options.level.effort(),
             budget: self.budget,
         })?;
         self.options.control.advance(size);

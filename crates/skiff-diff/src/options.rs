@@ -6,6 +6,7 @@ use std::path::Path;
 
 use skiff_format::Compression;
 use skiff_fs::Control;
+use skiff_patch::Effort;
 
 use crate::Ideas;
 
@@ -25,6 +26,14 @@ pub enum Level {
 }
 
 impl Level {
+    /// How much time finding what files have in common may take.
+    pub(crate) fn effort(self) -> Effort {
+        match self {
+            Self::Fast => Effort::Fast,
+            Self::Default | Self::Best => Effort::Default,
+        }
+    }
+
     /// What is tried for each frame of so many bytes.
     pub(crate) fn compressions(self, length: usize) -> &'static [Compression] {
         /// Text and columns gain where positions predict nothing; tables of words where they predict literals.

@@ -2,12 +2,14 @@
 
 use std::io::{Read, Seek};
 
+#[cfg(feature = "encode")]
+use crate::Effort;
 use crate::{Codec, Job, PatchError, Source, State, align, bsdiff, data, deflate};
 
 /// What makes `text` of `old`, and by which codec: none that reads the source where that is of no use.
 #[cfg(feature = "encode")]
-pub(crate) fn encode(old: &[u8], text: &[u8]) -> (Codec, Vec<u8>) {
-    match bsdiff::encode_whole(old, text) {
+pub(crate) fn encode(old: &[u8], text: &[u8], effort: Effort) -> (Codec, Vec<u8>) {
+    match bsdiff::encode_whole(old, text, effort) {
         Some(payload) => (Codec::Bsdiff, payload),
         None => (Codec::Data, text.to_vec()),
     }

@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use skiff_patch::{Codec, Job, Limits, PatchError, Source, State, decode, decoder_memory, gzip};
+use skiff_patch::{Codec, Effort, Job, Limits, PatchError, Source, State, decode, decoder_memory, gzip};
 
 const OLD: &[u8] = include_bytes!("gzip/old.gz");
 const NEW: &[u8] = include_bytes!("gzip/new.gz");
@@ -28,7 +28,7 @@ fn decode_one(old: &[u8], payload: &[u8], output_len: u64) -> (Vec<u8>, Result<(
 }
 
 fn comes_back(old: Option<&[u8]>, new: &[u8]) -> gzip::Encoded {
-    let encoded = gzip::encode(old, new).unwrap();
+    let encoded = gzip::encode(old, new, Effort::Default).unwrap();
     let (output, result) = decode_one(old.unwrap_or_default(), &encoded.payload, new.len() as u64);
     result.unwrap();
     assert!(output == new);
@@ -85,17 +85,17 @@ fn headers_of_every_kind_come_back() {
 
 #[test]
 fn what_is_not_one_member_is_declined() {
-    assert_eq!(gzip::encode(None, &[NEW, OLD].concat()), None, "several members");
-    assert_eq!(gzip::encode(None, &[NEW, b"\0"].concat()), None, "trailing bytes");
-    assert_eq!(gzip::encode(None, &NEW[..NEW.len() - 1]), None, "cut off");
-    assert_eq!(gzip::encode(None, &plain(NEW)), None, "plain text");
-    assert_eq!(gzip::encode(None, b""), None, "nothing");
+    assert_eq!(gzip::encode(None, &[NEW, OLD].concat(), Effort::Default), None, "several members");
+    assert_eq!(gzip::encode(None, &[NEW, b"\0"].concat(), Effort::Default), None, "trailing bytes");
+    assert_eq!(gzip::encode(None, &NEW[..NEW.len() - 1], Effort::Default), None, "cut off");
+    assert_eq!(gzip::encode(None, &plain(NEW), Effort::Default), None, "plain text");
+    assert_eq!(gzip::encode(None, b"", Effort::Default), None, "nothing");
     for (index, byte) in [(0, 0), (2, 7), (3, 32), (3, 8), (NEW.len() - 1, 1), (NEW.len() - 8, 0), (1500, 0)]
     {
         let mut file = NEW.to_vec();
         assert_ne!(file[index], byte);
         file[index] = byte;
-        let comes_back = gzip::encode(None, &file)
+        let comes_back = gzip::encode(None, &file, Effort::Default)
             .is_none_or(|encoded| decode_one(b"", &encoded.payload, file.len() as u64).0 == file);
         assert!(comes_back);
     }
@@ -108,7 +108,7 @@ fn files_of_another_compressor_are_declined_or_come_back() {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
         encoder.write_all(&plain(NEW)).unwrap();
         let file = encoder.finish().unwrap();
-        if gzip::encode(Some(OLD), &file).is_some() {
+        if gzip::encode(Some(OLD), &file, Effort::Default).is_some() {
             comes_back(Some(OLD), &file);
         }
     }
@@ -116,7 +116,7 @@ fn files_of_another_compressor_are_declined_or_come_back() {
 
 #[test]
 fn limits_are_kept_before_anything_is_written() {
-    let encoded = gzip::encode(Some(OLD), NEW).unwrap();
+    let encoded = gzip::encode(Some(OLD), NEW, Effort::Default).unwrap();
     let job = Job::new(Codec::Gzip, &encoded.payload, NEW.len() as u64);
     let needed = decoder_memory(&job).unwrap();
     let longest = plain(NEW).len() as u64;
@@ -137,7 +137,7 @@ fn limits_are_kept_before_anything_is_written() {
 
 #[test]
 fn a_wrong_source_is_corrupt() {
-    let encoded = gzip::encode(Some(OLD), NEW).unwrap();
+    let encoded = gzip::encode(Some(OLD), NEW, Effort::Default).unwrap();
     for source in [NEW, &OLD[..OLD.len() - 1], &plain(OLD), b""] {
         let (output, result) = decode_one(source, &encoded.payload, NEW.len() as u64);
         assert!(matches!(result, Err(PatchError::Corrupt { .. })) && output.is_empty(), "{result:?}");
@@ -146,7 +146,7 @@ fn a_wrong_source_is_corrupt() {
 
 #[test]
 fn a_promise_of_another_length_is_corrupt() {
-    let encoded = gzip::encode(Some(OLD), NEW).unwrap();
+    let encoded = gzip::encode(Some(OLD), NEW, Effort::Default).unwrap();
     for length in [0, 17, NEW.len() as u64 - 1, NEW.len() as u64 + 1, u64::MAX] {
         let (output, result) = decode_one(OLD, &encoded.payload, length);
         assert!(matches!(result, Err(PatchError::Corrupt { .. })), "{result:?}");
@@ -162,7 +162,7 @@ proptest! {
         flips in vec((0..60_usize, 0..8_u8), 1..3),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut payload = gzip::encode(Some(OLD), NEW).unwrap().payload;
+        let mut payload = gzip::encode(Some(OLD), NEW, Effort::Default).unwrap().payload;
         for (index, bit) in &flips {
             payload[*index] ^= 1 << bit;
         }

@@ -5,7 +5,9 @@
 use std::io::{self, Cursor};
 
 use peak_alloc::PeakAlloc;
-use skiff_patch::{Codec, Job, Limits, Source, State, align, bsdiff, decode, decoder_memory, gzip, zip};
+use skiff_patch::{
+    Codec, Effort, Job, Limits, Source, State, align, bsdiff, decode, decoder_memory, gzip, zip,
+};
 use skiff_wire::put_varint;
 
 #[global_allocator]
@@ -87,7 +89,7 @@ fn memory_is_as_declared() {
     }
 
     let (old, new) = (include_bytes!("gzip/old.gz"), include_bytes!("gzip/new.gz"));
-    let encoded = gzip::encode(Some(old), new).unwrap();
+    let encoded = gzip::encode(Some(old), new, Effort::Default).unwrap();
     let job = Job::new(Codec::Gzip, &encoded.payload, new.len() as u64);
     let declared = decoder_memory(&job).unwrap();
     let held = peak(old, &job);

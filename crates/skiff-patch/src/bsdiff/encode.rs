@@ -14,8 +14,8 @@ pub struct Options {
     /// 4 MiB.
     pub segment_bytes: NonZeroU32,
     /// The most bytes of the old file that are searched at once: a longer one is searched in windows that move along it
-    /// as the new one is gone through. Bounds the encoder's memory, which is about five times this. The default is
-    /// 64 MiB.
+    /// as the new one is gone through; twice as many with [`Effort::Fast`]. Bounds the encoder's memory, which is about five times
+    /// this. The default is 64 MiB.
     pub window_bytes: NonZeroU32,
     /// How much time is spent on finding what the files have in common.
     pub effort: Effort,
@@ -68,8 +68,8 @@ pub fn encode(old: &[u8], new: &[u8], options: &Options) -> Vec<Segment> {
 
 /// The one payload for all of `new`, or none where `old` has nothing like it.
 #[cfg(any(feature = "gzip", feature = "zip"))]
-pub(crate) fn encode_whole(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
-    let matches = matcher::find(old, new, &Options::default().matcher());
+pub(crate) fn encode_whole(old: &[u8], new: &[u8], effort: Effort) -> Option<Vec<u8>> {
+    let matches = matcher::find(old, new, &Options { effort, ..Options::default() }.matcher());
     (!matches.is_empty()).then(|| write(old, new, 0..new.len(), &matches))
 }
 

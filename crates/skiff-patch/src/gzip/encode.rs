@@ -7,7 +7,7 @@ use skiff_wire::{put_bytes, put_varint};
 
 use super::decode::TRAILER_BYTES;
 use crate::deflate::{self, Compressor, Expected};
-use crate::{Codec, Job, Limits, PatchError, Source, State, align, inner};
+use crate::{Codec, Effort, Job, Limits, PatchError, Source, State, align, inner};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
 pub const PLAIN_BYTES: u64 = 4 << 20;
@@ -27,11 +27,11 @@ pub struct Encoded {
 /// neither GNU gzip nor zlib, at any level, makes it of its plain text: what is returned was decoded, and was the same.
 /// Depends on the arguments alone.
 #[must_use]
-pub fn encode(old: Option<&[u8]>, new: &[u8]) -> Option<Encoded> {
+pub fn encode(old: Option<&[u8]>, new: &[u8], effort: Effort) -> Option<Encoded> {
     let member = Member::read(new)?;
     let compressor = deflate::find(&member.plain, member.deflated, None)?;
     let opened = old.and_then(open);
-    let (codec, inner) = inner::encode(opened.as_deref().or(old).unwrap_or_default(), &member.plain);
+    let (codec, inner) = inner::encode(opened.as_deref().or(old).unwrap_or_default(), &member.plain, effort);
     let opened = opened.filter(|_| codec != Codec::Data);
 
     let mut payload = Vec::with_capacity(member.header.len() + inner.len() + 16);

@@ -1,9 +1,10 @@
 //! Which ranges of the old file the new one is like.
 //!
-//! Three steps, interleaved: an index of the old file ([`suffixes`], or [`seeds`] where time matters more) gives ranges
+//! Where time matters more, by [`greedy`]. Else in three steps, interleaved: an index of the old file ([`suffixes`]) gives ranges
 //! that are equal; each is a hint that around it the files are alike at that *shift*, the distance between a byte's places
 //! in both; and the cheapest way through all hints ([`path`]) says from which shift every byte is made.
 
+mod greedy;
 mod path;
 mod search;
 mod seeds;
@@ -16,15 +17,26 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Options {
     /// The most bytes of the old file that are indexed at once: a longer one is searched in windows that move along it as
-    /// the new one is gone through.
+    /// the new one is gone through. Twice as many with [`Effort::Fast`].
     pub(crate) window_bytes: NonZeroU32,
     pub(crate) effort: Effort,
+}
+
+impl Options {
+    /// The table of the fast search takes less than half of what suffixes take, so that its window may have twice the bytes.
+    fn window(&self) -> u64 {
+        let window_bytes = u64::from(self.window_bytes.get());
+        match self.effort {
+            Effort::Fast => window_bytes * 2,
+            Effort::Default => window_bytes,
+        }
+    }
 }
 
 /// How much time is spent on finding more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Effort {
-    /// Finds what is equal for some 24 bytes and more, and what is like it around that.
+    /// Finds most of what is equal for some 16 bytes and more, and what is like it around that.
     Fast,
     /// Finds all that is worth it.
     #[default]
@@ -56,12 +68,15 @@ pub(crate) fn find(old: &[u8], new: &[u8], options: &Options) -> Vec<Match> {
     let suffix = common_suffix(&old[prefix..], &new[prefix..]);
     let mut matches = Vec::new();
     push(&mut matches, Match { start: 0, position: 0, length: prefix });
-    let window_bytes = usize::try_from(options.window_bytes.get()).unwrap_or(usize::MAX);
-    let window_bytes = window_bytes.min(suffixes::WINDOW_BYTES_MAX);
+    let window_bytes =
+        usize::try_from(options.window()).unwrap_or(usize::MAX).min(suffixes::WINDOW_BYTES_MAX);
     let (old_part, new_part) = (prefix..old.len() - suffix, prefix..new.len() - suffix);
     for (window, part) in windows(old.len(), old_part, new_part, window_bytes) {
         if !window.is_empty() && !part.is_empty() {
-            search::search(old, new, (window, part), options.effort, &mut matches);
+            match options.effort {
+                Effort::Fast => greedy::search(old, new, (window, part), &mut matches),
+                Effort::Default => search::search(old, new, (window, part), &mut matches),
+            }
         }
     }
     let (start, position) = (new.len() - suffix, old.len() - suffix);
@@ -71,7 +86,7 @@ pub(crate) fn find(old: &[u8], new: &[u8], options: &Options) -> Vec<Match> {
 
 /// How much memory [`find`] holds for files of these lengths, in bytes, beside the files: an estimate from above.
 pub(crate) fn memory(old_length: u64, new_length: u64, options: &Options) -> u64 {
-    let window = old_length.min(u64::from(options.window_bytes.get()));
+    let window = old_length.min(options.window());
     let index = match options.effort {
         Effort::Fast => seeds::memory(window),
         Effort::Default => suffixes::memory(window),

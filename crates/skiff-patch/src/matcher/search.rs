@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use super::path::{Hint, Path};
-use super::seeds::Seeds;
 use super::suffixes::Suffixes;
-use super::{Effort, Found, Match, ROW, SHORTEST, common_prefix};
+use super::{Found, Match, ROW, SHORTEST, common_prefix};
 
 /// How many bytes of the new file hints are gathered for before the path is continued through them.
 const CHUNK: usize = 256 << 10;
@@ -24,37 +23,14 @@ const ENOUGH: usize = 1 << 12;
 /// How far back: what is half alike would go on and on in tables.
 const BACK: usize = 512;
 
-/// What answers where something like a range is.
-pub(super) trait Index {
-    /// Gives ranges of the window that are as the beginning of `pattern`, in a fixed order.
-    fn search(&self, pattern: &[u8], found: &mut Vec<Found>);
-}
-
 /// Searches one part of the new file in one window of the old.
 pub(super) fn search(
     old: &[u8],
     new: &[u8],
     (window, part): (Range<usize>, Range<usize>),
-    effort: Effort,
     matches: &mut Vec<Match>,
 ) {
-    let text = &old[window.clone()];
-    match effort {
-        Effort::Fast => go_through(&Seeds::of(text), (old, new), (window, part), matches),
-        Effort::Default => {
-            if let Some(index) = Suffixes::of(text) {
-                go_through(&index, (old, new), (window, part), matches);
-            }
-        }
-    }
-}
-
-fn go_through(
-    index: &impl Index,
-    (old, new): (&[u8], &[u8]),
-    (window, part): (Range<usize>, Range<usize>),
-    matches: &mut Vec<Match>,
-) {
+    let Some(index) = Suffixes::of(&old[window.clone()]) else { return };
     let last = matches.last().copied().unwrap_or(Match { start: 0, position: 0, length: 0 });
     let shift = last.position as isize - last.start as isize;
     let mut scan = Scan {
@@ -82,8 +58,8 @@ fn go_through(
     path.finish(matches);
 }
 
-struct Scan<'a, I> {
-    index: &'a I,
+struct Scan<'a> {
+    index: Suffixes<'a>,
     old: &'a [u8],
     new: &'a [u8],
     window: Range<usize>,
@@ -97,7 +73,7 @@ struct Scan<'a, I> {
     found: Vec<Found>,
 }
 
-impl<I: Index> Scan<'_, I> {
+impl Scan<'_> {
     /// Appends the hints for a chunk.
     fn hints(&mut self, chunk: Range<usize>, hints: &mut Vec<Hint>) {
         while self.at < chunk.end {

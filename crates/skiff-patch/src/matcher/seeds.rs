@@ -1,15 +1,11 @@
 //! Equal ranges of some length, by a table of places in the window.
 
-use super::Found;
 use super::common_prefix;
-use super::search::Index;
 
 /// How many bytes must be equal.
-const SEED: usize = 16;
+const SEED: usize = 12;
 /// How far apart the places are that the table knows.
-const STRIDE: usize = 8;
-/// An equal range of that many bytes is looked at, at most.
-const ENOUGH: usize = 1 << 10;
+const STRIDE: usize = 4;
 
 pub(super) struct Seeds<'a> {
     text: &'a [u8],
@@ -22,7 +18,7 @@ const NONE: u32 = u32::MAX;
 
 /// What [`Seeds::of`] holds for a window of that many bytes.
 pub(super) fn memory(window: u64) -> u64 {
-    window + (64 << 10)
+    2 * window + (64 << 10)
 }
 
 impl<'a> Seeds<'a> {
@@ -40,26 +36,19 @@ impl<'a> Seeds<'a> {
         }
         Self { text, table, shift }
     }
-}
 
-impl Index for Seeds<'_> {
-    fn search(&self, pattern: &[u8], found: &mut Vec<Found>) {
-        let Some(hash) = hash(pattern) else { return };
-        let place = self.table[(hash >> self.shift) as usize];
-        if place == NONE {
-            return;
-        }
-        let position = place as usize * STRIDE;
-        let length = common_prefix(&self.text[position..], &pattern[..pattern.len().min(ENOUGH)]);
-        if length >= SEED {
-            found.push(Found { position, length });
-        }
+    /// Where something lies that begins as `pattern` does.
+    pub(super) fn find(&self, pattern: &[u8]) -> Option<usize> {
+        let place = self.table[(hash(pattern)? >> self.shift) as usize];
+        let position = (place != NONE).then_some(place as usize * STRIDE)?;
+        (common_prefix(&self.text[position..], &pattern[..SEED]) == SEED).then_some(position)
     }
 }
 
 fn hash(bytes: &[u8]) -> Option<u64> {
-    let seed = u128::from_le_bytes(*bytes.first_chunk::<SEED>()?);
-    let (low, high) = (seed as u64, (seed >> 64) as u64);
+    let seed = bytes.first_chunk::<SEED>()?;
+    let low = u64::from_le_bytes(*seed.first_chunk()?);
+    let high = u64::from_le_bytes(*seed.last_chunk()?);
     // Odd numbers without a pattern: the fractions of the golden ratio and of the square root of three.
     Some((low.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ high).wrapping_mul(0xbb67_ae85_84ca_a73b))
 }

@@ -2,7 +2,6 @@
 
 use libsais::SuffixArrayConstruction;
 
-use super::search::Index;
 use super::{Found, SHORTEST, common_prefix};
 
 /// The most suffixes that 32 bits number.
@@ -75,10 +74,9 @@ impl<'a> Suffixes<'a> {
         }
         low
     }
-}
 
-impl Index for Suffixes<'_> {
-    fn search(&self, pattern: &[u8], found: &mut Vec<Found>) {
+    /// Gives ranges of the window that are as the beginning of `pattern`, in a fixed order.
+    pub(super) fn search(&self, pattern: &[u8], found: &mut Vec<Found>) {
         let pattern = &pattern[..pattern.len().min(ENOUGH)];
         let place = self.place(pattern);
         let at = |index: usize| {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::old::{Extent, Units, zero_directory};
 use super::pieces::Piece;
 use super::records::{STORED, local_length, local_method, local_sums};
-use crate::{Codec, PatchError, Source, align, deflate, inner};
+use crate::{Codec, Effort, PatchError, Source, align, deflate, inner};
 
 /// A piece, and the bytes of the new archive that it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,9 +117,9 @@ impl Chunk {
     }
 
     /// Compares the texts, for a payload that does not.
-    pub(super) fn encode(&mut self) {
+    pub(super) fn encode(&mut self, effort: Effort) {
         if let Some((old_text, text)) = self.texts.take() {
-            let (codec, payload) = inner::encode(&old_text, &text);
+            let (codec, payload) = inner::encode(&old_text, &text, effort);
             self.compared = Some(Compared::Encoded(codec, payload));
         }
     }

@@ -48,14 +48,15 @@ pub struct Segment {
 #[must_use]
 pub fn encode(old: Option<&[u8]>, new: &[u8], options: &Options) -> Option<Vec<Segment>> {
     let mut taken = Taken::apart(old, new, options)?;
-    taken.chunks.iter_mut().for_each(Chunk::encode);
+    let effort = options.comparison.effort;
+    taken.chunks.iter_mut().for_each(|chunk| chunk.encode(effort));
     let most = usize::try_from(options.segment_bytes.get()).unwrap_or(usize::MAX);
     let old = old.unwrap_or_default();
     let mut source = over(old);
     let mut units = Units::read(&taken.archives, &mut source).ok()?;
     let mut coder = |chunk: &Chunk| match &chunk.compared {
         Some(Compared::Encoded(codec, payload)) => Ok((*codec, payload.clone())),
-        _ => Ok(inner::encode(&chunk.old_text(&mut units, &mut source)?, &chunk.text(new)?)),
+        _ => Ok(inner::encode(&chunk.old_text(&mut units, &mut source)?, &chunk.text(new)?, effort)),
     };
     let segments = assemble(&taken.archives, &taken.chunks, (new.len(), most), &mut coder).ok()?;
     decodes(&segments, old, new).then_some(segments)

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use skiff_patch::{
-    Codec, Job, Limits, PatchError, Source, State, align, bsdiff, decode, decoder_memory, gzip, zip,
+    Codec, Effort, Job, Limits, PatchError, Source, State, align, bsdiff, decode, decoder_memory, gzip, zip,
 };
 
 use super::Reached;
@@ -108,7 +108,7 @@ fn gzip_round_trip(mut input: Input<'_>) -> Reached {
     };
     let (old, new) = (input.part(), input.rest());
     let [old, new] = if as_they_are { [old.to_vec(), new.to_vec()] } else { [compress(old), compress(new)] };
-    let Some(encoded) = gzip::encode(Some(&old), &new) else { return Reached::Refused };
+    let Some(encoded) = gzip::encode(Some(&old), &new, Effort::Default) else { return Reached::Refused };
 
     let mut output = Vec::new();
     let job = Job::new(Codec::Gzip, &encoded.payload, new.len() as u64);

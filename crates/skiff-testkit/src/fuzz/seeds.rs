@@ -8,7 +8,7 @@ use skiff_format::{
     BaseInfo, Compression, Digest, Encoder, Event, Facts, HeaderFields, Limits, Reader, Section, TargetInfo,
     compress,
 };
-use skiff_patch::{Codec, bsdiff, gzip, zip};
+use skiff_patch::{Codec, Effort, bsdiff, gzip, zip};
 use skiff_signature::{Signed, sign_tree};
 use skiff_tree::{Tree, section};
 
@@ -195,7 +195,7 @@ fn patch_codecs() -> Vec<Seed> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
     let compressed =
         encoder.write_all(&text).and_then(|()| encoder.finish()).expect("because a vector takes everything");
-    let gz = gzip::encode(None, &compressed).expect("because zlib made it");
+    let gz = gzip::encode(None, &compressed, Effort::Default).expect("because zlib made it");
     let gz_len = compressed.len() as u64;
     let (old_jar, new_jar): (&[u8], &[u8]) = (
         include_bytes!("../../../skiff-patch/tests/zip/nested.old.zip"),
