@@ -27,7 +27,7 @@ mod cost {
     pub(super) const BEFORE: i64 = 24 * 8;
     pub(super) const OTHER: i64 = 24 * 8;
     /// For each bit of the distance between shifts.
-    pub(super) const DISTANCE: i64 = 14;
+    pub(super) const DISTANCE: i64 = 18;
     /// More than any way that is still to win.
     pub(super) const NEVER: i64 = i64::MAX / 4;
 }
