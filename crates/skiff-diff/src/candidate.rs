@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, SignatureParams, Table};
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
-use skiff_patch::{Codec, Effort, Plan, align, block, bsdiff, gzip};
+use skiff_patch::{Codec, Effort, Plan, align, block, bsdiff, gzip, png};
 use skiff_replay::record::{Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
@@ -125,7 +125,13 @@ fn planned(job: &Job<'_>, old: Option<&[u8]>) -> Option<Plan> {
     let is_predicted = job.ideas.has(Idea::References);
     let options = align::Options { is_predicted, effort: job.effort, ..align::Options::default() };
     let opened = if job.ideas.has(Idea::Gzip) { gzip::Plan::new(old, &job.new, &options) } else { None };
-    opened.map(Plan::Gzip).or_else(|| Some(Plan::Align(align::Plan::new(old?, &job.new, &options))))
+    if let Some(opened) = opened {
+        return Some(Plan::Gzip(opened));
+    }
+    let image = if job.ideas.has(Idea::Png) { png::Plan::new(old, &job.new, &options) } else { None };
+    let as_it_is = || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &options)));
+    // An image that was compressed better than a code that learns does is told as it is.
+    image.map(Plan::Png).into_iter().chain(as_it_is()).min_by_key(Plan::estimate)
 }
 
 fn as_estimated(size: u64) -> u64 {

@@ -78,7 +78,7 @@ fn run(
     if report.new_bytes <= TRIED_PLAIN
         && let BaseContents::Known(_) = base.contents
     {
-        let ideas = Ideas::NONE.with(Idea::Mixed);
+        let ideas = options.ideas.only(Idea::Mixed);
         let options = Options { ideas, control: Control::default(), ..*options };
         let plain = Work::new(base, target, &options)?;
         let mut none = Assumed::new(base.tree, target.contents);

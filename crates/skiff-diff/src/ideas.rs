@@ -15,6 +15,8 @@ pub enum Idea {
     Gzip,
     /// Archives are compared member by member, uncompressed: see the codec `zip`.
     Zip,
+    /// Images are compared uncompressed: see the codec `png`. Takes part in [`Align`](Self::Align).
+    Png,
     /// What a file has in common with another, and how it differs, is told by a code that learns: see the codec `align`.
     Align,
     /// References in executables are predicted from where what they name went.
@@ -31,6 +33,7 @@ impl Idea {
         Self::Bsdiff,
         Self::Gzip,
         Self::Zip,
+        Self::Png,
         Self::Align,
         Self::References,
         Self::Mixed,
@@ -45,6 +48,7 @@ impl Idea {
             Self::Bsdiff => "bsdiff",
             Self::Gzip => "gzip",
             Self::Zip => "zip",
+            Self::Png => "png",
             Self::Align => "align",
             Self::References => "references",
             Self::Mixed => "mixed",
@@ -85,6 +89,12 @@ impl Ideas {
         Self(self.0 | idea.bit())
     }
 
+    /// Of this set one idea at most.
+    #[must_use]
+    pub const fn only(self, idea: Idea) -> Self {
+        Self(self.0 & idea.bit())
+    }
+
     /// Whether an idea is in it.
     #[must_use]
     pub const fn has(self, idea: Idea) -> bool {
@@ -108,6 +118,7 @@ mod tests {
             assert!(!Ideas::ALL.without(idea).has(idea) && Ideas::NONE.with(idea).has(idea));
             for &other in Idea::ALL.iter().filter(|&&other| other != idea) {
                 assert!(Ideas::ALL.without(idea).has(other) && idea.name() != other.name());
+                assert!(Ideas::ALL.only(idea).has(idea) && !Ideas::ALL.only(idea).has(other));
             }
         }
     }

@@ -23,6 +23,9 @@ pub enum Codec {
     /// [`zip`](crate::zip).
     #[cfg(feature = "zip")]
     Zip,
+    /// An image as its scanlines, its other chunks, and the compressor that made the file of them: see [`png`](crate::png).
+    #[cfg(feature = "png")]
+    Png,
 }
 
 impl Codec {
@@ -36,6 +39,8 @@ impl Codec {
         Self::Align,
         #[cfg(feature = "zip")]
         Self::Zip,
+        #[cfg(feature = "png")]
+        Self::Png,
     ];
 
     /// The number that names the codec in a delta. Never given to another codec.
@@ -50,6 +55,8 @@ impl Codec {
             Self::Align => 5,
             #[cfg(feature = "zip")]
             Self::Zip => 6,
+            #[cfg(feature = "png")]
+            Self::Png => 7,
         }
     }
 
@@ -62,6 +69,8 @@ impl Codec {
             Self::Gzip => 0,
             #[cfg(feature = "zip")]
             Self::Zip => 0,
+            #[cfg(feature = "png")]
+            Self::Png => 0,
         }
     }
 
@@ -86,6 +95,8 @@ impl Codec {
             Self::Align => "align",
             #[cfg(feature = "zip")]
             Self::Zip => "zip",
+            #[cfg(feature = "png")]
+            Self::Png => "png",
         }
     }
 }

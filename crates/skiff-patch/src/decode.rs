@@ -40,6 +40,18 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether a plain text may have so many bytes.
+    #[cfg(any(feature = "gzip", feature = "png", feature = "zip"))]
+    pub(crate) fn allow_plain(&self, wanted: u64) -> Result<(), PatchError> {
+        let limit = self.plain_bytes;
+        if wanted > limit {
+            return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit });
+        }
+        Ok(())
+    }
+}
+
 /// Writes the bytes that `job` stands for, given `source`, to `output`. `state` has seen what stands before the payload in its
 /// frame, and is of no more use after an error.
 ///
@@ -70,6 +82,8 @@ pub fn decode<S: Read + Seek, W: Write>(
         Codec::Align => align::decode(job, source, output, state),
         #[cfg(feature = "zip")]
         Codec::Zip => crate::zip::decode(job, source, output, limits, state),
+        #[cfg(feature = "png")]
+        Codec::Png => crate::png::decode(job, source, output, limits, state),
     }
 }
 
@@ -88,5 +102,7 @@ pub fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
         Codec::Align => align::decoder_memory(job),
         #[cfg(feature = "zip")]
         Codec::Zip => crate::zip::decoder_memory(job),
+        #[cfg(feature = "png")]
+        Codec::Png => crate::png::decoder_memory(job),
     }
 }

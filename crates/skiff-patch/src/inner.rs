@@ -2,12 +2,12 @@
 
 use std::io::{Read, Seek};
 
-#[cfg(feature = "encode")]
+#[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
 use crate::Effort;
 use crate::{Codec, Job, PatchError, Source, State, align, bsdiff, data, deflate};
 
 /// What makes `text` of `old`, and by which codec: none that reads the source where that is of no use.
-#[cfg(feature = "encode")]
+#[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
 pub(crate) fn encode(old: &[u8], text: &[u8], effort: Effort) -> (Codec, Vec<u8>) {
     match bsdiff::encode_whole(old, text, effort) {
         Some(payload) => (Codec::Bsdiff, payload),

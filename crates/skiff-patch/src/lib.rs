@@ -32,17 +32,21 @@ pub mod bsdiff;
 mod codec;
 mod data;
 mod decode;
-#[cfg(any(feature = "gzip", feature = "zip"))]
+#[cfg(any(feature = "gzip", feature = "png", feature = "zip"))]
 mod deflate;
 mod error;
 #[cfg(feature = "gzip")]
 pub mod gzip;
-#[cfg(any(feature = "gzip", feature = "zip"))]
+#[cfg(any(feature = "gzip", feature = "png", feature = "zip"))]
 mod inner;
 #[cfg(feature = "encode")]
 mod matcher;
+#[cfg(any(feature = "gzip", feature = "png"))]
+mod opened;
 #[cfg(feature = "encode")]
 mod plan;
+#[cfg(feature = "png")]
+pub mod png;
 mod predict;
 mod source;
 mod state;

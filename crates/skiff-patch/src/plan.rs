@@ -5,6 +5,8 @@ use std::ops::Range;
 
 #[cfg(feature = "gzip")]
 use crate::gzip;
+#[cfg(feature = "png")]
+use crate::png;
 #[cfg(feature = "zip")]
 use crate::zip;
 use crate::{Codec, PatchError, Source, State, align};
@@ -23,6 +25,9 @@ pub enum Plan {
     /// See [`zip`](crate::zip).
     #[cfg(feature = "zip")]
     Zip(zip::Plan),
+    /// See [`png`](crate::png).
+    #[cfg(feature = "png")]
+    Png(png::Plan),
 }
 
 impl Plan {
@@ -35,6 +40,8 @@ impl Plan {
             Self::Gzip(_) => Codec::Gzip,
             #[cfg(feature = "zip")]
             Self::Zip(_) => Codec::Zip,
+            #[cfg(feature = "png")]
+            Self::Png(_) => Codec::Png,
         }
     }
 
@@ -47,6 +54,8 @@ impl Plan {
             Self::Gzip(plan) => plan.reads_source(),
             #[cfg(feature = "zip")]
             Self::Zip(plan) => plan.reads_source(),
+            #[cfg(feature = "png")]
+            Self::Png(plan) => plan.reads_source(),
         }
     }
 
@@ -59,6 +68,8 @@ impl Plan {
             Self::Gzip(plan) => plan.output_len(),
             #[cfg(feature = "zip")]
             Self::Zip(plan) => plan.output_len(),
+            #[cfg(feature = "png")]
+            Self::Png(plan) => plan.output_len(),
         }
     }
 
@@ -71,6 +82,8 @@ impl Plan {
             Self::Gzip(plan) => plan.estimate(),
             #[cfg(feature = "zip")]
             Self::Zip(plan) => plan.estimate(),
+            #[cfg(feature = "png")]
+            Self::Png(plan) => plan.estimate(),
         }
     }
 
@@ -83,6 +96,8 @@ impl Plan {
             Self::Gzip(plan) => plan.decoder_memory(),
             #[cfg(feature = "zip")]
             Self::Zip(plan) => plan.decoder_memory(),
+            #[cfg(feature = "png")]
+            Self::Png(plan) => plan.decoder_memory(),
         }
     }
 
@@ -96,6 +111,8 @@ impl Plan {
             Self::Gzip(_) => None,
             #[cfg(feature = "zip")]
             Self::Zip(_) => None,
+            #[cfg(feature = "png")]
+            Self::Png(_) => None,
         }
     }
 
@@ -115,6 +132,8 @@ impl Plan {
             Self::Gzip(plan) => plan.write(source, new, state),
             #[cfg(feature = "zip")]
             Self::Zip(plan) => plan.write(source, new, state),
+            #[cfg(feature = "png")]
+            Self::Png(plan) => plan.write(source, new, state),
         }
     }
 }

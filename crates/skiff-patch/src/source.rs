@@ -54,7 +54,7 @@ impl<S: Read + Seek> Source<S> {
     }
 
     /// All of the source, past the cache.
-    #[cfg(feature = "gzip")]
+    #[cfg(any(feature = "gzip", feature = "png"))]
     pub(crate) fn whole(&mut self) -> io::Result<impl Read> {
         self.reader.seek(SeekFrom::Start(0))?;
         Ok((&mut self.reader).take(self.length))

@@ -6,7 +6,7 @@ use std::io::{self, Cursor};
 
 use peak_alloc::PeakAlloc;
 use skiff_patch::{
-    Codec, Effort, Job, Limits, Source, State, align, bsdiff, decode, decoder_memory, gzip, zip,
+    Codec, Effort, Job, Limits, Source, State, align, bsdiff, decode, decoder_memory, gzip, png, zip,
 };
 use skiff_wire::put_varint;
 
@@ -110,6 +110,28 @@ fn memory_is_as_declared() {
             let held = peak(old, &job);
             assert!(held <= declared, "archive: {held} of {declared}");
         }
+    }
+
+    // A picture that hardly compresses, by the compressor that holds most, beside as many bytes of other chunks.
+    let (old, new) = (include_bytes!("png/libpng.old.png"), include_bytes!("png/libpng.new.png"));
+    let plan = png::Plan::new(Some(old), new, &align::Options::default()).unwrap();
+    let mut source = Source::new(Cursor::new(old), old.len() as u64);
+    let planned = plan.write(&mut source, &new[..], &mut State::new()).unwrap();
+    drop(source);
+    let (plain, outline) =
+        (noise(1 << 20), [&(1_u32 << 20).to_be_bytes(), &b"test"[..], &noise(1 << 20)].concat());
+    let mut payload = vec![0x78, 0xda, 41, 0];
+    for number in [plain.len(), outline.len(), 0, 0, 1] {
+        put_varint(&mut payload, number as u64);
+    }
+    payload.extend([plain, outline].concat());
+    for (old, payload, length, least) in
+        [(&old[..], &planned, new.len(), 0), (b"", &payload, 3 << 20, 3 << 20)]
+    {
+        let job = Job::new(Codec::Png, payload, length as u64);
+        let declared = decoder_memory(&job).unwrap();
+        let held = peak(old, &job);
+        assert!(held <= declared && held > least, "picture: {held} of {declared}");
     }
 
     // Members that hardly compress, by the compressor that holds most.

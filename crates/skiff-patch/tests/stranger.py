@@ -7,7 +7,6 @@ import zlib
 
 EFFORTS = [(4, 4, 8, 4), (4, 5, 16, 8), (4, 6, 32, 32), (4, 4, 16, 16), (8, 16, 32, 32), (8, 16, 128, 128),
            (8, 32, 128, 256), (32, 128, 258, 1024), (32, 258, 258, 4096)]
-D = 32506
 LENGTH_EXTRA = [0] * 8 + [n for n in range(1, 6) for _ in range(4)] + [0]
 DISTANCE_EXTRA = [0] * 4 + [n for n in range(1, 14) for _ in range(2)]
 ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
@@ -143,21 +142,24 @@ def run_lengths(lengths):
 class Compressor:
     def __init__(self, plain, number):
         self.plain, self.gzip, self.level = plain, number < 16, number & 15
-        memory = 9 if number > 32 else 8
+        memory = 9 if number & 32 else 8
+        self.shortest = 6 if number & 64 else 3
+        self.window = 32768 >> (number >> 7)
+        self.farthest = self.window - 262
         self.h, self.s = (16, 6) if not self.gzip and memory == 9 else (15, 5)
         self.most = 16383 if not self.gzip and memory == 8 else 32767
         self.good, self.lazy, self.nice, self.chain = EFFORTS[self.level - 1]
-        self.base, self.read, self.ended = 0, min(len(plain), 65536), False
+        self.base, self.read, self.ended = 0, min(len(plain), 2 * self.window), False
         self.data = bytearray(plain) + bytes(300)
         self.chains, self.bits = {}, Bits()
         self.tokens, self.start = [], 0
 
     def read_on(self, p):
         while self.read - p < 262 and not (self.gzip and self.ended):
-            if p - self.base >= 65274:
-                self.base += 32768
+            if p - self.base >= self.window + self.farthest:
+                self.base += self.window
             before = self.read
-            self.read = min(len(self.plain), self.base + 65536)
+            self.read = min(len(self.plain), self.base + 2 * self.window)
             if self.read == before:
                 if self.gzip:
                     self.ended = True
@@ -174,11 +176,11 @@ class Compressor:
 
     def search(self, p, better):
         chain = self.chain_of(p)
-        if not chain or chain[-1] <= self.base or p - chain[-1] > D or (self.gzip and p - self.base > 65274):
+        if not chain or chain[-1] <= self.base or p - chain[-1] > self.farthest or (self.gzip and p - self.base > 65274):
             return None
         left = self.chain // 4 if better >= self.good else self.chain
         nice = self.nice if self.gzip else min(self.nice, self.read - p)
-        limit = p - D if p - self.base > D else self.base
+        limit = p - self.farthest if p - self.base > self.farthest else self.base
         found = None
         for index in range(len(chain) - 1, max(len(chain) - 1 - left, -1), -1):
             q = chain[index]
@@ -276,7 +278,7 @@ class Compressor:
                     full = self.token((0, self.data[p]), p)
                     p += 1
             else:
-                if found and (found[1] < 3 or found[1] == 3 and p - found[0] > 4096):
+                if found and (found[1] < self.shortest or found[1] == 3 and p - found[0] > 4096):
                     found = None
                 full = False
                 if match and not (found and found[1] > match[1]):
@@ -304,7 +306,8 @@ class Compressor:
 def reference(plain, number):
     if number < 16:
         return subprocess.run(["gzip", f"-{number}nc", sys.argv[2]], capture_output=True, check=True).stdout[10:-8]
-    compress = zlib.compressobj(number & 15, zlib.DEFLATED, -15, 9 if number > 32 else 8)
+    compress = zlib.compressobj(number & 15, zlib.DEFLATED, (number >> 7) - 15, 9 if number & 32 else 8,
+                                zlib.Z_FILTERED if number & 64 else zlib.Z_DEFAULT_STRATEGY)
     return compress.compress(plain) + compress.flush()
 
 

@@ -2,14 +2,18 @@
 
 use std::io::{self, Write};
 
+#[cfg(any(feature = "gzip", feature = "zip"))]
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{Compressor, compress};
 
-/// Who makes `deflated` of `plain`: `likely`, if it does, or the first of all that does.
-pub(crate) fn find(plain: &[u8], deflated: &[u8], likely: Option<Compressor>) -> Option<Compressor> {
-    let others = Compressor::all().filter(|&other| Some(other) != likely);
-    likely.into_iter().chain(others).find(|&compressor| makes(compressor, plain, deflated))
+/// Who of `compressors` makes `deflated` of `plain`: the first that does.
+pub(crate) fn find(
+    plain: &[u8],
+    deflated: &[u8],
+    mut compressors: impl Iterator<Item = Compressor>,
+) -> Option<Compressor> {
+    compressors.find(|&compressor| makes(compressor, plain, deflated))
 }
 
 /// Whether `compressor` makes `deflated` of `plain`.
@@ -19,6 +23,7 @@ fn makes(compressor: Compressor, plain: &[u8], deflated: &[u8]) -> bool {
 }
 
 /// The plain text of a deflate stream that takes up all of `deflated`, if it is not longer than that.
+#[cfg(any(feature = "gzip", feature = "zip"))]
 pub(crate) fn inflate(deflated: &[u8], longest: u64) -> Option<Vec<u8>> {
     let mut decompress = Decompress::new(false);
     let mut plain = Vec::new();

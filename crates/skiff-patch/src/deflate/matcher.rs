@@ -6,18 +6,14 @@ use super::block::{Block, BlockWriter};
 use super::{Compressor, Effort, Program};
 use crate::PatchError;
 
-/// How far back a match may be, by the format.
-const WINDOW: usize = 32 << 10;
-/// How much of the file the programs hold: they move up by a window when it is used up.
-const BUFFER: usize = 2 * WINDOW;
 const SHORTEST: usize = 3;
 const LONGEST: usize = 258;
 /// More is read when less than this is left.
 const LOOKAHEAD: usize = LONGEST + SHORTEST + 1;
-/// How far back the programs look.
-const FARTHEST: usize = WINDOW - LOOKAHEAD;
 /// A match of three bytes farther away than this is longer than its literals.
 const TOO_FAR: usize = 4096;
+/// Filtered texts are noise about zero: a match of this length or less takes more than its literals.
+const TOO_SHORT_FILTERED: usize = 5;
 
 /// How far past the end the programs look, and so by how much the plain text grows.
 pub(crate) const PADDING: usize = LOOKAHEAD;
@@ -54,6 +50,11 @@ struct Matcher<'a, W> {
     compressor: Compressor,
     effort: Effort,
     chains: Chains,
+    /// How far back a match may be, by the format. The programs hold twice as much of the file, and move up by a window when
+    /// that is used up.
+    window: usize,
+    /// How far back they look.
+    farthest: usize,
     /// Where the program's buffer begins. What is at its very beginning is never found: 0 means nothing.
     base: usize,
     /// Up to where the program has read.
@@ -70,6 +71,7 @@ struct Matcher<'a, W> {
 impl<'a, W: Write> Matcher<'a, W> {
     fn new(mut plain: Vec<u8>, compressor: Compressor, output: &'a mut BlockWriter<W>) -> Self {
         let length = plain.len();
+        let window = 1 << compressor.window_bits;
         plain.reserve_exact(PADDING);
         plain.resize(length + PADDING, 0);
         let mut matcher = Self {
@@ -78,8 +80,10 @@ impl<'a, W: Write> Matcher<'a, W> {
             compressor,
             effort: compressor.effort(),
             chains: Chains::new(compressor),
+            window,
+            farthest: window - LOOKAHEAD,
             base: 0,
-            filled: length.min(BUFFER),
+            filled: length.min(2 * window),
             at_end: length == 0,
             at: 0,
             block: Block::new(),
@@ -125,8 +129,7 @@ impl<'a, W: Write> Matcher<'a, W> {
         while self.at < self.length {
             let candidate = self.insert().filter(|_| previous.length < self.effort.lazy);
             let found = candidate.map_or(Match::NONE, |candidate| self.longest_match(candidate, previous));
-            let is_too_far = found.length == SHORTEST && self.at - found.start > TOO_FAR;
-            let found = if is_too_far { Match::NONE } else { found };
+            let found = if self.is_worthless(found) { Match::NONE } else { found };
             if previous.length >= SHORTEST && found.length <= previous.length {
                 self.block.reference(previous.length, self.at - 1 - previous.start);
                 let is_full = self.is_full();
@@ -157,6 +160,12 @@ impl<'a, W: Write> Matcher<'a, W> {
         Ok(())
     }
 
+    /// Whether a match takes more than its literals would, by the programs' rule of thumb.
+    fn is_worthless(&self, found: Match) -> bool {
+        found.length == SHORTEST && self.at - found.start > TOO_FAR
+            || self.compressor.is_filtered && found.length <= TOO_SHORT_FILTERED
+    }
+
     fn is_gzip(&self) -> bool {
         self.compressor.program == Program::Gzip
     }
@@ -169,8 +178,8 @@ impl<'a, W: Write> Matcher<'a, W> {
         let candidate = self.chains.head(&self.bytes, self.at);
         self.chains.insert(&self.bytes, self.at);
         // Near the end of its buffer gzip looks for nothing.
-        let may_search = !self.is_gzip() || self.at - self.base <= BUFFER - LOOKAHEAD;
-        (may_search && candidate > self.base && self.at - candidate <= FARTHEST).then_some(candidate)
+        let may_search = !self.is_gzip() || self.at - self.base <= 2 * self.window - LOOKAHEAD;
+        (may_search && candidate > self.base && self.at - candidate <= self.farthest).then_some(candidate)
     }
 
     /// The longest of the matches from `candidate` on back that is longer than `previous`, else one of that length. Of
@@ -180,7 +189,7 @@ impl<'a, W: Write> Matcher<'a, W> {
         let nice = if self.is_gzip() { self.effort.nice } else { self.effort.nice.min(lookahead) };
         let mut left =
             if previous.length >= self.effort.good { self.effort.chain >> 2 } else { self.effort.chain };
-        let limit = if self.at - self.base > FARTHEST { self.at - FARTHEST } else { self.base };
+        let limit = if self.at - self.base > self.farthest { self.at - self.farthest } else { self.base };
         let scan = &self.bytes[self.at..self.at + LONGEST];
         let mut best = Match { start: candidate, length: previous.length };
         let mut start = candidate;
@@ -208,10 +217,10 @@ impl<'a, W: Write> Matcher<'a, W> {
     /// Reads on as the program would.
     fn fill(&mut self) {
         while self.filled - self.at < LOOKAHEAD && !self.at_end {
-            let mut room = BUFFER - (self.filled - self.base);
-            if self.at - self.base >= WINDOW + FARTHEST {
-                self.base += WINDOW;
-                room += WINDOW;
+            let mut room = 2 * self.window - (self.filled - self.base);
+            if self.at - self.base >= self.window + self.farthest {
+                self.base += self.window;
+                room += self.window;
             }
             let count = room.min(self.length - self.filled);
             self.filled += count;
@@ -229,7 +238,7 @@ impl<'a, W: Write> Matcher<'a, W> {
     /// gzip compares past the end with what its buffer held before: two zeros, and then what was there a window ago.
     fn leave_behind(&mut self) {
         if self.base > 0 {
-            let (from, to) = (self.length + 2 - WINDOW, self.length + LOOKAHEAD - WINDOW);
+            let (from, to) = (self.length + 2 - self.window, self.length + LOOKAHEAD - self.window);
             self.bytes.copy_within(from..to, self.length + 2);
         }
     }
@@ -282,7 +291,11 @@ impl Chains {
             Program::Gzip => 15,
             Program::Zlib { memory_level } => u32::from(memory_level) + 7,
         };
-        Self { heads: vec![0; 1 << bits], before: vec![0; WINDOW], shift: bits.div_ceil(3) }
+        Self {
+            heads: vec![0; 1 << bits],
+            before: vec![0; 1 << compressor.window_bits],
+            shift: bits.div_ceil(3),
+        }
     }
 
     fn hash(&self, bytes: &[u8], at: usize) -> usize {
@@ -295,13 +308,19 @@ impl Chains {
         self.heads[self.hash(bytes, at)] as usize
     }
 
+    /// Where in the window a place is.
+    fn slot(&self, at: usize) -> usize {
+        at & (self.before.len() - 1)
+    }
+
     fn before(&self, at: usize) -> usize {
-        self.before[at % WINDOW] as usize
+        self.before[self.slot(at)] as usize
     }
 
     fn insert(&mut self, bytes: &[u8], at: usize) {
         let hash = self.hash(bytes, at);
-        self.before[at % WINDOW] = self.heads[hash];
+        let slot = self.slot(at);
+        self.before[slot] = self.heads[hash];
         self.heads[hash] = at as u32;
     }
 }

@@ -16,11 +16,13 @@ mod find;
 mod huffman;
 mod matcher;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use block::BlockWriter;
+#[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
+pub(crate) use find::inflate;
 #[cfg(feature = "encode")]
-pub(crate) use find::{Expected, find, inflate};
+pub(crate) use find::{Expected, find};
 pub(crate) use matcher::PADDING;
 
 use crate::PatchError;
@@ -30,15 +32,24 @@ use crate::PatchError;
 pub(crate) struct Compressor {
     program: Program,
     level: u8,
+    /// Whether zlib was told that the text was filtered, as scanlines are: it then takes no match of five bytes or less at
+    /// the levels that look ahead.
+    is_filtered: bool,
+    /// The binary logarithm of the window, 9 to 15.
+    window_bits: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Program {
     /// GNU gzip 1.3 and later.
     Gzip,
-    /// zlib with a window of 32 KiB and its default strategy, at this memory level (8 unless the caller wished otherwise).
+    /// zlib, at this memory level (8 unless the caller wished otherwise).
     Zlib { memory_level: u8 },
 }
+
+/// The largest window is the format's own, the smallest is zlib's.
+const WINDOW_BITS: u8 = 15;
+const LEAST_WINDOW_BITS: u8 = 9;
 
 /// What the programs' levels stand for, 1 to 9: Gailly's table, the same in both.
 const EFFORTS: [Effort; 9] = [
@@ -73,16 +84,22 @@ impl Effort {
 }
 
 impl Compressor {
-    /// The compressor of this number: the level, and 0, 16 or 32 more for gzip, zlib, and zlib at memory level 9.
+    /// The compressor of this number: the level; 0, 16 or 32 more for gzip, zlib, and zlib at memory level 9; for zlib alone,
+    /// 64 more for filtered texts, and 128 times the bits by which the window is smaller than 32 KiB.
     pub(crate) fn from_id(id: u64) -> Option<Self> {
-        let program = match id >> 4 {
+        let program = match id >> 4 & 3 {
             0 => Program::Gzip,
             1 => Program::Zlib { memory_level: 8 },
             2 => Program::Zlib { memory_level: 9 },
             _ => return None,
         };
+        if program == Program::Gzip && id >> 4 != 0 {
+            return None;
+        }
         let level = u8::try_from(id & 15).ok().filter(|level| (1..=9).contains(level))?;
-        Some(Self { program, level })
+        let smaller =
+            u8::try_from(id >> 7).ok().filter(|smaller| *smaller <= WINDOW_BITS - LEAST_WINDOW_BITS)?;
+        Some(Self { program, level, is_filtered: id >> 6 & 1 == 1, window_bits: WINDOW_BITS - smaller })
     }
 
     /// The inverse of [`Self::from_id`].
@@ -93,17 +110,42 @@ impl Compressor {
             Program::Zlib { memory_level: 8 } => 16,
             Program::Zlib { .. } => 32,
         };
-        program + u64::from(self.level)
+        let smaller = u64::from(WINDOW_BITS - self.window_bits);
+        smaller << 7 | u64::from(self.is_filtered) << 6 | program | u64::from(self.level)
     }
 
-    /// All of them, the commonest first.
-    #[cfg(feature = "encode")]
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let levels = [9, 6, 1, 5, 8, 7, 4, 3, 2];
-        levels
-            .into_iter()
-            .flat_map(|level| [0, 16, 32].map(|program| program + level))
+    /// Those that make gzip files and archives: `likely`, and the others, the commonest first.
+    #[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
+    pub(crate) fn all(likely: Option<Self>) -> impl Iterator<Item = Self> {
+        const LEVELS: [u64; 9] = [9, 6, 1, 5, 8, 7, 4, 3, 2];
+        let others = LEVELS.into_iter().flat_map(|level| [0, 16, 32].map(|program| program + level));
+        let others = others.filter_map(Self::from_id).filter(move |&other| Some(other) != likely);
+        likely.into_iter().chain(others)
+    }
+
+    /// Those that make the zlib streams of images that begin so (RFC 1950, 2.2): what zlib says there of its level is so, but
+    /// libpng often says that the window is smaller than it was.
+    #[cfg(all(feature = "encode", feature = "png"))]
+    pub(crate) fn of_images([method, flags]: [u8; 2]) -> impl Iterator<Item = Self> {
+        /// Filtered texts first, which the fast levels make the same of.
+        const PROGRAMS: [u64; 4] = [64 + 16, 64 + 32, 16, 32];
+        let levels: &[u64] = match flags >> 6 {
+            0 => &[1],
+            1 => &[5, 4, 3, 2],
+            2 => &[6],
+            _ => &[9, 7, 8],
+        };
+        let told = ((method >> 4) + 8).clamp(LEAST_WINDOW_BITS, WINDOW_BITS);
+        let windows = [Some(told), Some(WINDOW_BITS).filter(|&most| most != told)];
+        let numbers = windows.into_iter().flatten().flat_map(move |bits| {
+            let smaller = u64::from(WINDOW_BITS - bits) << 7;
+            PROGRAMS
+                .into_iter()
+                .flat_map(move |program| levels.iter().map(move |level| smaller + program + level))
+        });
+        numbers
             .filter_map(Self::from_id)
+            .filter(|compressor| !(compressor.is_filtered && compressor.is_fast()))
     }
 
     fn effort(self) -> Effort {
@@ -134,7 +176,48 @@ pub(crate) fn compress<W: Write>(
     blocks.finish()
 }
 
-#[cfg(all(test, feature = "encode"))]
+/// Appends the deflate stream that `compressor` makes of `plain` to `file`, which has room for `most` bytes more.
+///
+/// # Errors
+/// [`PatchError::Corrupt`] where the stream is longer than that, and for a plain text that is not the compressor's.
+pub(crate) fn append(
+    plain: Vec<u8>,
+    compressor: Compressor,
+    file: &mut Vec<u8>,
+    most: u64,
+) -> Result<(), PatchError> {
+    match compress(plain, compressor, Capped { file, left: most }) {
+        Err(PatchError::Io { .. }) => {
+            Err(PatchError::corrupt(0, "what is compressed is longer than the output"))
+        }
+        result => result,
+    }
+}
+
+/// How long the deflate stream of a plain text can be: a literal takes 9 bits at most, and a match of three bytes 31.
+pub(crate) fn longest(plain: u64) -> u64 {
+    plain.saturating_add(plain / 2).saturating_add(1 << 10)
+}
+
+/// Takes no more than was promised.
+struct Capped<'a> {
+    file: &'a mut Vec<u8>,
+    left: u64,
+}
+
+impl Write for Capped<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
+        self.file.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "encode", any(feature = "gzip", feature = "zip")))]
 mod tests {
     use super::*;
     use proptest::collection::vec;
@@ -181,24 +264,87 @@ mod tests {
         [(77_601, 0xf8ce_e7db), (74_266, 0x2a2a_fd48), (77_601, 0xf8ce_e7db)],
     ];
 
+    /// The same of zlib told that the text is filtered, and with smaller windows, by the compressor's number.
+    const MADE_FOR_IMAGES: [(u64, (usize, u32)); 40] = [
+        (81, (81_479, 0xcda4_44fd)),
+        (97, (86_982, 0x13db_ebc8)),
+        (83, (77_182, 0x9b76_521b)),
+        (99, (80_896, 0x107f_89d5)),
+        (84, (77_351, 0xf428_b5ec)),
+        (100, (79_317, 0xf653_ff39)),
+        (85, (76_869, 0x9f86_5a9f)),
+        (101, (79_317, 0x3a28_990d)),
+        (86, (76_062, 0x70ec_76dc)),
+        (102, (79_033, 0x091b_a7ff)),
+        (87, (75_873, 0xe856_4ec9)),
+        (103, (78_969, 0x8149_62b8)),
+        (88, (75_815, 0x352e_8c9e)),
+        (104, (78_963, 0x366f_d813)),
+        (89, (75_815, 0x352e_8c9e)),
+        (105, (78_963, 0x366f_d813)),
+        (785, (86_340, 0xb44d_c489)),
+        (854, (91_611, 0xfe3a_0df7)),
+        (873, (93_997, 0xdc16_cade)),
+        (793, (85_693, 0x5fdb_b57b)),
+        (657, (87_877, 0xea29_1647)),
+        (726, (89_764, 0x3c43_7922)),
+        (745, (90_605, 0xccf7_273a)),
+        (665, (85_881, 0x40ee_8703)),
+        (529, (86_431, 0xb712_7b24)),
+        (598, (87_200, 0x4a2f_d648)),
+        (617, (87_952, 0x0e8f_2af0)),
+        (537, (84_161, 0x8759_083b)),
+        (401, (87_235, 0x460a_c575)),
+        (470, (82_380, 0xb0c6_ea3c)),
+        (489, (87_686, 0x16a6_92b9)),
+        (409, (82_348, 0xe77f_56a4)),
+        (273, (85_075, 0xd84b_4e3e)),
+        (342, (79_905, 0xe497_96af)),
+        (361, (80_570, 0xed36_d81f)),
+        (281, (76_851, 0x8d26_ae97)),
+        (145, (81_990, 0xfcee_b394)),
+        (214, (76_658, 0x82c7_c1f9)),
+        (233, (78_050, 0x4fee_6298)),
+        (153, (73_753, 0x3d2f_3836)),
+    ];
+
     #[test]
     fn the_programs_are_followed_bit_for_bit() {
         let sample = sample();
-        for compressor in Compressor::all() {
+        let plain = Compressor::all(None).map(|compressor| {
+            (compressor.id(), MADE[usize::from(compressor.level) - 1][(compressor.id() >> 4) as usize])
+        });
+        for (id, expected) in plain.chain(MADE_FOR_IMAGES) {
+            let compressor = Compressor::from_id(id).unwrap();
             let mut made = Vec::new();
             compress(sample.clone(), compressor, &mut made).unwrap();
-            let expected = MADE[usize::from(compressor.level) - 1][(compressor.id() >> 4) as usize];
             assert_eq!((made.len(), crc32fast::hash(&made)), expected, "{compressor:?}");
         }
     }
 
+    /// Levels, filtered or not, in windows.
+    const COMPRESSORS: usize = 9 + 18 * 2 * 7;
+
     #[test]
     fn numbers_are_found_again_and_others_are_none() {
-        let mut ids: Vec<_> = Compressor::all().map(Compressor::id).collect();
-        ids.sort_unstable();
-        assert_eq!(ids.len(), 27);
-        assert_eq!(ids, (0..1000).filter(|&id| Compressor::from_id(id).is_some()).collect::<Vec<_>>());
+        let known = (0..10_000).filter_map(|id| Some((id, Compressor::from_id(id)?)));
+        let known: Vec<_> = known.collect();
+        assert_eq!(known.len(), COMPRESSORS);
+        assert!(known.iter().all(|&(id, compressor)| compressor.id() == id));
+        assert!(known.iter().all(|&(id, compressor)| id < 64 || compressor.program != Program::Gzip));
+        assert_eq!(Compressor::all(None).filter(|compressor| compressor.id() < 64).count(), 27);
         assert!(Compressor::from_id(u64::MAX).is_none());
+    }
+
+    /// zlib tells the level roughly, and libpng the window perhaps.
+    #[test]
+    #[cfg(feature = "png")]
+    fn images_are_tried_by_what_their_headers_tell() {
+        let numbers = |header| Compressor::of_images(header).map(Compressor::id).collect::<Vec<_>>();
+        assert_eq!(numbers([0x78, 0x9c]), [64 + 22, 64 + 38, 22, 38]);
+        assert_eq!(numbers([0x78, 0x01]), [17, 33]);
+        assert_eq!(numbers([0x08, 0x99])[..2], [6 * 128 + 64 + 22, 6 * 128 + 64 + 38]);
+        assert_eq!(numbers([0xff, 0xff]).len(), 3 * 4);
     }
 
     proptest! {
@@ -206,10 +352,10 @@ mod tests {
         #[test]
         fn what_is_made_is_a_deflate_stream(
             pieces in vec((vec(any::<u8>(), 0..300), 1..200_usize), 0..6),
-            index in 0..27_usize,
+            index in 0..COMPRESSORS,
         ) {
             let plain: Vec<u8> = pieces.into_iter().flat_map(|(piece, times)| piece.repeat(times)).collect();
-            let compressor = Compressor::all().nth(index).unwrap();
+            let compressor = (0..).filter_map(Compressor::from_id).nth(index).unwrap();
             let mut made = Vec::new();
             compress(plain.clone(), compressor, &mut made).unwrap();
             let mut inflated = Vec::new();

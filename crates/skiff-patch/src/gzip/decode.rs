@@ -7,13 +7,11 @@ use skiff_wire::Input;
 
 use crate::deflate::{self, COMPRESSOR_MEMORY, Compressor};
 use crate::inner::Inner;
+use crate::opened::{self, INFLATE_MEMORY};
 use crate::{Codec, Job, Limits, PatchError, Source, State};
 
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
-
-/// What opening a source takes beside the plain text: the decompressor's window and state, and a buffer of the file.
-const INFLATE_MEMORY: u64 = 256 << 10;
 
 pub(crate) fn decode<S: Read + Seek, W: Write>(
     job: &Job<'_>,
@@ -24,9 +22,7 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
     let wanted = head.inner.job.output_len.max(head.opened.unwrap_or(0));
-    if wanted > limits.plain_bytes {
-        return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: limits.plain_bytes });
-    }
+    limits.allow_plain(wanted)?;
     let plain = head.plain(source, state)?;
 
     let mut checksum = crc32fast::Hasher::new();
@@ -35,19 +31,15 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
     let trailer = [checksum.finalize().to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
     // Held until it is known to have the promised length: of a bad payload nothing is written.
     let longest = usize::try_from(head.longest_file(job.output_len)).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(longest);
-    bytes.extend(head.header);
-    let mut file = Capped { left: job.output_len.saturating_sub(bytes.len() as u64), bytes, is_over: false };
-    let result = deflate::compress(plain, head.compressor, &mut file);
-    if file.is_over || file.left < TRAILER_BYTES {
-        return Err(PatchError::corrupt(0, "the compressed file is longer than the output"));
-    }
-    result?;
-    if file.left > TRAILER_BYTES {
+    let mut file = Vec::with_capacity(longest);
+    file.extend(head.header);
+    let most = job.output_len - TRAILER_BYTES - file.len() as u64;
+    deflate::append(plain, head.compressor, &mut file, most)?;
+    file.extend(trailer);
+    if file.len() as u64 != job.output_len {
         return Err(PatchError::corrupt(0, "the compressed file is shorter than the output"));
     }
-    file.bytes.extend(trailer);
-    output.write_all(&file.bytes).map_err(PatchError::output)
+    output.write_all(&file).map_err(PatchError::output)
 }
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {
@@ -90,11 +82,10 @@ impl<'a> Head<'a> {
         Ok(Self { header, compressor, opened, inner: Inner { job, offset: input.offset() } })
     }
 
-    /// What the compressed file's length cannot exceed: a literal takes 9 bits at most, and a match of three bytes 31.
+    /// What the compressed file's length cannot exceed.
     fn longest_file(&self, output_len: u64) -> u64 {
-        let plain = self.inner.job.output_len;
-        let deflated = plain.saturating_add(plain / 2).saturating_add(1 << 10);
-        deflated.saturating_add(self.header.len() as u64).min(output_len)
+        let deflated = deflate::longest(self.inner.job.output_len);
+        deflated.saturating_add(self.header.len() as u64 + TRAILER_BYTES).min(output_len)
     }
 
     fn plain<S: Read + Seek>(
@@ -114,60 +105,12 @@ impl<'a> Head<'a> {
 
 /// The plain text of a source that is a gzip file (of its first member), which must be of this length.
 pub(super) fn open<S: Read + Seek>(source: &mut Source<S>, length: u64) -> Result<Vec<u8>, PatchError> {
-    let mut failed = None;
-    let file = Watched { reader: source.whole().map_err(PatchError::source)?, failed: &mut failed };
-    let mut decoder = GzDecoder::new(file);
-    let mut plain = Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX));
-    let result = decoder.by_ref().take(length).read_to_end(&mut plain);
-    // Reading on shows whether it ends here, and makes the decoder check the trailer.
-    let result = result.and_then(|_| decoder.read(&mut [0]));
-    drop(decoder);
-    if let Some(error) = failed {
-        return Err(PatchError::source(error));
-    }
-    match result {
-        Ok(0) if plain.len() as u64 == length => Ok(plain),
-        _ => Err(PatchError::corrupt(0, "the source is not the gzip file it was said to be")),
-    }
-}
-
-/// Tells errors of the source from those of the decompressor.
-struct Watched<'a, R> {
-    reader: R,
-    failed: &'a mut Option<io::Error>,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer).map_err(|error| {
-            let kind = error.kind();
-            if kind != io::ErrorKind::Interrupted {
-                *self.failed = Some(error);
-            }
-            kind.into()
-        })
-    }
-}
-
-/// Takes no more than was promised.
-struct Capped {
-    bytes: Vec<u8>,
-    left: u64,
-    is_over: bool,
-}
-
-impl Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
-            self.is_over = true;
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        self.left = left;
-        self.bytes.extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    opened::open(source, "the source is not the gzip file it was said to be", |file| {
+        let mut decoder = GzDecoder::new(file);
+        let mut plain = Vec::with_capacity(usize::try_from(length).unwrap_or(usize::MAX));
+        decoder.by_ref().take(length).read_to_end(&mut plain)?;
+        // Reading on shows whether it ends here, and makes the decoder check the trailer.
+        let is_right = decoder.read(&mut [0])? == 0 && plain.len() as u64 == length;
+        is_right.then_some(plain).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    })
 }

@@ -29,7 +29,7 @@ pub struct Encoded {
 #[must_use]
 pub fn encode(old: Option<&[u8]>, new: &[u8], effort: Effort) -> Option<Encoded> {
     let member = Member::read(new)?;
-    let compressor = deflate::find(&member.plain, member.deflated, None)?;
+    let compressor = deflate::find(&member.plain, member.deflated, Compressor::all(None))?;
     let opened = old.and_then(open);
     let (codec, inner) = inner::encode(opened.as_deref().or(old).unwrap_or_default(), &member.plain, effort);
     let opened = opened.filter(|_| codec != Codec::Data);
@@ -60,7 +60,7 @@ impl Plan {
     #[must_use]
     pub fn new(old: Option<&[u8]>, new: &[u8], options: &align::Options) -> Option<Self> {
         let member = Member::read(new)?;
-        let compressor = deflate::find(&member.plain, member.deflated, None)?;
+        let compressor = deflate::find(&member.plain, member.deflated, Compressor::all(None))?;
         let opened = old.and_then(open);
         let source = opened.as_deref().or(old).unwrap_or_default();
         let inner = align::Plan::new(source, &member.plain, options);

@@ -1,9 +1,9 @@
 //! The decoder: piece by piece, a group's texts at a time.
 
-use std::io::{self, Cursor, Read, Seek, Write};
+use std::io::{Cursor, Read, Seek, Write};
 use std::ops::Range;
 
-use super::head::{Head, longest_deflated, next_inner};
+use super::head::{Head, next_inner};
 use super::old::{self, Extent, UnitKind, Units};
 use super::pieces::{Form, Piece, Pieces};
 use super::records::{Central, STORED, Sums, fill_central, local_length, local_method, local_sums};
@@ -26,9 +26,7 @@ pub(crate) fn decode<S: Read + Seek, W: Write>(
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
     for wanted in [head.largest_text, head.largest_old_text, head.largest_plain] {
-        if wanted > limits.plain_bytes {
-            return Err(PatchError::LimitExceeded { what: "plain text", wanted, limit: limits.plain_bytes });
-        }
+        limits.allow_plain(wanted)?;
     }
     head.check_pieces()?;
     head.check_archives(source.length())?;
@@ -340,33 +338,11 @@ impl<W: Write> Output<'_, W> {
 
     /// What the compressor makes of a plain text, if there is room for it.
     fn deflate(&self, plain: &[u8], compressor: Compressor) -> Result<Vec<u8>, PatchError> {
-        let most = longest_deflated(plain.len() as u64).min(self.left);
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let mut packed = Capped { bytes: Vec::with_capacity(most), most };
+        let most = deflate::longest(plain.len() as u64).min(self.left);
+        let mut packed = Vec::with_capacity(usize::try_from(most).unwrap_or(usize::MAX));
         let mut padded = Vec::with_capacity(plain.len() + deflate::PADDING);
         padded.extend_from_slice(plain);
-        match deflate::compress(padded, compressor, &mut packed) {
-            Err(PatchError::Io { .. }) => Err(PatchError::corrupt(0, "the pieces make more than the output")),
-            result => result.map(|()| packed.bytes),
-        }
-    }
-}
-
-struct Capped {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.most - self.bytes.len() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        deflate::append(padded, compressor, &mut packed, most)?;
+        Ok(packed)
     }
 }

@@ -6,7 +6,7 @@ use super::decode::MEMBER_BYTES;
 use super::old::{INFLATE_MEMORY, OldArchive, UNIT_BYTES};
 use super::pieces::{Piece, Pieces};
 use super::records::CENTRAL_BYTES;
-use crate::deflate::COMPRESSOR_MEMORY;
+use crate::deflate::{self, COMPRESSOR_MEMORY};
 use crate::inner::Inner;
 use crate::{Job, PatchError, source};
 
@@ -74,7 +74,7 @@ impl<'a> Head<'a> {
             self.largest_text,
             self.largest_old_text,
             self.largest_plain,
-            longest_deflated(self.largest_plain).min(output_len),
+            deflate::longest(self.largest_plain).min(output_len),
             (self.archives.len() as u64).saturating_mul(size_of::<OldArchive>() as u64),
             self.inner_memory()?,
         ];
@@ -139,11 +139,6 @@ impl<'a> Head<'a> {
         }
         Ok(())
     }
-}
-
-/// A literal takes 9 bits at most, and a match of three bytes 31.
-pub(super) fn longest_deflated(plain: u64) -> u64 {
-    plain.saturating_add(plain / 2).saturating_add(1 << 10)
 }
 
 /// Takes the payload of a group.

@@ -153,7 +153,8 @@ impl<'a> Planner<'a> {
                 if plain.len() != plain_length as usize {
                     return None;
                 }
-                let Some(compressor) = deflate::find(&plain, content, self.compressor) else {
+                let Some(compressor) = deflate::find(&plain, content, Compressor::all(self.compressor))
+                else {
                     self.strangers += 1;
                     return None;
                 };

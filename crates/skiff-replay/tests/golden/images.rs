@@ -81,22 +81,26 @@ impl Image {
 }
 
 /// The images, by name.
-pub(crate) fn make() -> [(&'static str, Image); 6] {
+pub(crate) fn make() -> [(&'static str, Image); 8] {
     let motd = |text: &str| {
         let mut builder = Builder::new();
         builder.file("motd", text.as_bytes());
         builder.finish(None)
     };
-    let archive = |bytes: &[u8]| {
+    let one = |name: &str, bytes: &[u8]| {
         let mut builder = Builder::new();
-        builder.file("app.whl", bytes);
+        builder.file(name, bytes);
         builder.finish(None)
     };
+    let archive = |bytes: &[u8]| one("app.whl", bytes);
+    let picture = |bytes: &[u8]| one("logo.png", bytes);
     [
         ("archive-base", archive(include_bytes!("../../../skiff-patch/tests/zip/python.old.zip"))),
         ("archive-target", archive(include_bytes!("../../../skiff-patch/tests/zip/python.new.zip"))),
         ("example-base", motd("ahoy\n")),
         ("example-target", motd("land ahoy\n")),
+        ("picture-base", picture(include_bytes!("../../../skiff-patch/tests/png/libpng.old.png"))),
+        ("picture-target", picture(include_bytes!("../../../skiff-patch/tests/png/libpng.new.png"))),
         ("small-base", small_base()),
         ("small-target", small_target()),
     ]

@@ -42,7 +42,7 @@ enum Made {
     OfSignature,
 }
 
-const GOLDEN: [Golden; 6] = [
+const GOLDEN: [Golden; 7] = [
     Golden {
         name: "delta-example",
         made: Made::Plain(Level::Default),
@@ -84,6 +84,13 @@ const GOLDEN: [Golden; 6] = [
         base: "archive-base",
         target: "archive-target",
         release: "c7225ba98a0606106927d683addd264fe1bee8a8952985bdd0e8e356fc76322c",
+    },
+    Golden {
+        name: "delta-picture-learned",
+        made: Made::OfImages(Level::Default),
+        base: "picture-base",
+        target: "picture-target",
+        release: "51996ac2ffb6f1218c23fc08f601c4e6388778584702591fe5726a7bdc3a47af",
     },
 ];
 

@@ -1,10 +1,11 @@
 use std::io::{self, Cursor, Write};
 use std::num::NonZeroU32;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use flate2::{Compression, Crc};
 use skiff_patch::{
-    Codec, Effort, Job, Limits, PatchError, Source, State, align, bsdiff, decode, decoder_memory, gzip, zip,
+    Codec, Effort, Job, Limits, PatchError, Source, State, align, bsdiff, decode, decoder_memory, gzip, png,
+    zip,
 };
 
 use super::Reached;
@@ -14,7 +15,8 @@ use super::input::Input;
 const MEMORY: u64 = 48 << 20;
 
 /// The codecs: the first byte chooses between decoding a payload of the codec that the second byte names, and encoding the
-/// parts that follow as the old and the new file, as they are or gzipped, or as archives.
+/// parts that follow as the old and the new file, as they are or gzipped, or as archives or
+/// pictures.
 ///
 /// What an encoder makes decodes to what it was given. Whatever a payload holds: no byte more than promised is written, and
 /// none where the payload is at fault, unless its codec writes as it goes; all promised bytes are there where the decoder says that it is
@@ -24,11 +26,12 @@ const MEMORY: u64 = 48 << 20;
 /// Where one of these does not hold.
 pub fn patch_codecs(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
-    match input.byte() % 4 {
+    match input.byte() % 5 {
         0 => hostile(input),
         1 => bsdiff_round_trip(input),
         2 => gzip_round_trip(input),
-        _ => zip_round_trip(input),
+        3 => zip_round_trip(input),
+        _ => png_round_trip(input),
     }
 }
 
@@ -142,6 +145,46 @@ fn zip_round_trip(mut input: Input<'_>) -> Reached {
         .expect("because the encoder wrote it");
     assert!(output == new, "what was planned is not the archive");
     Reached::Accepted
+}
+
+fn png_round_trip(mut input: Input<'_>) -> Reached {
+    let level = Compression::new(u32::from(input.byte() % 10));
+    let as_they_are = input.byte() % 2 == 1;
+    let cut = usize::from(input.short()).max(1);
+    let (old, new) = (input.part(), input.rest());
+    let picture = |plain: &[u8]| if as_they_are { plain.to_vec() } else { picture(plain, level, cut) };
+    let (old, new) = (picture(old), picture(new));
+    let Some(plan) = png::Plan::new(Some(&old), &new, &align::Options::default()) else {
+        return Reached::Refused;
+    };
+
+    let mut source = over(if plan.reads_source() { &old } else { &[] });
+    let payload = plan.write(&mut source, &new[..], &mut State::new()).expect("because it was planned");
+    let mut output = Vec::new();
+    let job = Job::new(Codec::Png, &payload, plan.output_len());
+    decode(&job, &mut source, &mut output, &Limits::default(), &mut State::new())
+        .expect("because the encoder wrote it");
+    assert!(output == new, "the picture was not rebuilt bit for bit");
+    Reached::Accepted
+}
+
+/// A file of these scanlines, in chunks of `cut` bytes.
+fn picture(plain: &[u8], level: Compression, cut: usize) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), level);
+    let data = encoder.write_all(plain).and_then(|()| encoder.finish());
+    let data = data.expect("because a vector takes everything");
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], data: &[u8]| {
+        let mut checksum = Crc::new();
+        checksum.update(kind);
+        checksum.update(data);
+        let length = u32::try_from(data.len()).expect("because it is small");
+        file.extend([&length.to_be_bytes(), &kind[..], data, &checksum.sum().to_be_bytes()].concat());
+    };
+    chunk(b"IHDR", &plain[..plain.len().min(13)]);
+    data.chunks(cut).for_each(|data| chunk(b"IDAT", data));
+    chunk(b"IEND", b"");
+    file
 }
 
 fn over(bytes: &[u8]) -> Source<Cursor<&[u8]>> {

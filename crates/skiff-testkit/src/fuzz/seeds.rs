@@ -8,7 +8,7 @@ use skiff_format::{
     BaseInfo, Compression, Digest, Encoder, Event, Facts, HeaderFields, Limits, Reader, Section, TargetInfo,
     compress,
 };
-use skiff_patch::{Codec, Effort, bsdiff, gzip, zip};
+use skiff_patch::{Codec, Effort, Source, State, align, bsdiff, gzip, png, zip};
 use skiff_signature::{Signed, sign_tree};
 use skiff_tree::{Tree, section};
 
@@ -203,6 +203,21 @@ fn patch_codecs() -> Vec<Seed> {
     );
     let jar =
         zip::encode(Some(old_jar), new_jar, &zip::Options::default()).expect("because it is an archive");
+    let (old_png, new_png): (&[u8], &[u8]) = (
+        include_bytes!("../../../skiff-patch/tests/png/optimised.old.png"),
+        include_bytes!("../../../skiff-patch/tests/png/optimised.new.png"),
+    );
+    let picture = png::Plan::new(Some(old_png), new_png, &align::Options::default())
+        .and_then(|plan| {
+            plan.write(
+                &mut Source::new(Cursor::new(old_png), old_png.len() as u64),
+                new_png,
+                &mut State::new(),
+            )
+            .ok()
+        })
+        .expect("because zlib made it");
+    let png_len = u16::try_from(new_png.len()).expect("because it is small").to_le_bytes();
     let jar_len = u16::try_from(jar[0].output_len).expect("because it is small").to_le_bytes();
     let round_trip = |segment: u16, window: u16| {
         let head = [&[1][..], &segment.to_le_bytes(), &window.to_le_bytes()].concat();
@@ -220,6 +235,13 @@ fn patch_codecs() -> Vec<Seed> {
             "patch_codecs",
             "zip",
             join(&[[0, codec(Codec::Zip)], jar_len].concat(), &[old_jar, &jar[0].payload]),
+        ),
+        seed("patch_codecs", "png", join(&[[0, codec(Codec::Png)], png_len].concat(), &[old_png, &picture])),
+        seed("patch_codecs", "round-trip-png", join(&[4, 0, 1, 0, 0], &[old_png, new_png])),
+        seed(
+            "patch_codecs",
+            "round-trip-png-in-chunks",
+            join(&[4, 6, 0, 9, 0], &[b"rows rows", b"rows rows rows"]),
         ),
         seed("patch_codecs", "round-trip-zip", join(&[3, 0xff, 0x7f], &[old_jar, new_jar])),
         seed("patch_codecs", "round-trip-zip-in-segments", join(&[3, 200, 3], &[old_jar, new_jar])),
