@@ -150,30 +150,46 @@ fn blocks(job: &Job<'_>) -> Result<Vec<block::Segment>, DiffError> {
     match &job.old {
         Old::Signed(signature, size) => {
             let table = Table::of_file(Arc::clone(signature), *size)?;
-            block::encode(&table, new).map_err(|error| told(error, job, None))
+            block::encode(&table, new).map_err(|error| told(error, job.control, None))
         }
         Old::Open { content, path, digest } => {
-            let told = |error| told(error, job, Some(path));
-            let reader = ContentReader::new(content);
-            let mut old = Watched { reader, hasher: Some(Sha256::new()), control: job.control };
-            let params =
-                SignatureParams::new(SignatureKind::default(), block_len(content.size()), SAFE_STRONG_LEN)?;
-            // Other files have the other threads.
-            let signature = Signature::of(&mut old, &params, NonZeroUsize::MIN).map_err(told)?;
-            let found = old.hasher.take().map(|hasher| ContentDigest::from_bytes(hasher.finalize().into()));
-            if found != Some(*digest) {
-                return Err(DiffError::Changed { side: "base", path: path.clone() });
-            }
-            let table = Table::of_file(signature, content.size())?;
+            let new_bytes = job.new.len() as u64;
+            let table = table_of(
+                content,
+                (path, *digest),
+                block_len(content.size(), new_bytes),
+                job.control,
+                NonZeroUsize::MIN,
+            )?;
+            let told = |error| told(error, job.control, Some(path));
             block::encode_with_old(&table, ContentReader::new(content), new).map_err(told)
         }
         Old::Nothing | Old::Held(_) => Ok(Vec::new()),
     }
 }
 
+/// What the blocks of a file of the base hash to. The file is read once, and seen to be the one that the tree names.
+pub(crate) fn table_of(
+    content: &dyn ReadAt,
+    (path, digest): (&EntryPath, ContentDigest),
+    block_len: u32,
+    control: Control<'_>,
+    threads: NonZeroUsize,
+) -> Result<Table, DiffError> {
+    let told = |error| told(error, control, Some(path));
+    let reader = ContentReader::new(content);
+    let mut old = Watched { reader, hasher: Some(Sha256::new()), control };
+    let params = SignatureParams::new(SignatureKind::default(), block_len, SAFE_STRONG_LEN)?;
+    let signature = Signature::of(&mut old, &params, threads).map_err(told)?;
+    if old.digest() != Some(digest) {
+        return Err(DiffError::Changed { side: "base", path: path.clone() });
+    }
+    Ok(Table::of_file(signature, content.size())?)
+}
+
 /// What went wrong with which file; that the caller ended it comes first.
-fn told(error: BlockError, job: &Job<'_>, base: Option<&EntryPath>) -> DiffError {
-    if let Err(interrupted) = job.control.check() {
+pub(crate) fn told(error: BlockError, control: Control<'_>, base: Option<&EntryPath>) -> DiffError {
+    if let Err(interrupted) = control.check() {
         return interrupted.into();
     }
     match (error, base) {
@@ -189,15 +205,17 @@ const BLOCKS_MAX: u64 = 1 << 20;
 /// What signature and table take for each.
 const BLOCK_MEMORY: u64 = 48;
 
-/// Short blocks find more, and what is beside them is found in the base itself.
-fn block_len(size: u64) -> u32 {
+/// Short blocks find more, and what is beside them is found in the base itself. Of the new file, too, there are no more.
+pub(crate) fn block_len(size: u64, new: u64) -> u32 {
     const SHORTEST: u64 = 512;
-    u32::try_from(size.div_ceil(BLOCKS_MAX).max(SHORTEST)).unwrap_or(u32::MAX)
+    u32::try_from(size.max(new).div_ceil(BLOCKS_MAX).max(SHORTEST)).unwrap_or(u32::MAX)
 }
 
 /// What making a file of blocks of another of `size` bytes takes, beside the new one, in bytes.
 pub(crate) fn block_memory(size: u64, new: u64) -> u64 {
-    size.div_ceil(u64::from(block_len(size))).saturating_mul(BLOCK_MEMORY).saturating_add(search_memory(new))
+    size.div_ceil(u64::from(block_len(size, new)))
+        .saturating_mul(BLOCK_MEMORY)
+        .saturating_add(search_memory(new))
 }
 
 /// What making a file of blocks of a signed one takes, beside the new one and the signature, in bytes.
@@ -212,10 +230,17 @@ fn search_memory(new: u64) -> u64 {
 }
 
 /// Bytes that are hashed where that is wanted, and that end when the caller says so.
-struct Watched<'a, R> {
-    reader: R,
-    hasher: Option<Sha256>,
-    control: Control<'a>,
+pub(crate) struct Watched<'a, R> {
+    pub(crate) reader: R,
+    pub(crate) hasher: Option<Sha256>,
+    pub(crate) control: Control<'a>,
+}
+
+impl<R> Watched<'_, R> {
+    /// What the bytes that were read hash to.
+    pub(crate) fn digest(&mut self) -> Option<ContentDigest> {
+        self.hasher.take().map(|hasher| ContentDigest::from_bytes(hasher.finalize().into()))
+    }
 }
 
 impl<R: Read> Read for Watched<'_, R> {

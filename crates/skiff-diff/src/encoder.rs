@@ -97,14 +97,14 @@ fn run(
     Ok(report)
 }
 
-struct Work<'a> {
-    base: &'a Base<'a>,
-    target: &'a Release<'a>,
-    options: &'a Options<'a>,
+pub(crate) struct Work<'a> {
+    pub(crate) base: &'a Base<'a>,
+    pub(crate) target: &'a Release<'a>,
+    pub(crate) options: &'a Options<'a>,
     told: EncodedSection,
     /// What a device holds whatever the frames hold.
     fixed: u64,
-    budget: Budget,
+    pub(crate) budget: Budget,
     /// What the level leaves of those that may be tried.
     ideas: Ideas,
 }
@@ -123,7 +123,9 @@ impl<'a> Work<'a> {
 
     fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
         let (told, fixed) = (&self.told, self.fixed);
-        let planned = plan(self.base, self.target, told, self.options)?;
+        let mut planned = plan(self.base, self.target, told, self.options)?;
+        planned.sort_by_key(|planned| self.is_large(planned));
+        let (held, large) = planned.split_at(planned.partition_point(|planned| !self.is_large(planned)));
         let mut output = Output::new(self.spool("a temporary file for frames")?);
         self.prelude(&mut output)?;
 
@@ -132,7 +134,7 @@ impl<'a> Work<'a> {
         let mut groups = Groups::default();
         let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
         let mut late = Vec::new();
-        for wave in waves(&planned, self.options.memory) {
+        for wave in waves(held, self.options.memory) {
             let ((compressed, written), made) = rayon::join(
                 || {
                     rayon::join(
@@ -169,8 +171,10 @@ impl<'a> Work<'a> {
         late.extend(written?);
         // A content that spans frames is not to be interrupted, so these come behind all others.
         for (records, contents) in late {
-            records.iter().try_for_each(|record| output.tally.count(record))?;
-            output.add_all(vec![Ok(contents)])?;
+            output.put(&records, contents)?;
+        }
+        for planned in large {
+            self.make_large(planned, &mut output)?;
         }
 
         let mut delta = self.spool("a temporary file for the delta")?;
@@ -211,12 +215,22 @@ impl<'a> Work<'a> {
     }
 
     fn compress_all(&self, payloads: Vec<Vec<u8>>) -> Vec<Result<Contents, DiffError>> {
-        let compressed = |payload: Vec<u8>| {
-            let frame = self.compress(Section::Contents, &payload)?;
-            let records = if self.options.explain { weigh(&payload) } else { Vec::new() };
-            Ok((frame, records))
-        };
-        payloads.into_par_iter().with_max_len(1).map(compressed).collect()
+        payloads.into_par_iter().with_max_len(1).map(|payload| self.compressed(&payload)).collect()
+    }
+
+    /// A frame of records that a compressor makes smaller.
+    pub(crate) fn compressed(&self, payload: &[u8]) -> Result<Contents, DiffError> {
+        Ok((self.compress(Section::Contents, payload)?, self.weighed(payload)))
+    }
+
+    /// A frame of records whose payloads nothing makes smaller.
+    pub(crate) fn stored(&self, payload: &[u8]) -> Result<Contents, DiffError> {
+        let frame = skiff_format::compress(Section::Contents, payload, &Compression::Stored)?;
+        Ok((frame, self.weighed(payload)))
+    }
+
+    fn weighed(&self, payload: &[u8]) -> Vec<Weighed> {
+        if self.options.explain { weigh(payload) } else { Vec::new() }
     }
 
     fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
@@ -253,10 +267,8 @@ impl<'a> Work<'a> {
             self.options.control.check()?;
             records.push(part.write(base, self.target.contents, &mut state)?);
         }
-        let payload = record::encode(&records);
-        let frame = skiff_format::compress(Section::Contents, &payload, &Compression::Stored)?;
-        let weighed = if self.options.explain { weigh(&payload) } else { Vec::new() };
-        Ok((records, (frame, weighed)))
+        let contents = self.stored(&record::encode(&records))?;
+        Ok((records, contents))
     }
 
     fn make(&self, planned: &Planned<'_>) -> Result<Made, DiffError> {
@@ -300,10 +312,10 @@ impl<'a> Work<'a> {
 }
 
 /// A frame of the contents section, with its records where they are to be explained.
-type Contents = (CompressedFrame, Vec<Weighed>);
+pub(crate) type Contents = (CompressedFrame, Vec<Weighed>);
 
 /// Where frames go, and what is counted of them on the way.
-struct Output {
+pub(crate) struct Output {
     encoder: Encoder<File>,
     tally: Tally,
     shares: Shares,
@@ -318,6 +330,12 @@ impl Output {
         self.tally.count_frame(&frame);
         self.shares.count(&frame, records);
         Ok(self.encoder.add(frame)?)
+    }
+
+    /// Adds a frame whose records are not counted yet.
+    pub(crate) fn put(&mut self, records: &[Record], (frame, weighed): Contents) -> Result<(), DiffError> {
+        records.iter().try_for_each(|record| self.tally.count(record))?;
+        self.add(frame, weighed)
     }
 
     fn add_all(&mut self, frames: Vec<Result<Contents, DiffError>>) -> Result<(), DiffError> {

@@ -35,6 +35,7 @@ mod explanation;
 mod facts;
 mod ideas;
 mod kind;
+mod large;
 mod modelled;
 mod options;
 mod pairing;

@@ -11,7 +11,7 @@ use crate::plan::Planned;
 
 /// What the payloads of a group are to take at most, in bytes. Each group learns from nothing, and each is a frame, where a device
 /// that was interrupted goes on.
-const GROUP_BYTES: u64 = 2 << 20;
+pub(crate) const GROUP_BYTES: u64 = 2 << 20;
 /// What a payload may be expected to take at most, below the decoder's limit of a frame.
 const PART_BYTES: u64 = 6 << 20;
 
@@ -67,7 +67,12 @@ fn parts(plan: Plan) -> Vec<(u64, Plan)> {
     }
 }
 
-impl Part<'_, '_> {
+impl<'p, 'a> Part<'p, 'a> {
+    /// What a plan makes from `start` on.
+    pub(crate) fn new(planned: &'p Planned<'a>, plan: Plan, start: u64) -> Self {
+        Self { planned, plan, start }
+    }
+
     /// Writes the record.
     pub(crate) fn write(
         &self,

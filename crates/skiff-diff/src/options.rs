@@ -61,8 +61,10 @@ pub struct Options<'a> {
     /// Threads; as many as the machine has cores unless set.
     pub threads: Option<NonZeroUsize>,
     /// About how many bytes of memory to use, 1 GiB unless set. Files are searched in windows of 64 MiB; pairs that take
-    /// more than the budget together wait for each other. A file is held whole while it is encoded, whatever the budget;
-    /// where it and its base are so large that they pass the budget, it is made of blocks of the base, which is then not held.
+    /// more than the budget together wait for each other. A file and its base are held while it is encoded, unless the base and
+    /// three times the file pass the budget: then what both have in common is found by blocks, what lies between is searched
+    /// near where its neighbours came from, a 256th of the budget or 4 MiB at a time, and neither file is held. Archives of
+    /// that size are not opened, and references in executables not predicted.
     pub memory: u64,
     /// What a full pull would take, in bytes: told to the device, and the measure of whether the delta is worth it.
     pub pull_bytes: Option<u64>,

@@ -23,6 +23,14 @@ pub(crate) struct Planned<'a> {
     pub(crate) memory: u64,
 }
 
+impl Planned<'_> {
+    /// What holding it, what is made of it, and its base takes, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let base = self.base.as_ref().map_or(0, |base| base.size);
+        base.saturating_add(self.size.saturating_mul(3))
+    }
+}
+
 /// The file of the base that a content is to be made from.
 pub(crate) struct PlannedBase<'a> {
     /// Its place among the base's entries.

@@ -167,16 +167,3 @@ impl ContentSource for Cancelling<'_> {
         self.contents.open(path)
     }
 }
-
-#[test]
-fn files_too_long_to_be_held_are_made_of_blocks() {
-    let (base, target) = images_of(UNIT);
-    // Less than the file that changed and its base.
-    let options = Options { memory: 20 * UNIT as u64, ..Options::default() };
-    let mut delta = Vec::new();
-    let report = skiff_diff::diff(&base.release(), &target.release(), &options, &mut delta).unwrap();
-    check(&delta, &base, &target);
-    assert!(report.codecs.iter().any(|used| used.codec == Codec::Block), "{report:?}");
-    // One byte in fifty thousand changed, and around it nothing is sent, as the base is there to compare with.
-    assert!(report.delta_bytes < 10 * UNIT as u64 + (4 << 10), "{report:?}");
-}

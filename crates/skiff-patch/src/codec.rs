@@ -14,8 +14,7 @@ pub enum Codec {
     /// [`gzip`](crate::gzip).
     #[cfg(feature = "gzip")]
     Gzip,
-    /// Blocks of the source and new bytes, for sources that the encoder does not have, or that are too long for the others:
-    /// see [`block`](crate::block).
+    /// Blocks of the source and new bytes, for sources that the encoder does not have: see [`block`](crate::block).
     Block,
     /// Ranges of the source, and a model of how the output differs from them: see [`align`](crate::align).
     Align,

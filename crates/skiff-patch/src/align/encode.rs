@@ -66,6 +66,11 @@ impl Plan {
         plan
     }
 
+    /// What was found otherwise: the copies lie in an output that begins at `begin` in its file.
+    pub(super) fn of_copies(copies: Vec<Copy>, begin: u64, output_len: u64, estimate: u64) -> Self {
+        Self { copies, layout: None, begin, output_len, estimate }
+    }
+
     /// Whether decoding reads the source.
     #[must_use]
     pub fn reads_source(&self) -> bool {
@@ -188,7 +193,7 @@ impl<R: Read> Output for Known<R> {
 
 /// About what bytes take that occur so often: noise takes what it has, and of what the frequencies of others tell the models,
 /// which know the bytes before, take four tenths off. In integers, so that every machine makes the same of it.
-fn coded(counts: &[u64; 256]) -> u64 {
+pub(super) fn coded(counts: &[u64; 256]) -> u64 {
     /// Above, in bits for a byte, there is nothing that a model could learn.
     const NOISE: (u64, u64) = (15, 2);
     let whole = counts.iter().sum::<u64>();

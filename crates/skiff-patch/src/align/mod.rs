@@ -11,9 +11,17 @@ mod decode;
 #[cfg(feature = "encode")]
 mod encode;
 mod models;
+#[cfg(feature = "encode")]
+mod outline;
+#[cfg(feature = "encode")]
+mod refine;
 mod walk;
 
 pub(crate) use decode::{decode, decoder_memory};
 #[cfg(feature = "encode")]
 pub use encode::{Options, Plan};
 pub(crate) use models::Models;
+#[cfg(feature = "encode")]
+pub use outline::Outline;
+#[cfg(feature = "encode")]
+pub use refine::{RefineOptions, Refiner, refine_memory, refined_decoder_memory};

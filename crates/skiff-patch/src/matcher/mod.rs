@@ -84,6 +84,16 @@ pub(crate) fn find(old: &[u8], new: &[u8], options: &Options) -> Vec<Match> {
     matches
 }
 
+/// The matches of two short files, where the new one is expected to begin as the old one goes on at a place.
+pub(crate) fn find_from(old: &[u8], new: &[u8], expected: usize, effort: Effort) -> Vec<Match> {
+    let mut matches = vec![Match { start: 0, position: expected, length: 0 }];
+    if !old.is_empty() && !new.is_empty() {
+        search::search(old, new, (0..old.len(), 0..new.len()), effort, &mut matches);
+    }
+    matches.retain(|found| found.length > 0);
+    matches
+}
+
 /// How much memory [`find`] holds for files of these lengths, in bytes, beside the files: an estimate from above.
 pub(crate) fn memory(old_length: u64, new_length: u64, options: &Options) -> u64 {
     let window = old_length.min(options.window());
