@@ -8,7 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use skiff_patch::align::{Outline, Plan, RefineOptions, Refiner, refine_memory, refined_decoder_memory};
-use skiff_patch::{Codec, Effort, Source, State};
+use skiff_patch::{Codec, Source, State};
 use skiff_replay::record::{self, Record};
 use skiff_tree::{ContentReader, ReadAt};
 
@@ -17,7 +17,7 @@ use crate::encoder::{Contents, Output, RECORD_OVERHEAD, Work};
 use crate::modelled::{GROUP_BYTES, Part};
 use crate::plan::Planned;
 use crate::release::BaseContents;
-use crate::{DiffError, Idea, Level};
+use crate::{DiffError, Idea};
 
 /// What is searched of a file at once, at most.
 const PIECE_BYTES: u64 = 4 << 20;
@@ -95,7 +95,7 @@ impl Work<'_> {
         RefineOptions {
             piece_bytes: at_least_one(piece),
             payload_bytes: at_least_one(GROUP_BYTES.min(frame / 4)),
-            effort: if self.options.level == Level::Fast { Effort::Fast } else { Effort::Default },
+            effort: self.options.level.effort(),
         }
     }
 }

@@ -43,6 +43,16 @@ pub enum Effort {
     Default,
 }
 
+impl Effort {
+    /// Searches one part of the new file in one window of the old.
+    fn search(self, old: &[u8], new: &[u8], ranges: (Range<usize>, Range<usize>), matches: &mut Vec<Match>) {
+        match self {
+            Self::Fast => greedy::search(old, new, ranges, matches),
+            Self::Default => search::search(old, new, ranges, matches),
+        }
+    }
+}
+
 /// `length` bytes of the new file from `start` on are nearly those of the old one from `position` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Match {
@@ -73,10 +83,7 @@ pub(crate) fn find(old: &[u8], new: &[u8], options: &Options) -> Vec<Match> {
     let (old_part, new_part) = (prefix..old.len() - suffix, prefix..new.len() - suffix);
     for (window, part) in windows(old.len(), old_part, new_part, window_bytes) {
         if !window.is_empty() && !part.is_empty() {
-            match options.effort {
-                Effort::Fast => greedy::search(old, new, (window, part), &mut matches),
-                Effort::Default => search::search(old, new, (window, part), &mut matches),
-            }
+            options.effort.search(old, new, (window, part), &mut matches);
         }
     }
     let (start, position) = (new.len() - suffix, old.len() - suffix);
@@ -88,7 +95,7 @@ pub(crate) fn find(old: &[u8], new: &[u8], options: &Options) -> Vec<Match> {
 pub(crate) fn find_from(old: &[u8], new: &[u8], expected: usize, effort: Effort) -> Vec<Match> {
     let mut matches = vec![Match { start: 0, position: expected, length: 0 }];
     if !old.is_empty() && !new.is_empty() {
-        search::search(old, new, (0..old.len(), 0..new.len()), effort, &mut matches);
+        effort.search(old, new, (0..old.len(), 0..new.len()), &mut matches);
     }
     matches.retain(|found| found.length > 0);
     matches
