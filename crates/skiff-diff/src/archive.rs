@@ -41,8 +41,11 @@ pub(crate) fn open(job: &Job<'_>, old: Option<&[u8]>) -> Option<Archive> {
         let plan = zip::Plan::new_with(old, &job.new, &options, |comparisons| {
             comparisons.par_iter_mut().for_each(zip::Comparison::run);
         })?;
-        let is_small = plan.estimate() <= PLAN_BYTES.min(u64::from(most) / 2);
-        if plan.reads_source() && is_small && plan.decoder_memory() <= job.budget.codec_memory {
+        let is_small = plan.forecast().estimate <= PLAN_BYTES.min(u64::from(most) / 2);
+        if plan.forecast().reads_source
+            && is_small
+            && plan.forecast().decoder_memory <= job.budget.codec_memory
+        {
             return Some(Archive::Planned(Plan::Zip(plan)));
         }
     }

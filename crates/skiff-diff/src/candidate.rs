@@ -79,7 +79,9 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
         }
     };
     match archive::open(job, old) {
-        Some(Archive::Planned(plan)) if plan.estimate() < plain_size => return Ok(Made::Planned(plan)),
+        Some(Archive::Planned(plan)) if plan.forecast().estimate < plain_size => {
+            return Ok(Made::Planned(plan));
+        }
         Some(Archive::InSegments(segments)) => {
             let is_alone = segments.iter().all(|segment| !segment.reads_source);
             let records = segments.into_iter().map(|segment| {
@@ -91,8 +93,8 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
         _ => {}
     }
     if job.ideas.has(Idea::Align) && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
-        let plan = planned(job, old).filter(|plan| plan.estimate() < best_size);
-        let plan = plan.filter(|plan| plan.decoder_memory() <= job.budget.codec_memory);
+        let plan = planned(job, old).filter(|plan| plan.forecast().estimate < best_size);
+        let plan = plan.filter(|plan| plan.forecast().decoder_memory <= job.budget.codec_memory);
         return Ok(plan.map_or(Made::Records(best), Made::Planned));
     }
     let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new, job.effort) } else { None };
@@ -131,7 +133,7 @@ fn planned(job: &Job<'_>, old: Option<&[u8]>) -> Option<Plan> {
     let image = if job.ideas.has(Idea::Png) { png::Plan::new(old, &job.new, &options) } else { None };
     let as_it_is = || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &options)));
     // An image that was compressed better than a code that learns does is told as it is.
-    image.map(Plan::Png).into_iter().chain(as_it_is()).min_by_key(Plan::estimate)
+    image.map(Plan::Png).into_iter().chain(as_it_is()).min_by_key(|plan| plan.forecast().estimate)
 }
 
 fn as_estimated(size: u64) -> u64 {

@@ -146,11 +146,11 @@ impl<'w, 'p> Stretch<'w, 'p> {
 
     fn take(&mut self, start: u64, plan: Plan, options: RefineOptions) -> Result<(), DiffError> {
         self.work.options.control.check()?;
-        let range = start..start + plan.output_len();
-        if !plan.reads_source() || plan.decoder_memory() > self.work.budget.codec_memory {
+        let range = start..start + plan.forecast().output_len;
+        if !plan.forecast().reads_source || plan.forecast().decoder_memory > self.work.budget.codec_memory {
             return self.data(range);
         }
-        let estimate = usize::try_from(plan.estimate()).unwrap_or(usize::MAX);
+        let estimate = usize::try_from(plan.forecast().estimate).unwrap_or(usize::MAX);
         let most = usize::try_from(options.payload_bytes.get()).unwrap_or(usize::MAX);
         if self.is_data || self.bytes.saturating_add(estimate) > most {
             self.end_frame()?;

@@ -35,7 +35,7 @@ impl<'p, 'a> Groups<'p, 'a> {
     pub(crate) fn push(&mut self, planned: &'p Planned<'a>, plan: Plan) -> Vec<Vec<Part<'p, 'a>>> {
         let mut full = Vec::new();
         for (start, plan) in parts(plan) {
-            let bytes = plan.estimate();
+            let bytes = plan.forecast().estimate;
             if self.bytes > 0 && self.bytes + bytes > GROUP_BYTES {
                 full.extend(self.flush());
             }
@@ -55,8 +55,8 @@ impl<'p, 'a> Groups<'p, 'a> {
 
 /// The plan, or plans for parts of what it makes, with where they begin.
 fn parts(plan: Plan) -> Vec<(u64, Plan)> {
-    let length = plan.output_len();
-    let count = plan.estimate().div_ceil(PART_BYTES).clamp(1, length.max(1));
+    let length = plan.forecast().output_len;
+    let count = plan.forecast().estimate.div_ceil(PART_BYTES).clamp(1, length.max(1));
     let begin = |index: u64| {
         u64::try_from(u128::from(length) * u128::from(index) / u128::from(count)).unwrap_or(length)
     };
@@ -89,7 +89,7 @@ impl<'p, 'a> Part<'p, 'a> {
         let mut new = ContentReader::new(&new);
         std::io::Seek::seek(&mut new, std::io::SeekFrom::Start(self.start))
             .map_err(failed("target", planned.path))?;
-        let from = planned.base.as_ref().filter(|_| self.plan.reads_source());
+        let from = planned.base.as_ref().filter(|_| self.plan.forecast().reads_source);
         let payload = match from {
             None => self.plan.write(&mut Source::none(), new.by_ref(), state)?,
             Some(from) => {
@@ -99,7 +99,7 @@ impl<'p, 'a> Part<'p, 'a> {
         };
         let source =
             from.iter().map(|from| SourcePart { origin: Origin::Base(from.index), range: None }).collect();
-        let (codec, output_len) = (self.plan.codec().id(), self.plan.output_len());
+        let (codec, output_len) = (self.plan.codec().id(), self.plan.forecast().output_len);
         Ok(Record { codec, content: planned.number, output_len, source, payload })
     }
 }

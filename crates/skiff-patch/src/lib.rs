@@ -59,6 +59,6 @@ pub use error::{PatchError, Stream};
 #[cfg(feature = "encode")]
 pub use matcher::Effort;
 #[cfg(feature = "encode")]
-pub use plan::Plan;
+pub use plan::{Forecast, Plan};
 pub use source::Source;
 pub use state::State;

@@ -11,6 +11,19 @@ use crate::png;
 use crate::zip;
 use crate::{Codec, PatchError, Source, State, align};
 
+/// What is known of a payload before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forecast {
+    /// Whether decoding reads the source.
+    pub reads_source: bool,
+    /// How many bytes it makes.
+    pub output_len: u64,
+    /// About how many bytes it will have.
+    pub estimate: u64,
+    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
+    pub decoder_memory: u64,
+}
+
 /// How a file is to be made from another one, before it is written.
 ///
 /// Finding that out takes long and needs nothing but the files, so that many can be planned side by side; writing it down
@@ -45,59 +58,17 @@ impl Plan {
         }
     }
 
-    /// Whether decoding reads the source.
+    /// What comes of the plan.
     #[must_use]
-    pub fn reads_source(&self) -> bool {
+    pub fn forecast(&self) -> Forecast {
         match self {
-            Self::Align(plan) => plan.reads_source(),
+            Self::Align(plan) => plan.forecast(),
             #[cfg(feature = "gzip")]
-            Self::Gzip(plan) => plan.reads_source(),
+            Self::Gzip(plan) => plan.forecast(),
             #[cfg(feature = "zip")]
-            Self::Zip(plan) => plan.reads_source(),
+            Self::Zip(plan) => plan.forecast(),
             #[cfg(feature = "png")]
-            Self::Png(plan) => plan.reads_source(),
-        }
-    }
-
-    /// How many bytes the plan makes.
-    #[must_use]
-    pub fn output_len(&self) -> u64 {
-        match self {
-            Self::Align(plan) => plan.output_len(),
-            #[cfg(feature = "gzip")]
-            Self::Gzip(plan) => plan.output_len(),
-            #[cfg(feature = "zip")]
-            Self::Zip(plan) => plan.output_len(),
-            #[cfg(feature = "png")]
-            Self::Png(plan) => plan.output_len(),
-        }
-    }
-
-    /// About how many bytes the payload will have.
-    #[must_use]
-    pub fn estimate(&self) -> u64 {
-        match self {
-            Self::Align(plan) => plan.estimate(),
-            #[cfg(feature = "gzip")]
-            Self::Gzip(plan) => plan.estimate(),
-            #[cfg(feature = "zip")]
-            Self::Zip(plan) => plan.estimate(),
-            #[cfg(feature = "png")]
-            Self::Png(plan) => plan.estimate(),
-        }
-    }
-
-    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
-    #[must_use]
-    pub fn decoder_memory(&self) -> u64 {
-        match self {
-            Self::Align(plan) => plan.decoder_memory(),
-            #[cfg(feature = "gzip")]
-            Self::Gzip(plan) => plan.decoder_memory(),
-            #[cfg(feature = "zip")]
-            Self::Zip(plan) => plan.decoder_memory(),
-            #[cfg(feature = "png")]
-            Self::Png(plan) => plan.decoder_memory(),
+            Self::Png(plan) => plan.forecast(),
         }
     }
 

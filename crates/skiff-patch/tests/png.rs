@@ -54,11 +54,11 @@ fn written(old: &[u8], new: &[u8]) -> Vec<u8> {
 /// What a payload has if the image comes back by it.
 fn comes_back(old: Option<&[u8]>, new: &[u8]) -> usize {
     let plan = plan(old, new).unwrap();
-    let old = if plan.reads_source() { old.unwrap_or_default() } else { b"" };
+    let old = if plan.forecast().reads_source { old.unwrap_or_default() } else { b"" };
     let payload = plan.write(&mut over(old), new, &mut State::new()).unwrap();
-    let job = Job::new(Codec::Png, &payload, plan.output_len());
-    assert!(decoder_memory(&job).unwrap() <= plan.decoder_memory());
-    assert!(decode_one(old, &payload, plan.output_len()).unwrap() == new);
+    let job = Job::new(Codec::Png, &payload, plan.forecast().output_len);
+    assert!(decoder_memory(&job).unwrap() <= plan.forecast().decoder_memory);
+    assert!(decode_one(old, &payload, plan.forecast().output_len).unwrap() == new);
     payload.len()
 }
 

@@ -50,11 +50,11 @@ fn comes_back(old: Option<&[u8]>, new: &[u8], options: &zip::Options) -> Option<
     }
     assert!(whole == new);
 
-    let source = if plan.reads_source() { old } else { b"" };
+    let source = if plan.forecast().reads_source { old } else { b"" };
     let payload = plan.write(&mut over(source), new, &mut State::new()).unwrap();
-    let job = Job::new(Codec::Zip, &payload, plan.output_len());
-    assert!(decoder_memory(&job).unwrap() <= plan.decoder_memory());
-    let (output, result) = decode_one(source, &payload, plan.output_len());
+    let job = Job::new(Codec::Zip, &payload, plan.forecast().output_len);
+    assert!(decoder_memory(&job).unwrap() <= plan.forecast().decoder_memory);
+    let (output, result) = decode_one(source, &payload, plan.forecast().output_len);
     result.unwrap();
     assert!(output == new);
     Some((segments.iter().map(|segment| segment.payload.len()).sum(), payload.len()))

@@ -11,7 +11,7 @@ use super::walk::{Output, Walk, in_file};
 use crate::matcher::{self, Effort};
 use crate::predict::neutral::neutralise;
 use crate::predict::{Copy, Layout, Predictor, weigh};
-use crate::{PatchError, Source, State};
+use crate::{Forecast, PatchError, Source, State};
 
 /// How ranges of the source are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,32 +71,19 @@ impl Plan {
         Self { copies, layout: None, begin, output_len, estimate }
     }
 
-    /// Whether decoding reads the source.
+    /// What comes of the plan.
     #[must_use]
-    pub fn reads_source(&self) -> bool {
-        !self.copies.is_empty()
-    }
-
-    /// How many bytes the plan makes.
-    #[must_use]
-    pub fn output_len(&self) -> u64 {
-        self.output_len
-    }
-
-    /// About how many bytes the payload will have.
-    #[must_use]
-    pub fn estimate(&self) -> u64 {
-        self.estimate
-    }
-
-    /// What decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
-    #[must_use]
-    pub fn decoder_memory(&self) -> u64 {
+    pub fn forecast(&self) -> Forecast {
         let length = self.layout.as_ref().map(|_| self.output_len);
-        super::decode::memory(self.copies.len() as u64, length)
+        Forecast {
+            reads_source: !self.copies.is_empty(),
+            output_len: self.output_len,
+            estimate: self.estimate,
+            decoder_memory: super::decode::memory(self.copies.len() as u64, length),
+        }
     }
 
-    /// What each copy, each byte to correct and each byte that nothing is like has taken on average.
+    /// About how long the payload is.
     fn weigh(&self, old: &[u8], new: &[u8]) -> u64 {
         let corrected: u64 = match &self.layout {
             Some(layout) => weigh::corrections(layout, &self.copies, old, new),
@@ -109,7 +96,7 @@ impl Plan {
             new[at..start].iter().for_each(|&byte| literals[usize::from(byte)] += 1);
             at = end;
         }
-        self.copies.len() as u64 * 3 + corrected * 3 / 4 + coded(&literals) + 8
+        estimated(self.copies.len(), corrected, &literals)
     }
 
     /// The plan for a part of the output, where the whole would take too large a payload.
@@ -191,9 +178,14 @@ impl<R: Read> Output for Known<R> {
     }
 }
 
+/// What so many copies, so many bytes to correct and these bytes that nothing is like have taken on average.
+pub(super) fn estimated(copies: usize, corrected: u64, literals: &[u64; 256]) -> u64 {
+    copies as u64 * 3 + corrected * 3 / 4 + coded(literals) + 8
+}
+
 /// About what bytes take that occur so often: noise takes what it has, and of what the frequencies of others tell the models,
 /// which know the bytes before, take four tenths off. In integers, so that every machine makes the same of it.
-pub(super) fn coded(counts: &[u64; 256]) -> u64 {
+fn coded(counts: &[u64; 256]) -> u64 {
     /// Above, in bits for a byte, there is nothing that a model could learn.
     const NOISE: (u64, u64) = (15, 2);
     let whole = counts.iter().sum::<u64>();

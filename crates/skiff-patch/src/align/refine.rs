@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use super::encode::{Plan, coded};
+use super::encode::{Plan, estimated};
 use super::outline::Outline;
 use crate::matcher::{self, Effort, Match};
 use crate::predict::Copy;
@@ -346,7 +346,7 @@ impl Builder {
     }
 
     fn plan(self) -> Plan {
-        let estimate = self.copies.len() as u64 * 3 + self.corrected * 3 / 4 + coded(&self.literals) + 8;
+        let estimate = estimated(self.copies.len(), self.corrected, &self.literals);
         Plan::of_copies(self.copies, self.begin, self.end - self.begin, estimate)
     }
 }

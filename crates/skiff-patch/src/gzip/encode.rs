@@ -7,7 +7,7 @@ use skiff_wire::{put_bytes, put_varint};
 
 use super::decode::TRAILER_BYTES;
 use crate::deflate::{self, Compressor, Expected};
-use crate::{Codec, Effort, Job, Limits, PatchError, Source, State, align, inner};
+use crate::{Codec, Effort, Forecast, Job, Limits, PatchError, Source, State, align, inner};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
 pub const PLAIN_BYTES: u64 = 4 << 20;
@@ -64,34 +64,19 @@ impl Plan {
         let opened = old.and_then(open);
         let source = opened.as_deref().or(old).unwrap_or_default();
         let inner = align::Plan::new(source, &member.plain, options);
-        let opened = opened.map(|opened| opened.len() as u64).filter(|_| inner.reads_source());
+        let opened = opened.map(|opened| opened.len() as u64).filter(|_| inner.forecast().reads_source);
         Some(Self { compressor, opened, inner, output_len: new.len() as u64 })
     }
 
-    /// Whether decoding reads the source.
+    /// What comes of the plan.
     #[must_use]
-    pub fn reads_source(&self) -> bool {
-        self.inner.reads_source()
-    }
-
-    /// How many bytes the plan makes.
-    #[must_use]
-    pub fn output_len(&self) -> u64 {
-        self.output_len
-    }
-
-    /// About how many bytes the payload will have.
-    #[must_use]
-    pub fn estimate(&self) -> u64 {
-        self.inner.estimate()
-    }
-
-    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
-    #[must_use]
-    pub fn decoder_memory(&self) -> u64 {
-        let plain = self.inner.output_len();
+    pub fn forecast(&self) -> Forecast {
+        let inner = self.inner.forecast();
+        let plain = inner.output_len;
         let files = [plain, plain.saturating_add(plain / 2), self.opened.unwrap_or(0)];
-        files.into_iter().fold(self.inner.decoder_memory().saturating_add(1 << 20), u64::saturating_add)
+        let beside = inner.decoder_memory.saturating_add(1 << 20);
+        let decoder_memory = files.into_iter().fold(beside, u64::saturating_add);
+        Forecast { output_len: self.output_len, decoder_memory, ..inner }
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.

@@ -9,7 +9,7 @@ use super::chunks::{
     ZLIB_TRAILER_BYTES,
 };
 use crate::deflate::{self, Compressor, Expected};
-use crate::{Codec, PatchError, Source, State, align};
+use crate::{Codec, Forecast, PatchError, Source, State, align};
 
 /// The longest scanlines the encoder opens an image to, and the most that its other chunks may have, in bytes: such a payload
 /// fits a frame.
@@ -46,41 +46,25 @@ impl Plan {
         let opened = old.and_then(open);
         let source = opened.as_ref().map(|opened| &opened.text[..]).or(old).unwrap_or_default();
         let inner = align::Plan::new(source, &image.text, options);
-        let estimate = match inner.estimate() {
+        let estimate = match inner.forecast().estimate {
             estimate if estimate < new.len() as u64 / 2 => estimate,
             // Much of a picture is as regular as it is new, which no count of bytes tells: it takes a code that learns.
             _ => inner.write_held(source, &image.text, &mut State::new()).ok()?.len() as u64,
         };
         let estimate = head.len() as u64 + estimate + image.lengths.sum() / TEXT_BYTES_PER_BYTE;
-        let opened = opened.map(|opened| opened.lengths).filter(|_| inner.reads_source());
+        let opened = opened.map(|opened| opened.lengths).filter(|_| inner.forecast().reads_source);
         Some(Self { head, lengths: image.lengths, opened, inner, output_len: new.len() as u64, estimate })
     }
 
-    /// Whether decoding reads the source.
+    /// What comes of the plan; what a device's time is worth counts as bytes of the payload.
     #[must_use]
-    pub fn reads_source(&self) -> bool {
-        self.inner.reads_source()
-    }
-
-    /// How many bytes the plan makes.
-    #[must_use]
-    pub fn output_len(&self) -> u64 {
-        self.output_len
-    }
-
-    /// About how many bytes the payload will have, and what a device's time is worth.
-    #[must_use]
-    pub fn estimate(&self) -> u64 {
-        self.estimate
-    }
-
-    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
-    #[must_use]
-    pub fn decoder_memory(&self) -> u64 {
+    pub fn forecast(&self) -> Forecast {
+        let inner = self.inner.forecast();
         let opened = self.opened.map_or(0, |lengths| lengths.sum() + lengths.outline);
         let data = deflate::longest(self.lengths.scanlines);
         let parts = [self.lengths.sum(), self.lengths.outline, data, opened, 2 << 20];
-        parts.into_iter().fold(self.inner.decoder_memory(), u64::saturating_add)
+        let decoder_memory = parts.into_iter().fold(inner.decoder_memory, u64::saturating_add);
+        Forecast { output_len: self.output_len, estimate: self.estimate, decoder_memory, ..inner }
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.

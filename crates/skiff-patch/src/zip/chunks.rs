@@ -131,7 +131,7 @@ impl Chunk {
             Some(Compared::Encoded(_, payload)) => payload.len(),
             // A compressor that learns is better than the one that made the archive.
             Some(Compared::Planned(plan)) => {
-                let plan = usize::try_from(plan.estimate()).unwrap_or(usize::MAX);
+                let plan = usize::try_from(plan.forecast().estimate).unwrap_or(usize::MAX);
                 plan.min(self.packed / 4 * 3 + 32 * self.pieces.len())
             }
         }
@@ -140,7 +140,7 @@ impl Chunk {
     /// What decoding the comparison takes.
     pub(super) fn decoder_memory(&self) -> u64 {
         match &self.compared {
-            Some(Compared::Planned(plan)) => plan.decoder_memory(),
+            Some(Compared::Planned(plan)) => plan.forecast().decoder_memory,
             _ => 0,
         }
     }

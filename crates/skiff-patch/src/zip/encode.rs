@@ -10,7 +10,7 @@ use super::old::{OldArchive, Units};
 use super::planner::Planner;
 use super::segments::assemble;
 use crate::deflate::Expected;
-use crate::{Codec, Job, Limits, PatchError, Source, State, align, inner};
+use crate::{Codec, Forecast, Job, Limits, PatchError, Source, State, align, inner};
 
 /// What opening an archive may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +66,7 @@ pub fn encode(old: Option<&[u8]>, new: &[u8], options: &Options) -> Option<Vec<S
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     taken: Taken,
-    output_len: u64,
-    estimate: u64,
-    decoder_memory: u64,
-    reads_source: bool,
+    forecast: Forecast,
 }
 
 impl Plan {
@@ -108,31 +105,13 @@ impl Plan {
             taken.chunks.iter().map(|chunk| chunk.estimate() + 2 * chunk.pieces.len()).sum::<usize>();
         let decoder_memory = beside + taken.chunks.iter().map(Chunk::decoder_memory).max().unwrap_or(0);
         let (output_len, estimate) = (new.len() as u64, estimate as u64);
-        Some(Self { taken, output_len, estimate, decoder_memory, reads_source })
+        Some(Self { taken, forecast: Forecast { reads_source, output_len, estimate, decoder_memory } })
     }
 
-    /// Whether decoding reads the source.
+    /// What comes of the plan.
     #[must_use]
-    pub fn reads_source(&self) -> bool {
-        self.reads_source
-    }
-
-    /// How many bytes the plan makes.
-    #[must_use]
-    pub fn output_len(&self) -> u64 {
-        self.output_len
-    }
-
-    /// About how many bytes the payload will have.
-    #[must_use]
-    pub fn estimate(&self) -> u64 {
-        self.estimate
-    }
-
-    /// At most what decoding holds, in bytes: see [`decoder_memory`](crate::decoder_memory).
-    #[must_use]
-    pub fn decoder_memory(&self) -> u64 {
-        self.decoder_memory
+    pub fn forecast(&self) -> Forecast {
+        self.forecast
     }
 
     /// Writes the payload. Both files must be those that the plan was made from.
@@ -147,10 +126,10 @@ impl Plan {
     ) -> Result<Vec<u8>, PatchError> {
         let mut file = Vec::new();
         new.read_to_end(&mut file).map_err(PatchError::output)?;
-        if file.len() as u64 != self.output_len {
+        if file.len() as u64 != self.forecast.output_len {
             return Err(changed());
         }
-        let archives = if self.reads_source { &self.taken.archives[..] } else { &[] };
+        let archives = if self.forecast.reads_source { &self.taken.archives[..] } else { &[] };
         let mut units = Units::read(archives, source)?;
         let mut coder = |chunk: &Chunk| {
             let Some(Compared::Planned(plan)) = &chunk.compared else { return Err(changed()) };

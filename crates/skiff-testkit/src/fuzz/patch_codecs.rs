@@ -140,7 +140,7 @@ fn zip_round_trip(mut input: Input<'_>) -> Reached {
     let plan = zip::Plan::new(Some(old), new, &options).expect("because it was encoded");
     let payload = plan.write(&mut over(old), new, &mut State::new()).expect("because it was planned");
     output.clear();
-    let job = Job::new(Codec::Zip, &payload, plan.output_len());
+    let job = Job::new(Codec::Zip, &payload, plan.forecast().output_len);
     decode(&job, &mut over(old), &mut output, &Limits::default(), &mut State::new())
         .expect("because the encoder wrote it");
     assert!(output == new, "what was planned is not the archive");
@@ -158,10 +158,10 @@ fn png_round_trip(mut input: Input<'_>) -> Reached {
         return Reached::Refused;
     };
 
-    let mut source = over(if plan.reads_source() { &old } else { &[] });
+    let mut source = over(if plan.forecast().reads_source { &old } else { &[] });
     let payload = plan.write(&mut source, &new[..], &mut State::new()).expect("because it was planned");
     let mut output = Vec::new();
-    let job = Job::new(Codec::Png, &payload, plan.output_len());
+    let job = Job::new(Codec::Png, &payload, plan.forecast().output_len);
     decode(&job, &mut source, &mut output, &Limits::default(), &mut State::new())
         .expect("because the encoder wrote it");
     assert!(output == new, "the picture was not rebuilt bit for bit");
