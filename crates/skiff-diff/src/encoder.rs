@@ -299,7 +299,7 @@ impl<'a> Work<'a> {
                 let signature = signature.of_file(base.index as usize);
                 Ok(signature.map_or(Old::Nothing, |signature| Old::Signed(Arc::clone(signature), base.size)))
             }
-            BaseContents::Known(contents) if base.is_held => {
+            BaseContents::Known(contents) if planned.is_held => {
                 Ok(Old::Held(load(contents, base.path, base.digest, "base")?))
             }
             BaseContents::Known(contents) => {

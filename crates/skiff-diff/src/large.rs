@@ -33,7 +33,7 @@ impl Work<'_> {
     pub(crate) fn is_large(&self, planned: &Planned<'_>) -> bool {
         let is_known = matches!(self.base.contents, BaseContents::Known(_));
         is_known
-            && planned.held_bytes() > self.options.memory
+            && !planned.is_held
             && self.options.ideas.has(Idea::Align)
             && self.budget.codec_memory >= refined_decoder_memory()
     }

@@ -19,16 +19,10 @@ pub(crate) struct Planned<'a> {
     pub(crate) size: u64,
     pub(crate) kind: FileKind,
     pub(crate) base: Option<PlannedBase<'a>>,
+    /// Whether there is room for it, what is made of it, and its base.
+    pub(crate) is_held: bool,
     /// What encoding it takes, in bytes.
     pub(crate) memory: u64,
-}
-
-impl Planned<'_> {
-    /// What holding it, what is made of it, and its base takes, in bytes.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        let base = self.base.as_ref().map_or(0, |base| base.size);
-        base.saturating_add(self.size.saturating_mul(3))
-    }
 }
 
 /// The file of the base that a content is to be made from.
@@ -39,8 +33,6 @@ pub(crate) struct PlannedBase<'a> {
     pub(crate) digest: ContentDigest,
     /// How many bytes it has.
     pub(crate) size: u64,
-    /// Whether it is held in memory meanwhile.
-    pub(crate) is_held: bool,
 }
 
 /// Plans all contents that have bytes. Like stands beside like, because that is what a compressor needs: first by what
@@ -87,8 +79,8 @@ pub(crate) fn plan<'a>(
                 path: &entry.path,
                 digest: file.digest,
                 size: file.size,
-                is_held,
             }),
+            is_held,
             memory,
         });
     }

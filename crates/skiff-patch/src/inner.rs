@@ -2,6 +2,9 @@
 
 use std::io::{Read, Seek};
 
+#[cfg(any(feature = "gzip", feature = "png"))]
+use skiff_wire::Input;
+
 #[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
 use crate::Effort;
 use crate::{Codec, Job, PatchError, Source, State, align, bsdiff, data, deflate};
@@ -22,7 +25,23 @@ pub(crate) struct Inner<'a> {
     pub(crate) offset: u64,
 }
 
-impl Inner<'_> {
+impl<'a> Inner<'a> {
+    /// A codec's number and its payload, to the end of the outer one.
+    #[cfg(any(feature = "gzip", feature = "png"))]
+    pub(crate) fn read(
+        mut input: Input<&'a [u8]>,
+        output_len: u64,
+        is_source_opened: bool,
+    ) -> Result<Self, PatchError> {
+        let offset = input.offset();
+        let unknown = PatchError::corrupt(offset, "this codec cannot be the inner one");
+        let codec = Self::codec(input.varint()?).ok_or(unknown)?;
+        if codec == Codec::Data && is_source_opened {
+            return Err(PatchError::corrupt(offset, "the source is opened and not read"));
+        }
+        Ok(Self { job: Job::new(codec, input.rest(), output_len), offset: input.offset() })
+    }
+
     /// The codec of this id, if it may be an inner one.
     pub(crate) fn codec(id: u64) -> Option<Codec> {
         match id {

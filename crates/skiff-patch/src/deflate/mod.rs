@@ -25,6 +25,9 @@ pub(crate) use find::inflate;
 pub(crate) use find::{Expected, find};
 pub(crate) use matcher::PADDING;
 
+#[cfg(any(feature = "gzip", feature = "png"))]
+use skiff_wire::Input;
+
 use crate::PatchError;
 
 /// A program and its settings.
@@ -100,6 +103,14 @@ impl Compressor {
         let smaller =
             u8::try_from(id >> 7).ok().filter(|smaller| *smaller <= WINDOW_BITS - LEAST_WINDOW_BITS)?;
         Some(Self { program, level, is_filtered: id >> 6 & 1 == 1, window_bits: WINDOW_BITS - smaller })
+    }
+
+    /// The compressor whose number comes next.
+    #[cfg(any(feature = "gzip", feature = "png"))]
+    pub(crate) fn read(input: &mut Input<&[u8]>) -> Result<Self, PatchError> {
+        let offset = input.offset();
+        let unknown = PatchError::corrupt(offset, "there is no compressor of this number");
+        Self::from_id(input.varint()?).ok_or(unknown)
     }
 
     /// The inverse of [`Self::from_id`].

@@ -8,7 +8,7 @@ use skiff_wire::Input;
 use crate::deflate::{self, COMPRESSOR_MEMORY, Compressor};
 use crate::inner::Inner;
 use crate::opened::{self, INFLATE_MEMORY};
-use crate::{Codec, Job, Limits, PatchError, Source, State};
+use crate::{Job, Limits, PatchError, Source, State};
 
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
@@ -66,20 +66,11 @@ impl<'a> Head<'a> {
         if header_length.checked_add(TRAILER_BYTES).is_none_or(|least| least > job.output_len) {
             return Err(PatchError::corrupt(0, "the gzip header and trailer are longer than the output"));
         }
-        let offset = input.offset();
-        let compressor = Compressor::from_id(input.varint()?);
-        let compressor =
-            compressor.ok_or(PatchError::corrupt(offset, "there is no compressor of this number"))?;
+        let compressor = Compressor::read(&mut input)?;
         let plain_length = input.varint()?;
         let opened = input.varint()?.checked_sub(1);
-        let offset = input.offset();
-        let codec = Inner::codec(input.varint()?);
-        let codec = codec.ok_or(PatchError::corrupt(offset, "this codec cannot be the inner one"))?;
-        if codec == Codec::Data && opened.is_some() {
-            return Err(PatchError::corrupt(offset, "the source is opened and not read"));
-        }
-        let job = Job { codec, payload: input.rest(), output_len: plain_length };
-        Ok(Self { header, compressor, opened, inner: Inner { job, offset: input.offset() } })
+        let inner = Inner::read(input, plain_length, opened.is_some())?;
+        Ok(Self { header, compressor, opened, inner })
     }
 
     /// What the compressed file's length cannot exceed.

@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
+use super::files::{Files, Shifts};
 use super::seeds::Seeds;
-use super::{Match, SHORTEST, common_prefix, push};
+use super::{Match, SHORTEST, last_shift, push};
 
 /// By how many bytes what lies elsewhere must be better.
 const COST: usize = 10;
@@ -29,26 +30,23 @@ const BACK: usize = 4 << 10;
 
 /// Searches one part of the new file in one window of the old.
 pub(super) fn search(
-    old: &[u8],
-    new: &[u8],
+    files: Files<'_>,
     (window, part): (Range<usize>, Range<usize>),
     matches: &mut Vec<Match>,
 ) {
-    let seeds = Seeds::of(&old[window.clone()]);
-    let before = matches.last().copied().unwrap_or(Match { start: 0, position: 0, length: 0 });
-    let shift = before.position as isize - before.start as isize;
-    let mut way =
-        Way { files: Files { old, new }, shift, recent: [shift; RECENT], start: part.start, end: part.start };
+    let seeds = Seeds::of(&files.old[window.clone()]);
+    let mut way = Way { files, shifts: Shifts::new(last_shift(matches)), start: part.start };
     let mut misses = 0;
     let mut at = part.start;
     while at < part.end {
-        let run = way.files.run(at, way.shift);
-        if run >= ALIKE || way.files.equal(at, way.shift, ALIKE) + SPARSE >= ALIKE {
+        let run = way.run(at, way.shifts.current);
+        if run >= ALIKE || way.equal(at, way.shifts.current, ALIKE) + SPARSE >= ALIKE {
             at += run + 1;
             misses = 0;
             continue;
         }
-        let found = seeds.find(&new[at..]).map(|position| (window.start + position) as isize - at as isize);
+        let found =
+            seeds.find(&files.new[at..]).map(|position| (window.start + position) as isize - at as isize);
         match way.better(at, found) {
             Some((length, shift)) => {
                 way.turn(at, shift, matches);
@@ -64,51 +62,39 @@ pub(super) fn search(
     way.finish(part.end, matches);
 }
 
-struct Files<'a> {
-    old: &'a [u8],
-    new: &'a [u8],
+/// The way through the files so far.
+struct Way<'a> {
+    files: Files<'a>,
+    shifts: Shifts<RECENT>,
+    /// From where on the shift there is was gone with.
+    start: usize,
 }
 
-impl Files<'_> {
-    fn place(&self, at: usize, shift: isize) -> Option<usize> {
-        at.checked_add_signed(shift).filter(|&position| position < self.old.len())
-    }
-
-    /// How many bytes from `at` on are equal.
+impl Way<'_> {
+    /// How many bytes from `at` on are equal, or that it is enough.
     fn run(&self, at: usize, shift: isize) -> usize {
-        let new = &self.new[at..self.new.len().min(at + ENOUGH)];
-        self.place(at, shift).map_or(0, |position| common_prefix(new, &self.old[position..]))
+        let Files { old, new } = self.files;
+        Files { old, new: &new[..new.len().min(at + ENOUGH)] }.run(at, shift)
     }
 
     /// How many of `length` bytes are equal.
     fn equal(&self, at: usize, shift: isize, length: usize) -> usize {
-        let Some(position) = self.place(at, shift) else { return 0 };
-        self.new[at..].iter().zip(&self.old[position..]).take(length).filter(|(new, old)| new == old).count()
+        let Some(position) = self.files.place(at, shift) else { return 0 };
+        let pairs = self.files.new[at..].iter().zip(&self.files.old[position..]);
+        pairs.take(length).filter(|(new, old)| new == old).count()
     }
-}
 
-/// The way through the files so far.
-struct Way<'a> {
-    files: Files<'a>,
-    shift: isize,
-    recent: [isize; RECENT],
-    /// From where on the shift was gone with, where it was met.
-    start: usize,
-    /// What was settled ends here.
-    end: usize,
-}
-
-impl Way<'_> {
     /// What is better than the shift there is, and for how long it is equal.
     fn better(&self, at: usize, found: Option<isize>) -> Option<(usize, isize)> {
-        let others = self.recent.into_iter().chain(found).filter(|&shift| shift != self.shift);
+        let others =
+            self.shifts.recent.into_iter().chain(found).filter(|&shift| shift != self.shifts.current);
         let weighed = |shift| {
-            let run = self.files.run(at, shift);
-            (run, run + self.files.equal(at + run, shift, AHEAD), shift)
+            let run = self.run(at, shift);
+            (run, run + self.equal(at + run, shift, AHEAD), shift)
         };
         let (length, equal, shift) =
             others.map(weighed).filter(|way| way.0 >= SHORTEST).max_by_key(|way| way.1)?;
-        (equal > self.files.equal(at, self.shift, length + AHEAD) + COST).then_some((length, shift))
+        (equal > self.equal(at, self.shifts.current, length + AHEAD) + COST).then_some((length, shift))
     }
 
     /// Goes over to another shift, which was met at `at`.
@@ -122,11 +108,8 @@ impl Way<'_> {
             (split, split)
         };
         self.settle(end, matches);
-        (self.start, self.end) = (start, start);
-        let known = self.recent.iter().position(|&recent| recent == self.shift).unwrap_or(RECENT - 1);
-        self.recent[..=known].rotate_right(1);
-        self.recent[0] = self.shift;
-        self.shift = shift;
+        self.start = start;
+        self.shifts.turn(shift);
     }
 
     fn finish(mut self, end: usize, matches: &mut Vec<Match>) {
@@ -135,13 +118,13 @@ impl Way<'_> {
     }
 
     fn settle(&mut self, end: usize, matches: &mut Vec<Match>) {
-        let position = self.start.wrapping_add_signed(self.shift);
+        let position = self.start.wrapping_add_signed(self.shifts.current);
         push(matches, Match { start: self.start, position, length: end - self.start });
     }
 
     /// How far the shift there is gains.
     fn forward(&self, at: usize) -> usize {
-        let Some(position) = self.files.place(self.start, self.shift) else { return 0 };
+        let Some(position) = self.files.place(self.start, self.shifts.current) else { return 0 };
         gain(self.files.new[self.start..at].iter().zip(&self.files.old[position..]))
     }
 
@@ -159,7 +142,7 @@ impl Way<'_> {
         };
         let (mut score, mut best, mut split) = (0_isize, 0, both.start);
         for at in both {
-            score += isize::from(is_equal(at, self.shift)) - isize::from(is_equal(at, shift));
+            score += isize::from(is_equal(at, self.shifts.current)) - isize::from(is_equal(at, shift));
             if score > best {
                 (best, split) = (score, at + 1);
             }

@@ -4,6 +4,7 @@
 //! that are equal; each is a hint that around it the files are alike at that *shift*, the distance between a byte's places
 //! in both; and the cheapest way through all hints ([`path`]) says from which shift every byte is made.
 
+mod files;
 mod greedy;
 mod path;
 mod search;
@@ -12,6 +13,8 @@ mod suffixes;
 
 use std::num::NonZeroU32;
 use std::ops::Range;
+
+use files::Files;
 
 /// How files are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +49,10 @@ pub enum Effort {
 impl Effort {
     /// Searches one part of the new file in one window of the old.
     fn search(self, old: &[u8], new: &[u8], ranges: (Range<usize>, Range<usize>), matches: &mut Vec<Match>) {
+        let files = Files { old, new };
         match self {
-            Self::Fast => greedy::search(old, new, ranges, matches),
-            Self::Default => search::search(old, new, ranges, matches),
+            Self::Fast => greedy::search(files, ranges, matches),
+            Self::Default => search::search(files, ranges, matches),
         }
     }
 }
@@ -142,6 +146,11 @@ fn push(matches: &mut Vec<Match>, found: Match) {
         return;
     }
     matches.push(found);
+}
+
+/// By which the last match was moved.
+fn last_shift(matches: &[Match]) -> isize {
+    matches.last().map_or(0, |last| last.position as isize - last.start as isize)
 }
 
 /// With how many bytes both begin.

@@ -4,7 +4,8 @@
 //! another state costs what telling so does. A shift is entered only where a run of equal bytes begins and left for
 //! literals only where one ends, because nothing is cheaper, so that few steps of few ways are remembered.
 
-use super::{Match, ROW, common_prefix, push};
+use super::files::Files;
+use super::{Match, ROW, push};
 
 /// At a shift, files may be alike from here on.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +43,7 @@ const SURE: usize = 32;
 const STEPS: usize = 1 << 16;
 
 pub(super) struct Path<'a> {
-    old: &'a [u8],
-    new: &'a [u8],
+    files: Files<'a>,
     at: usize,
     steps: Vec<Step>,
     lanes: Vec<Lane>,
@@ -81,9 +81,9 @@ struct Lane {
 }
 
 impl<'a> Path<'a> {
-    pub(super) fn new(old: &'a [u8], new: &'a [u8], at: usize, shift: isize) -> Self {
+    pub(super) fn new(files: Files<'a>, at: usize, shift: isize) -> Self {
         let first = Step { parent: 0, start: at, is_literal: true, shift, before: shift };
-        Self { old, new, at, steps: vec![first], lanes: Vec::with_capacity(LANES), literal: (0, 0) }
+        Self { files, at, steps: vec![first], lanes: Vec::with_capacity(LANES), literal: (0, 0) }
     }
 
     /// Goes on to `end`; the hints are in order.
@@ -166,12 +166,8 @@ impl<'a> Path<'a> {
         for index in 0..self.lanes.len() {
             let lane = &mut self.lanes[index];
             if lane.equal_to <= at {
-                let position =
-                    at.checked_add_signed(lane.shift).filter(|&position| position < self.old.len());
-                let run =
-                    position.map_or(0, |position| common_prefix(&self.new[at..], &self.old[position..]));
-                lane.equal_to = at + run;
-                if position.is_none() {
+                lane.equal_to = at + self.files.run(at, lane.shift);
+                if self.files.place(at, lane.shift).is_none() {
                     leader_differs |= lane.cost == best;
                     (lane.cost, lane.patience, lane.keep_to) = (cost::NEVER, 0, 0);
                 }
@@ -207,8 +203,8 @@ impl<'a> Path<'a> {
         self.literal.0 += count as i64 * cost::LITERAL;
         for lane in &mut self.lanes {
             if lane.equal_to == at {
-                let old = at.checked_add_signed(lane.shift).and_then(|position| self.old.get(position));
-                let delta = self.new[at].wrapping_sub(old.copied().unwrap_or(0));
+                let old = at.checked_add_signed(lane.shift).and_then(|position| self.files.old.get(position));
+                let delta = self.files.new[at].wrapping_sub(old.copied().unwrap_or(0));
                 let is_known = std::mem::replace(&mut lane.deltas[at % ROW], delta) == delta;
                 let cost = if is_known { cost::AGAIN } else { cost::DIFFERENT };
                 lane.cost = (lane.cost + cost).min(cost::NEVER);

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::files::{Files, Shifts};
 use super::path::{Hint, Path};
 use super::suffixes::Suffixes;
-use super::{Found, Match, ROW, SHORTEST, common_prefix};
+use super::{Found, Match, ROW, SHORTEST, last_shift};
 
 /// How many bytes of the new file hints are gathered for before the path is continued through them.
 const CHUNK: usize = 256 << 10;
@@ -25,26 +26,22 @@ const BACK: usize = 512;
 
 /// Searches one part of the new file in one window of the old.
 pub(super) fn search(
-    old: &[u8],
-    new: &[u8],
+    files: Files<'_>,
     (window, part): (Range<usize>, Range<usize>),
     matches: &mut Vec<Match>,
 ) {
-    let Some(index) = Suffixes::of(&old[window.clone()]) else { return };
-    let last = matches.last().copied().unwrap_or(Match { start: 0, position: 0, length: 0 });
-    let shift = last.position as isize - last.start as isize;
+    let Some(index) = Suffixes::of(&files.old[window.clone()]) else { return };
+    let shift = last_shift(matches);
     let mut scan = Scan {
         index,
-        old,
-        new,
+        files,
         window,
-        shift,
-        recent: [shift; 4],
+        shifts: Shifts::new(shift),
         at: part.start,
         misses: 0,
         found: Vec::new(),
     };
-    let mut path = Path::new(old, new, part.start, shift);
+    let mut path = Path::new(files, part.start, shift);
     let mut hints = vec![Hint { from: part.start, to: part.start, shift }];
     let mut start = part.start;
     while start < part.end {
@@ -60,13 +57,9 @@ pub(super) fn search(
 
 struct Scan<'a> {
     index: Suffixes<'a>,
-    old: &'a [u8],
-    new: &'a [u8],
+    files: Files<'a>,
     window: Range<usize>,
-    /// The shift at which the files were alike last.
-    shift: isize,
-    /// Those before.
-    recent: [isize; 4],
+    shifts: Shifts<4>,
     at: usize,
     /// How many searches in a row found nothing.
     misses: usize,
@@ -77,22 +70,22 @@ impl Scan<'_> {
     /// Appends the hints for a chunk.
     fn hints(&mut self, chunk: Range<usize>, hints: &mut Vec<Hint>) {
         while self.at < chunk.end {
-            let run = self.run(self.at, self.shift);
-            let equal = if run >= ALIKE { ALIKE } else { self.gain(self.at, self.shift, ALIKE).1 };
+            let run = self.files.run(self.at, self.shifts.current);
+            let equal = if run >= ALIKE { ALIKE } else { self.gain(self.at, self.shifts.current, ALIKE).1 };
             if equal >= ALIKE / 3 {
                 // The path may have left the shift meanwhile.
-                hints.push(Hint { from: self.at, to: self.at + run, shift: self.shift });
+                hints.push(Hint { from: self.at, to: self.at + run, shift: self.shifts.current });
             }
             if equal + SPARSE >= ALIKE {
                 self.at += run.max(1);
                 continue;
             }
             self.found.clear();
-            self.index.search(&self.new[self.at..], &mut self.found);
+            self.index.search(&self.files.new[self.at..], &mut self.found);
             match self.best() {
                 Some((length, shift)) => {
                     hints.push(Hint { from: self.back(chunk.start, shift), to: self.at + length, shift });
-                    self.turn(shift);
+                    self.shifts.turn(shift);
                     self.at += length.max(1);
                     self.misses = 0;
                 }
@@ -108,7 +101,7 @@ impl Scan<'_> {
     /// The best of what was found and of the shifts before, unless the shift there is is as good.
     fn best(&self) -> Option<(usize, isize)> {
         let worth = |shift: isize| {
-            let equal = self.run(self.at, shift);
+            let equal = self.files.run(self.at, shift);
             let gain = equal.min(ENOUGH)
                 + self.gain(self.at + equal, shift, AHEAD).0
                 + self.gain_before(self.at, shift);
@@ -117,9 +110,9 @@ impl Scan<'_> {
         let found =
             self.found.iter().map(|found| (self.window.start + found.position) as isize - self.at as isize);
         let mut best: Option<(usize, usize, isize)> = None;
-        for shift in found.chain(self.recent).filter(|&shift| shift != self.shift) {
+        for shift in found.chain(self.shifts.recent).filter(|&shift| shift != self.shifts.current) {
             let (gain, length) = worth(shift);
-            let distance = (shift - self.shift).unsigned_abs().max(1).ilog2() as usize;
+            let distance = (shift - self.shifts.current).unsigned_abs().max(1).ilog2() as usize;
             let rank = gain * 4 + 64 - distance;
             if best.is_none_or(|best| rank > best.0) {
                 best = Some((rank, length, shift));
@@ -127,35 +120,18 @@ impl Scan<'_> {
         }
         let (_, length, shift) = best?;
         let (gain, _) = worth(shift);
-        let (same, _) = worth(self.shift);
+        let (same, _) = worth(self.shifts.current);
         (gain > same && gain >= SHORTEST).then_some((length, shift))
-    }
-
-    /// Goes over to another shift.
-    fn turn(&mut self, shift: isize) {
-        let known =
-            self.recent.iter().position(|&recent| recent == self.shift).unwrap_or(self.recent.len() - 1);
-        self.recent[..=known].rotate_right(1);
-        self.recent[0] = self.shift;
-        self.shift = shift;
-    }
-
-    /// The old file's place for one of the new, if it has one.
-    fn place(&self, at: usize, shift: isize) -> Option<usize> {
-        at.checked_add_signed(shift).filter(|&position| position < self.old.len())
-    }
-
-    /// How many bytes from `at` on are equal.
-    fn run(&self, at: usize, shift: isize) -> usize {
-        self.place(at, shift).map_or(0, |position| common_prefix(&self.new[at..], &self.old[position..]))
     }
 
     /// By how many bytes more are equal than differ from `at` on, where that is most, and how many of `length` are equal.
     fn gain(&self, at: usize, shift: isize, length: usize) -> (usize, usize) {
-        let Some(position) = self.place(at, shift) else { return (0, 0) };
+        let Some(position) = self.files.place(at, shift) else { return (0, 0) };
         let (mut equal, mut gain, mut most) = (0, 0_isize, 0_isize);
         let mut deltas = [0; ROW];
-        for (index, (new, old)) in self.new[at..].iter().zip(&self.old[position..]).take(length).enumerate() {
+        for (index, (new, old)) in
+            self.files.new[at..].iter().zip(&self.files.old[position..]).take(length).enumerate()
+        {
             let delta = new.wrapping_sub(*old);
             if delta == 0 {
                 equal += 1;
@@ -170,8 +146,8 @@ impl Scan<'_> {
 
     /// The same backwards from `at`, for a few bytes.
     fn gain_before(&self, at: usize, shift: isize) -> usize {
-        let Some(position) = self.place(at, shift) else { return 0 };
-        let pairs = self.new[..at].iter().rev().zip(self.old[..position].iter().rev()).take(32);
+        let Some(position) = self.files.place(at, shift) else { return 0 };
+        let pairs = self.files.new[..at].iter().rev().zip(self.files.old[..position].iter().rev()).take(32);
         let (mut gain, mut most) = (0_isize, 0_isize);
         for (new, old) in pairs {
             gain += if new == old { 1 } else { -1 };
@@ -183,11 +159,11 @@ impl Scan<'_> {
     /// From where on the files are alike at a shift at which they are equal here.
     fn back(&self, start: usize, shift: isize) -> usize {
         const DROP: isize = 16;
-        let Some(position) = self.place(self.at, shift) else { return self.at };
+        let Some(position) = self.files.place(self.at, shift) else { return self.at };
         let (mut gain, mut most, mut from) = (0, 0, self.at);
         let pairs =
-            self.new[..self.at].iter().enumerate().skip(start.max(self.at.saturating_sub(BACK))).rev();
-        for ((index, new), old) in pairs.zip(self.old[..position].iter().rev()) {
+            self.files.new[..self.at].iter().enumerate().skip(start.max(self.at.saturating_sub(BACK))).rev();
+        for ((index, new), old) in pairs.zip(self.files.old[..position].iter().rev()) {
             gain += if new == old { 1 } else { -1 };
             if gain > most {
                 (most, from) = (gain, index);

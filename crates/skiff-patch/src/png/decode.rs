@@ -8,7 +8,7 @@ use super::chunks::{self, Frame, Lengths};
 use crate::deflate::{COMPRESSOR_MEMORY, Compressor};
 use crate::inner::Inner;
 use crate::opened::{self, INFLATE_MEMORY};
-use crate::{Codec, Job, Limits, PatchError, Source, State};
+use crate::{Job, Limits, PatchError, Source, State};
 
 pub(crate) fn decode<S: Read + Seek, W: Write>(
     job: &Job<'_>,
@@ -52,10 +52,7 @@ impl<'a> Head<'a> {
     fn read(job: &Job<'a>) -> Result<Self, PatchError> {
         let mut input = Input::new(job.payload);
         let header = input.array()?;
-        let offset = input.offset();
-        let compressor = Compressor::from_id(input.varint()?);
-        let compressor =
-            compressor.ok_or(PatchError::corrupt(offset, "there is no compressor of this number"))?;
+        let compressor = Compressor::read(&mut input)?;
         let cuts_length = input.varint()?;
         let offset = input.offset();
         let cuts = input.slice(cuts_length)?;
@@ -71,15 +68,8 @@ impl<'a> Head<'a> {
             None => None,
             Some(scanlines) => Some(Lengths { scanlines, outline: input.varint()? }),
         };
-        let offset = input.offset();
-        let codec = Inner::codec(input.varint()?);
-        let codec = codec.ok_or(PatchError::corrupt(offset, "this codec cannot be the inner one"))?;
-        if codec == Codec::Data && opened.is_some() {
-            return Err(PatchError::corrupt(offset, "the source is opened and not read"));
-        }
-        let job = Job { codec, payload: input.rest(), output_len: lengths.sum() };
-        let frame = Frame { header, compressor, cuts, lengths, before };
-        Ok(Self { frame, opened, inner: Inner { job, offset: input.offset() } })
+        let inner = Inner::read(input, lengths.sum(), opened.is_some())?;
+        Ok(Self { frame: Frame { header, compressor, cuts, lengths, before }, opened, inner })
     }
 }
 
