@@ -53,6 +53,7 @@ pub(crate) fn inflate(deflated: &[u8], longest: u64) -> Option<Vec<u8>> {
 pub(crate) struct Expected<'a>(&'a [u8]);
 
 impl<'a> Expected<'a> {
+    #[cfg(any(feature = "zip", feature = "png"))]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }

@@ -19,10 +19,12 @@ mod matcher;
 use std::io::{self, Write};
 
 use block::BlockWriter;
+#[cfg(all(feature = "encode", any(feature = "zip", feature = "png")))]
+pub(crate) use find::Expected;
+#[cfg(feature = "encode")]
+pub(crate) use find::find;
 #[cfg(all(feature = "encode", any(feature = "gzip", feature = "zip")))]
 pub(crate) use find::inflate;
-#[cfg(feature = "encode")]
-pub(crate) use find::{Expected, find};
 pub(crate) use matcher::PADDING;
 
 #[cfg(any(feature = "gzip", feature = "png"))]
