@@ -62,7 +62,7 @@ impl Limits {
 /// - [`PatchError::Corrupt`] where the payload is not what an encoder writes for such an output and source;
 /// - [`PatchError::LimitExceeded`] where decoding takes more than `limits` allow, told before anything is written;
 /// - [`PatchError::Io`] where the source cannot be read (it may have become shorter) or the output not be written.
-pub fn decode<S: Read + Seek, W: Write>(
+pub fn decode<S: Read + Seek + Send, W: Write>(
     job: &Job<'_>,
     source: &mut Source<S>,
     output: &mut W,

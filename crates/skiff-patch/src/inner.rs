@@ -61,7 +61,7 @@ impl<'a> Inner<'a> {
     }
 
     /// The text, with room to pad it. Its length is bounded by the caller.
-    pub(crate) fn decode<S: Read + Seek>(
+    pub(crate) fn decode<S: Read + Seek + Send>(
         &self,
         source: &mut Source<S>,
         state: &mut State,

@@ -74,6 +74,14 @@ fn memory_is_as_declared() {
     let (declared, held) = (decoder_memory(&job).unwrap(), peak(&old, &job));
     assert!(held <= declared && declared < held + held / 4, "align: {held} of {declared}");
 
+    let new = noise(1 << 20);
+    let payload = align::Plan::new(b"", &new, &align::Options::default());
+    let payload = payload.write_held(b"", &new, &mut State::new()).unwrap();
+    assert_eq!(payload[0], 2, "literals are apart");
+    let job = Job::new(Codec::Align, &payload, new.len() as u64);
+    let (declared, held) = (decoder_memory(&job).unwrap(), peak(b"", &job));
+    assert!(held <= declared && declared < held + held / 4, "literals apart: {held} of {declared}");
+
     // Plain text that hardly compresses, by several compressors.
     for (length, compressor) in [(1 << 20, 9_u8), (1 << 20, 33), (1 << 20, 17), (1000, 6)] {
         let plain = noise(length);

@@ -211,10 +211,11 @@ fn every_truncation_and_every_flip_is_an_error_or_another_image() {
         Err(PatchError::Io { .. }) => panic!("nothing fails here"),
         Err(_) => true,
     };
-    // A coder that learns reads eight bytes ahead: without the last ones it makes an image all the same, but another one.
+    // A coder reads eight bytes ahead, and behind a cut there are zeros: where what these decode to takes fewer bytes than what was
+    // cut, it makes an image all the same, but another one. No more than the last few bytes can tell so little.
     for cut in 0..payload.len() {
         match decode_one(old, &payload[..cut], length) {
-            Ok(image) => assert!(cut + 8 >= payload.len() && image != new, "{cut} of {}", payload.len()),
+            Ok(image) => assert!(cut + 16 >= payload.len() && image != new, "{cut} of {}", payload.len()),
             result => assert!(refused(result), "{cut}"),
         }
     }

@@ -3,11 +3,14 @@
 use std::io::{Cursor, Read, Seek};
 use std::num::NonZeroU32;
 
-use skiff_coder::Encoder;
+use skiff_coder::{Encoder, Kind};
 use skiff_wire::put_varint;
 
-use super::controls;
+use super::decode::{APART, PREDICTED};
+use super::literals::{Literals, Origin, SharedSource};
+use super::models::Models;
 use super::walk::{Output, Walk, in_file};
+use super::{controls, literals};
 use crate::matcher::{self, Effort};
 use crate::predict::neutral::neutralise;
 use crate::predict::{Copy, Layout, Predictor, weigh};
@@ -79,8 +82,14 @@ impl Plan {
             reads_source: !self.copies.is_empty(),
             output_len: self.output_len,
             estimate: self.estimate,
-            decoder_memory: super::decode::memory(self.copies.len() as u64, length),
+            decoder_memory: super::decode::memory(self.copies.len() as u64, length, self.is_apart()),
         }
+    }
+
+    /// Whether literals get a stream of their own.
+    fn is_apart(&self) -> bool {
+        let copied: u64 = self.copies.iter().map(|copy| copy.length).sum();
+        self.output_len - copied >= literals::APART
     }
 
     /// About how long the payload is.
@@ -134,23 +143,32 @@ impl Plan {
         new: impl Read,
         state: &mut State,
     ) -> Result<Vec<u8>, PatchError> {
-        let models = state.models();
-        let mut copies = self.copies.clone();
-        let mut payload = vec![u8::from(self.layout.is_some())];
+        let Models { controls, copies: models, literals } = state.models();
+        let (mut copies, is_apart) = (self.copies.clone(), self.is_apart());
+        let flags = [(self.layout.is_some(), PREDICTED), (is_apart, APART)];
+        let mut payload = vec![flags.iter().filter(|flag| flag.0).map(|flag| flag.1).sum()];
         put_varint(&mut payload, copies.len() as u64);
         if let Some(layout) = &self.layout {
             put_varint(&mut payload, self.begin);
             layout.write(&mut payload);
         }
-        let mut coder = Encoder::new();
-        controls::code(&mut coder, &mut models.controls, &mut copies, source.length(), self.output_len)?;
-        let mut output = Known { new };
-        let mut walk = Walk::new(&mut coder, models, source, &mut output);
+        let (mut coder, mut apart) = (Encoder::new(), Encoder::new());
+        controls::code(&mut coder, controls, &mut copies, source.length(), self.output_len)?;
+        let kind = if self.layout.is_some() { Kind::Code } else { Kind::Text };
+        let literals = Literals::new(literals, kind);
+        let literals = if is_apart { Origin::Apart(literals, &mut apart) } else { Origin::Among(literals) };
+        let (source, mut output) = (SharedSource::new(source), Known { new });
+        let mut walk = Walk::new(&mut coder, models, literals, &source, &mut output);
         if let Some(layout) = &self.layout {
             walk = walk.predicting(Predictor::new(layout.clone(), &in_file(&copies, self.begin)), self.begin);
         }
         walk.run(&copies, self.output_len)?;
+        let apart = apart.finish();
+        if is_apart {
+            put_varint(&mut payload, apart.len() as u64);
+        }
         payload.extend(coder.finish());
+        payload.extend(apart);
         Ok(payload)
     }
 

@@ -10,6 +10,7 @@ mod controls;
 mod decode;
 #[cfg(feature = "encode")]
 mod encode;
+mod literals;
 mod models;
 #[cfg(feature = "encode")]
 mod outline;

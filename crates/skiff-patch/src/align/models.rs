@@ -28,6 +28,14 @@ pub(super) const CLASSES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Models {
     pub(super) controls: Controls,
+    pub(super) copies: Copies,
+    /// Bytes that nothing in the source is like.
+    pub(super) literals: Text,
+}
+
+/// The models of what a copy is corrected by.
+#[derive(Debug)]
+pub(super) struct Copies {
     /// Whether 64 bytes are as in the source, by class and for how long that held.
     pub(super) blocks: [[Bit; 24]; CLASSES],
     /// Whether eight bytes are.
@@ -40,8 +48,6 @@ pub(crate) struct Models {
     pub(super) candidates: Flags<3>,
     /// What a reference is that is none of them.
     pub(super) fields: Bytes<FIELD>,
-    /// Bytes that nothing in the source is like.
-    pub(super) literals: Text,
 }
 
 /// The models of the controls.
@@ -66,15 +72,19 @@ impl Models {
         + (64 << 10);
 
     pub(crate) fn new() -> Self {
+        Self { controls: Controls::default(), copies: Copies::new(), literals: Text::new() }
+    }
+}
+
+impl Copies {
+    fn new() -> Self {
         Self {
-            controls: Controls::default(),
             blocks: [[Bit::new(); 24]; CLASSES],
             words: Flags::new(WORD_BITS, CLASSES),
             bytes: Flags::new(BYTE_BITS, CLASSES),
             corrections: Bytes::new(CORRECTION_BITS, CORRECTION_SETS, CORRECTION_SETTLED),
             candidates: Flags::new(CANDIDATE_BITS, CANDIDATES + KINDS),
             fields: Bytes::new(FIELD_BITS, FIELD_SETS, CORRECTION_SETTLED),
-            literals: Text::new(),
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct RefineOptions {
 /// What decoding holds for nearly all plans that are refined, in bytes.
 #[must_use]
 pub fn refined_decoder_memory() -> u64 {
-    super::decode::memory(COPIES as u64, None)
+    super::decode::memory(COPIES as u64, None, true)
 }
 
 /// What [`Refiner::refine`] holds at most for pieces of so many bytes.

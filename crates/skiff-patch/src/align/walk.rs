@@ -2,11 +2,12 @@
 
 use std::io::{Read, Seek};
 
-use skiff_coder::{Coder, Expected, Kind, Sets};
+use skiff_coder::{Coder, Expected, Sets};
 
-use super::models::{CORRECTION, FIELD, Models};
+use super::literals::{Gap, Origin, SharedSource, gaps};
+use super::models::{CORRECTION, Copies, FIELD};
+use crate::PatchError;
 use crate::predict::{Copy, Predictor, Reference};
-use crate::{PatchError, Source};
 
 /// How much of source and output are looked at together.
 pub(super) const CHUNK: usize = 32 << 10;
@@ -20,10 +21,11 @@ pub(super) trait Output {
 }
 
 /// Where the walk stands.
-pub(super) struct Walk<'w, C, S, O> {
+pub(super) struct Walk<'w, 's, C, S, O> {
     pub(super) coder: &'w mut C,
-    pub(super) models: &'w mut Models,
-    pub(super) source: &'w mut Source<S>,
+    pub(super) models: &'w mut Copies,
+    pub(super) literals: Origin<'w, C>,
+    pub(super) source: &'w SharedSource<'s, S>,
     pub(super) output: &'w mut O,
     /// For executables.
     predictor: Option<Predictor>,
@@ -89,16 +91,18 @@ fn hash(seed: u32, parts: &[u32]) -> u32 {
     })
 }
 
-impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
+impl<'w, 's, C: Coder, S: Read + Seek, O: Output> Walk<'w, 's, C, S, O> {
     pub(super) fn new(
         coder: &'w mut C,
-        models: &'w mut Models,
-        source: &'w mut Source<S>,
+        models: &'w mut Copies,
+        literals: Origin<'w, C>,
+        source: &'w SharedSource<'s, S>,
         output: &'w mut O,
     ) -> Self {
         Self {
             coder,
             models,
+            literals,
             source,
             output,
             predictor: None,
@@ -118,55 +122,36 @@ impl<'w, C: Coder, S: Read + Seek, O: Output> Walk<'w, C, S, O> {
 
     /// Goes through all of the output.
     pub(super) fn run(&mut self, copies: &[Copy], length: u64) -> Result<(), PatchError> {
-        let mut at = 0;
-        let mut shift = 0;
-        for copy in copies {
-            self.literals(at..copy.start, shift)?;
-            shift = copy.position.wrapping_sub(copy.start);
-            self.copy(copy)?;
-            at = copy.start + copy.length;
-        }
-        self.literals(at..length, shift)
-    }
-
-    /// Bytes that nothing is like, beside those that would come next in the source.
-    fn literals(&mut self, range: std::ops::Range<u64>, shift: u64) -> Result<(), PatchError> {
-        let kind = if self.predictor.is_some() { Kind::Code } else { Kind::Text };
-        let mut at = range.start;
-        while at < range.end {
-            let length = (range.end - at).min(CHUNK as u64) as usize;
-            self.prepare(at.wrapping_add(shift), length)?;
-            for index in 0..length {
-                let beside = self.old.get(index).copied();
-                self.new[index] = self.models.literals.code(self.coder, self.new[index], beside, kind);
+        for (index, gap) in gaps(copies, length).enumerate() {
+            self.gap(&gap)?;
+            if let Some(copy) = copies.get(index) {
+                self.copy(copy)?;
             }
-            self.output.settled(&self.new)?;
-            at += length as u64;
         }
         Ok(())
     }
 
-    /// Reads `length` bytes of both; of the source as many as there are.
-    fn prepare(&mut self, position: u64, length: usize) -> Result<(), PatchError> {
-        let there = self.source.length().saturating_sub(position).min(length as u64) as usize;
-        self.old.resize(there, 0);
-        self.source.read_to(position, &mut self.old)?;
-        self.new.clear();
-        self.new.resize(length, 0);
-        self.output.next(&mut self.new)
+    fn gap(&mut self, gap: &Gap) -> Result<(), PatchError> {
+        match &mut self.literals {
+            Origin::Among(literals) => literals.code(self.coder, self.source, gap, self.output),
+            Origin::Apart(literals, coder) => literals.code(*coder, self.source, gap, self.output),
+            Origin::Ahead(received) => received.take(gap, self.output),
+        }
     }
 
     fn copy(&mut self, copy: &Copy) -> Result<(), PatchError> {
         let mut done = 0;
         while done < copy.length {
             let position = copy.position + done;
-            let length = (copy.length - done).min(CHUNK as u64) as usize;
-            self.prepare(position, length)?;
+            let length = (copy.length - done).min(CHUNK as u64);
+            self.source.read(position, length, &mut self.old)?;
+            self.new.clear();
+            self.new.resize(length as usize, 0);
+            self.output.next(&mut self.new)?;
             self.find_references(position);
             self.chunk(position, self.begin.wrapping_add(copy.start + done));
-            self.models.literals.passed(&self.new);
             self.output.settled(&self.new)?;
-            done += length as u64;
+            done += length;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::{Job, Limits, PatchError, Source, State};
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
 
-pub(crate) fn decode<S: Read + Seek, W: Write>(
+pub(crate) fn decode<S: Read + Seek + Send, W: Write>(
     job: &Job<'_>,
     source: &mut Source<S>,
     output: &mut W,
@@ -79,7 +79,7 @@ impl<'a> Head<'a> {
         deflated.saturating_add(self.header.len() as u64 + TRAILER_BYTES).min(output_len)
     }
 
-    fn plain<S: Read + Seek>(
+    fn plain<S: Read + Seek + Send>(
         &self,
         source: &mut Source<S>,
         state: &mut State,

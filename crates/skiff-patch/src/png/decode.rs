@@ -10,7 +10,7 @@ use crate::inner::Inner;
 use crate::opened::{self, INFLATE_MEMORY};
 use crate::{Job, Limits, PatchError, Source, State};
 
-pub(crate) fn decode<S: Read + Seek, W: Write>(
+pub(crate) fn decode<S: Read + Seek + Send, W: Write>(
     job: &Job<'_>,
     source: &mut Source<S>,
     output: &mut W,

@@ -17,7 +17,7 @@ const DEPTH: usize = 8;
 const OLD_TEXT_PER_BYTE: u64 = 64;
 const OLD_TEXT_LEAST: u64 = 1 << 20;
 
-pub(crate) fn decode<S: Read + Seek, W: Write>(
+pub(crate) fn decode<S: Read + Seek + Send, W: Write>(
     job: &Job<'_>,
     source: &mut Source<S>,
     output: &mut W,
@@ -91,7 +91,7 @@ struct Decoder<'a, 'o, S, W> {
     members: Vec<Member>,
 }
 
-impl<S: Read + Seek, W: Write> Decoder<'_, '_, S, W> {
+impl<S: Read + Seek + Send, W: Write> Decoder<'_, '_, S, W> {
     fn run(&mut self) -> Result<(), PatchError> {
         loop {
             let offset = self.pieces.offset();
