@@ -1,12 +1,14 @@
 //! Bytes, by several contexts together.
 
-use crate::logistic::squash;
+use crate::adjusted::Adjusted;
 use crate::mixer::{INPUTS, Mixer, opinion};
 use crate::slot::Slot;
 use crate::{Bit, Coder};
 
 /// A line of slots: the four bits of half a byte, as a tree; place 0 holds a check of what the line is for.
 const LINE: usize = 16;
+/// What the bits of a byte so far may be: those of the first half, and those of the second behind each first half.
+const NODES: usize = LINE + 16 * LINE;
 /// The classes of an [`Expected`] byte.
 const CLASSES: usize = 32;
 
@@ -19,7 +21,8 @@ pub struct Expected {
     pub class: u8,
 }
 
-/// Which weights count for a byte: sets of two mixers, whose results are averaged.
+/// Which weights count for a byte: sets of two mixers, whose results are averaged. What comes of those is learned for each coarse
+/// set and whatever the bits of the byte so far are.
 #[derive(Debug, Clone, Copy)]
 pub struct Sets {
     /// Of the mixer that has weights for each place in a byte.
@@ -38,21 +41,20 @@ pub struct Bytes<const N: usize> {
     expected: [[Bit; CLASSES]; 2],
     fine: Mixer,
     coarse: Mixer,
-    settled: i32,
+    adjusted: Adjusted,
 }
 
 impl<const N: usize> Bytes<N> {
-    /// 2^`bits` lines (at most 2^20) of 32 bytes; so many sets of weights. A slot that has seen enough moves by `settled` of
-    /// 65,536 parts of the error.
+    /// 2^`bits` lines (at most 2^20) of 32 bytes; so many sets of weights.
     #[must_use]
-    pub fn new(bits: u32, sets: Sets, settled: u16) -> Self {
+    pub fn new(bits: u32, sets: Sets) -> Self {
         const { assert!(N + 2 <= INPUTS) };
         Self {
             lines: vec![[Slot::NEW; LINE]; 1 << bits.clamp(1, 20)],
             expected: [[Bit::new(); CLASSES]; 2],
             fine: Mixer::new(sets.fine.max(1) * 2 * LINE),
             coarse: Mixer::new(sets.coarse),
-            settled: i32::from(settled),
+            adjusted: Adjusted::new(sets.coarse.max(1) * NODES),
         }
     }
 
@@ -62,6 +64,7 @@ impl<const N: usize> Bytes<N> {
         ((LINE * size_of::<Slot>()) << bits) as u64
             + Mixer::memory(sets.fine * 2 * LINE)
             + Mixer::memory(sets.coarse)
+            + Adjusted::memory(sets.coarse * NODES)
     }
 
     /// Codes a byte.
@@ -122,12 +125,15 @@ impl<const N: usize> Bytes<N> {
             }
             let fine = (half.sets.fine * 2 + usize::from(half.before.is_some())) * LINE + node;
             let mixed = (self.fine.mix(fine, &opinions), self.coarse.mix(half.sets.coarse, &opinions));
-            let one = squash((mixed.0.stretched + mixed.1.stretched) >> 1);
-            let bit = coder.bit(half.bits >> place & 1 == 1, one);
+            let so_far = half.before.map_or(node, |before| (usize::from(before) + 1) * LINE + node);
+            let stretched = (mixed.0.stretched + mixed.1.stretched) >> 1;
+            let adjustment = self.adjusted.of(half.sets.coarse * NODES + so_far, stretched);
+            let bit = coder.bit(half.bits >> place & 1 == 1, adjustment.one);
+            self.adjusted.learn(adjustment, bit);
             self.fine.learn(mixed.0, &opinions, bit);
             self.coarse.learn(mixed.1, &opinions, bit);
             for &place in &places {
-                self.lines[place][node & 15].learn(bit, self.settled);
+                self.lines[place][node & 15].learn(bit);
             }
             for (expected, models) in expected.iter().zip(&mut self.expected) {
                 if let Some((class, wanted)) = *expected {

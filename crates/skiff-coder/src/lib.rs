@@ -34,6 +34,7 @@
 //! Sources: I. Witten, R. Neal, J. Cleary, *Arithmetic coding for data compression* (1987) for the coder; M. Mahoney,
 //! *Adaptive weighing of context models for lossless data compression* (2005) for the mixing in the logistic domain.
 
+mod adjusted;
 mod bit;
 mod bytes;
 mod coder;

@@ -1,7 +1,7 @@
 //! What was seen in one of very many contexts, in two bytes.
 
 /// How a probability moves: by this part of the error, in 65,536ths, for how often the slot has learned.
-const RATES: [i32; 8] = [32_768, 22_000, 16_384, 13_000, 10_500, 8_500, 7_000, 0];
+const RATES: [i32; 8] = [32_768, 22_000, 16_384, 13_000, 10_500, 9_500, 8_500, 8_000];
 
 /// The probability that the next bit in some context is 1, in 13 bits, and in 3 bits how often it has learned. Less exact than a
 /// [`Bit`](crate::Bit), for tables that decide by their size how much is remembered.
@@ -29,13 +29,12 @@ impl Slot {
         (self.0 & 7) as usize
     }
 
-    /// Learns a bit; `settled` is the rate once it has learned seven times.
+    /// Learns a bit.
     #[inline]
-    pub(crate) fn learn(&mut self, bit: bool, settled: i32) {
+    pub(crate) fn learn(&mut self, bit: bool) {
         let (one, seen) = (i32::from(self.0 >> 3), self.seen());
-        let rate = if seen == 7 { settled } else { RATES[seen] };
         let target = if bit { 8_191 } else { 0 };
-        let one = one + (((target - one) * rate + 32_768) >> 16);
+        let one = one + (((target - one) * RATES[seen] + 32_768) >> 16);
         self.0 = (one as u16) << 3 | (seen + usize::from(seen < 7)) as u16;
     }
 }

@@ -7,11 +7,9 @@ const HISTORY: usize = 2 << 20;
 /// Places where the last few bytes were seen before.
 const SEEN: usize = 1 << 16;
 /// How many bytes must be the same. Seven take 0.1 % more of literals, and 0.2 % more of text.
-const SAME_BYTES: u32 = 5;
+const SAME_BYTES: u32 = 4;
 /// Contexts of a byte. With eight, of the twenty tried, it decodes by an eighth faster than with nine.
 const CONTEXTS: usize = 8;
-/// Slots follow quickly: 6,000 takes 1 % less than 3,000 for literals, which are a few here and there, and as much for text.
-const SETTLED: u16 = 6_000;
 
 /// What bytes are of, which decides what they depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +56,7 @@ impl Text {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            bytes: Bytes::new(Self::BITS, Self::SETS, SETTLED),
+            bytes: Bytes::new(Self::BITS, Self::SETS),
             history: Vec::new(),
             seen: vec![0; SEEN],
             follows: None,

@@ -7,8 +7,6 @@ use crate::predict::{CANDIDATES, KINDS};
 /// Lines of the model of corrections, as a power of two: twice as many take 0.15 % less, and 2 MiB.
 const CORRECTION_BITS: u32 = 16;
 const CORRECTION_SETS: Sets = Sets { fine: CLASSES, coarse: 8 };
-/// How fast they follow, in 65,536ths: 6,000 takes 2 % less than 1,500.
-const CORRECTION_SETTLED: u16 = 6_000;
 /// Contexts of a correction.
 pub(super) const CORRECTION: usize = 7;
 /// Places of the models of words and bytes, as a power of two: a quarter as many take 0.4 % more.
@@ -82,9 +80,9 @@ impl Copies {
             blocks: [[Bit::new(); 24]; CLASSES],
             words: Flags::new(WORD_BITS, CLASSES),
             bytes: Flags::new(BYTE_BITS, CLASSES),
-            corrections: Bytes::new(CORRECTION_BITS, CORRECTION_SETS, CORRECTION_SETTLED),
+            corrections: Bytes::new(CORRECTION_BITS, CORRECTION_SETS),
             candidates: Flags::new(CANDIDATE_BITS, CANDIDATES + KINDS),
-            fields: Bytes::new(FIELD_BITS, FIELD_SETS, CORRECTION_SETTLED),
+            fields: Bytes::new(FIELD_BITS, FIELD_SETS),
         }
     }
 }
