@@ -15,6 +15,8 @@ mod models;
 mod outline;
 #[cfg(feature = "encode")]
 mod refine;
+#[cfg(feature = "encode")]
+mod survey;
 mod walk;
 
 pub(crate) use decode::{decode, decoder_memory};
@@ -25,3 +27,8 @@ pub(crate) use models::Models;
 pub use outline::Outline;
 #[cfg(feature = "encode")]
 pub use refine::{RefineOptions, Refiner, refine_memory, refined_decoder_memory};
+#[cfg(feature = "encode")]
+pub use survey::Survey;
+
+#[cfg(feature = "encode")]
+pub use crate::predict::Kind as ReferenceKind;

@@ -23,7 +23,9 @@ pub(crate) use layout::Layout;
 use learned::Learned;
 use map::{Map, Neighbours, Placed};
 use reference::Base;
-pub(crate) use reference::{KINDS, Reference};
+#[cfg(feature = "encode")]
+pub use reference::Kind;
+pub(crate) use reference::{KINDS, Kinds, Reference};
 
 /// `length` bytes of the new file from `start` on are nearly those of the old one from `position` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +174,9 @@ impl Predictor {
                 }
                 _ => data::find(&self.layout, &self.map, index, from, bytes, found),
             }
+        }
+        if self.layout.silent != Kinds::NONE {
+            found.retain(|reference| !self.layout.silent.has(reference.kind));
         }
     }
 

@@ -128,7 +128,7 @@ proptest! {
             let again = Layout::read(&mut input, old.len() as u64, read).unwrap();
             prop_assert!(input.rest().is_empty() && again == layout);
             prop_assert_eq!(predictions(&layout, &copies, &old), predictions(&again, &copies, &old));
-            let neutral = crate::predict::neutral::neutralise(new).map(|neutral| neutral.len());
+            let neutral = crate::predict::neutral::neutralise(new, Kinds::NONE).map(|neutral| neutral.len());
             prop_assert_eq!(neutral, Some(new.len()));
         }
     }

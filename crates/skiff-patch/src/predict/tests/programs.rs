@@ -265,10 +265,26 @@ fn tables_of_arm_functions_are_predicted() {
 fn programs_whose_parts_moved_are_alike_when_neutral() {
     use crate::predict::neutral::neutralise;
     let (old, new) = (x86(16, true), x86(48, true));
-    let neutral = [neutralise(&old).unwrap(), neutralise(&new).unwrap()];
+    let neutral = [neutralise(&old, Kinds::NONE).unwrap(), neutralise(&new, Kinds::NONE).unwrap()];
     let differences: u64 =
         moved(&old, &new).iter().map(|copy| copy.differences(&neutral[0], &neutral[1])).sum();
     let before: u64 = moved(&old, &new).iter().map(|copy| copy.differences(&old, &new)).sum();
     assert!(differences <= 4 && before > 25, "{differences} of {before}");
-    assert_eq!(neutralise(b"no program"), None);
+    assert_eq!(neutralise(b"no program", Kinds::NONE), None);
+}
+
+#[test]
+fn nothing_is_said_of_kinds_that_are_left_alone() {
+    let (old, new) = (x86(16, true), x86(48, true));
+    let found = |silent: &[Kind]| {
+        let layout = Layout::of(&old, &new).unwrap().silent_on(Kinds::of(silent));
+        let mut found = Vec::new();
+        Predictor::new(layout, &moved(&old, &new)).find(0, &old, &mut found);
+        found.into_iter().map(|reference| reference.kind).collect::<Vec<_>>()
+    };
+    let mut left = found(&[]);
+    assert!(left.contains(&Kind::Call) && left.contains(&Kind::Memory));
+    left.retain(|kind| ![Kind::Call, Kind::Memory].contains(kind));
+    assert_eq!(found(&[Kind::Memory, Kind::Call]), left);
+    assert_eq!(found(&Kind::ALL), []);
 }
