@@ -30,5 +30,4 @@ pub use refine::{RefineOptions, Refiner, refine_memory, refined_decoder_memory};
 #[cfg(feature = "encode")]
 pub use survey::Survey;
 
-#[cfg(feature = "encode")]
 pub use crate::predict::Kind as ReferenceKind;

@@ -23,7 +23,6 @@ pub(crate) use layout::Layout;
 use learned::Learned;
 use map::{Map, Neighbours, Placed};
 use reference::Base;
-#[cfg(feature = "encode")]
 pub use reference::Kind;
 pub(crate) use reference::{KINDS, Kinds, Reference};
 

@@ -57,7 +57,6 @@ pub enum Kind {
 /// How many kinds there are.
 pub(crate) const KINDS: usize = Kind::Literal as usize + 1;
 
-#[cfg(feature = "encode")]
 impl Kind {
     /// Every kind.
     pub const ALL: [Self; KINDS] = [
