@@ -26,6 +26,9 @@ struct Arguments {
     /// Leave out only these kinds, one after the other, or those joined by + together; each of all, unless named
     #[arg(long, value_name = "A,B+C", value_delimiter = ',', value_parser = kinds)]
     without: Vec<Kinds>,
+    /// Cut the section headers off all executables
+    #[arg(long)]
+    headerless: bool,
     /// Write what was measured to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -102,12 +105,29 @@ type Pair = (Vec<u8>, Vec<u8>);
 fn executables(arguments: &Arguments, pair: &str) -> Result<Vec<Pair>, Failure> {
     let mut files = Vec::new();
     for file in changed(&arguments.directory, pair)? {
-        let (old, new) = file.read()?;
+        let (mut old, mut new) = file.read()?;
         if [&old, &new].into_iter().all(|bytes| bytes.starts_with(b"\x7fELF")) {
+            if arguments.headerless {
+                [&mut old, &mut new].into_iter().for_each(cut_section_headers);
+            }
             files.push((old, new));
         }
     }
     Ok(files)
+}
+
+/// Makes of an executable one that has no section headers, as some are made smaller.
+fn cut_section_headers(file: &mut Vec<u8>) {
+    // Where the header tells where they are, in so many bytes, and where how many there are and which has the names.
+    let (offset, word, counts) = if file.get(4) == Some(&2) { (40, 8, 60) } else { (32, 4, 48) };
+    let Some(field) = file.get_mut(offset..offset + word) else { return };
+    let table = field.iter().rev().fold(0_usize, |table, &byte| table << 8 | usize::from(byte));
+    field.fill(0);
+    if let Some(counts) = file.get_mut(counts..counts + 4) {
+        counts.fill(0);
+    }
+    // They stand at the end of the file.
+    file.truncate(table.max(64));
 }
 
 /// The bytes of all payloads.

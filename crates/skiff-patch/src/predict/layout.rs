@@ -28,6 +28,8 @@ pub(super) enum Content {
     Unset,
     Relocations,
     RelocationsWithAddend,
+    /// Places of words that the load address is added to, each followed by bits for the words after it.
+    PackedRelocations,
     Symbols,
     Strings,
     Dynamic,

@@ -11,6 +11,7 @@ mod map;
 pub(crate) mod neutral;
 mod placement;
 mod reference;
+mod segments;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "encode")]
@@ -134,7 +135,7 @@ impl Predictor {
             Some(Content::Code) => 1,
             Some(Content::Pointers) => 2,
             Some(Content::ReadOnly) => 3,
-            Some(Content::Relocations | Content::RelocationsWithAddend) => 4,
+            Some(Content::Relocations | Content::RelocationsWithAddend | Content::PackedRelocations) => 4,
             Some(Content::Symbols | Content::Dynamic) => 5,
             Some(Content::Unwind | Content::UnwindIndex | Content::ArmUnwindIndex) => 6,
             _ => 7,
