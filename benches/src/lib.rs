@@ -1,6 +1,8 @@
-//! Benches of the skiff workspace: criterion benches of the kernels under `benches/`, and the runners `pairs`, `flatten` and
-//! `block`, which compare the whole program with other tools on real and on large images.
+//! Benches of the skiff workspace: criterion benches of the kernels under `benches/`, the runners `pairs`, `flatten` and `block`,
+//! which compare the whole program with other tools on real and on large images, and those that measure its parts: `ablation`,
+//! `references` and `matcher`.
 
+pub mod changed;
 mod failure;
 pub mod layout;
 pub mod measure;

@@ -1,6 +1,5 @@
 //! Measures the matcher beside the `bsdiff` crate's, on every file of a pair of images that differs.
 
-mod files;
 mod stream;
 mod theirs;
 
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use skiff_benches::Failure;
+use skiff_benches::changed::changed;
 use skiff_patch::{Effort, bsdiff};
 
 /// Measures the matcher beside the bsdiff crate's
@@ -92,7 +92,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     for pair in &arguments.pairs {
         println!("{pair}");
         let (mut ours, mut theirs, mut larger) = (Measured::default(), Measured::default(), 0);
-        for file in files::changed(&arguments.directory, pair)? {
+        for file in changed(&arguments.directory, pair)? {
             let (old, new) = file.read()?;
             let our = measure(&old, &new, &|| {
                 bsdiff::encode(&old, &new, &options).pop().map_or_else(Vec::new, |segment| segment.payload)

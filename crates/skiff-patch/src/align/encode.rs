@@ -13,7 +13,7 @@ use super::walk::{Output, Walk, in_file};
 use super::{controls, literals};
 use crate::matcher::{self, Effort};
 use crate::predict::neutral::neutralise;
-use crate::predict::{Copy, Layout, Predictor, weigh};
+use crate::predict::{Copy, Kinds, Layout, Predictor, weigh};
 use crate::{Forecast, PatchError, Source, State};
 
 /// How ranges of the source are found.
@@ -51,8 +51,15 @@ impl Plan {
     /// Compares two files.
     #[must_use]
     pub fn new(old: &[u8], new: &[u8], options: &Options) -> Self {
+        Self::silent_on(old, new, options, Kinds::NONE)
+    }
+
+    /// A plan that says nothing of references of some kinds. Where there are some, no decoder reads what it writes.
+    pub(super) fn silent_on(old: &[u8], new: &[u8], options: &Options, silent: Kinds) -> Self {
         let layout = Layout::of(old, new).filter(|_| options.is_predicted);
-        let neutral = layout.as_ref().and_then(|_| Some((neutralise(old)?, neutralise(new)?)));
+        let layout = layout.map(|layout| layout.silent_on(silent));
+        let neutral =
+            layout.as_ref().and_then(|_| Some((neutralise(old, silent)?, neutralise(new, silent)?)));
         let search = matcher::Options { window_bytes: options.window_bytes, effort: options.effort };
         let matches = match &neutral {
             Some((old, new)) => matcher::find(old, new, &search),

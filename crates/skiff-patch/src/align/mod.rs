@@ -16,6 +16,8 @@ mod models;
 mod outline;
 #[cfg(feature = "encode")]
 mod refine;
+#[cfg(feature = "encode")]
+mod survey;
 mod walk;
 
 pub(crate) use decode::{decode, decoder_memory};
@@ -26,3 +28,7 @@ pub(crate) use models::Models;
 pub use outline::Outline;
 #[cfg(feature = "encode")]
 pub use refine::{RefineOptions, Refiner, refine_memory, refined_decoder_memory};
+#[cfg(feature = "encode")]
+pub use survey::Survey;
+
+pub use crate::predict::Kind as ReferenceKind;

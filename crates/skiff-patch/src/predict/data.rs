@@ -22,6 +22,7 @@ pub(super) fn find(
         Content::Pointers | Content::Table => finder.pointers(found),
         Content::RelocationsWithAddend => finder.relocations(true, found),
         Content::Relocations => finder.relocations(false, found),
+        Content::PackedRelocations => finder.packed_relocations(found),
         Content::Symbols => finder.symbols(found),
         Content::Unwind => finder.unwind(found),
         Content::UnwindIndex => finder.unwind_index(found),
@@ -118,6 +119,14 @@ impl Finder<'_> {
             if has_addend {
                 found.extend(self.field(at + 2 * word, word, Kind::Addend, Form::Absolute));
             }
+        }
+    }
+
+    /// Even entries are places, odd ones are bits.
+    fn packed_relocations(&self, found: &mut Vec<Reference>) {
+        let word = self.word();
+        for at in self.entries(word, 0).filter(|&at| self.bytes[at] & 1 == 0) {
+            found.extend(self.field(at, word, Kind::RelocationPlace, Form::Absolute));
         }
     }
 
@@ -270,6 +279,7 @@ impl Finder<'_> {
             18 => Some(17),
             27 => Some(25),
             28 => Some(26),
+            35 => Some(36),
             _ => None,
         };
         for at in self.entries(2 * word, 0) {
@@ -314,8 +324,10 @@ impl Finder<'_> {
         let word = self.word();
         let entry = 24;
         found.extend(self.field(entry, word, Kind::Pointer, Form::Absolute));
-        if let Some(Some(table)) = self.layout.new.last() {
-            found.extend(self.told(entry + 2 * word, word, table.offset));
+        if let (Some(old), Some(Some(new))) = (self.layout.old.last(), self.layout.new.last())
+            && old.content == Content::SectionHeaders
+        {
+            found.extend(self.told(entry + 2 * word, word, new.offset));
         }
         let (first, size) = if self.layout.is_wide { (64, 56) } else { (52, 32) };
         for at in self.entries(size, first) {

@@ -1,6 +1,7 @@
 //! Reading the headers of an executable: as much as prediction needs.
 
 use super::layout::{Content, DETACHED, FILE_LIMIT, Place, Section, is_sound};
+use super::segments;
 use crate::PatchError;
 
 /// The instructions an executable is made of.
@@ -44,13 +45,7 @@ pub(super) fn parse(length: u64, read: &mut Read<'_>) -> Result<Option<Elf>, Pat
     let mut header = [0; HEADER as usize];
     read(0, &mut header)?;
     let Some(facts) = Facts::of(&header) else { return Ok(None) };
-    let table = facts.entry * facts.count;
-    if facts.count == 0 || facts.count > SECTION_LIMIT {
-        return Ok(None);
-    }
-    if facts.table.checked_add(table).is_none_or(|end| end > length) {
-        return Ok(None);
-    }
+    let Some(table) = facts.section_headers(length) else { return segments::sections(&facts, length, read) };
     let mut headers = vec![0; usize::try_from(table).expect("because it is at most 32 KiB")];
     read(facts.table, &mut headers)?;
     let headers: Vec<Header> =
@@ -85,17 +80,21 @@ pub(super) fn pair(old: &Elf, new: &Elf) -> Vec<Option<Place>> {
 }
 
 /// What the file's own header says.
-struct Facts {
-    machine: Machine,
-    is_wide: bool,
-    is_fixed: bool,
+pub(super) struct Facts {
+    pub(super) machine: Machine,
+    pub(super) is_wide: bool,
+    pub(super) is_fixed: bool,
+    /// Where the program headers are, how long one is, and how many there are.
+    pub(super) programs: u64,
+    pub(super) program_entry: u64,
+    pub(super) program_count: u64,
     /// Where the section headers are, how long one is, and how many there are.
     table: u64,
     entry: u64,
     count: u64,
     /// Which section has the names.
     names: usize,
-    header_end: u64,
+    pub(super) header_end: u64,
 }
 
 impl Facts {
@@ -118,22 +117,37 @@ impl Facts {
             return None;
         }
         let is_fixed = kind == EXEC;
-        let (table, entry) = if is_wide { (number(header, 40, 8), 64) } else { (number(header, 32, 4), 40) };
+        let (programs, table) = if is_wide {
+            (number(header, 32, 8), number(header, 40, 8))
+        } else {
+            (number(header, 28, 4), number(header, 32, 4))
+        };
         let at = if is_wide { 54 } else { 42 };
         let fields = [0, 2, 4, 6, 8].map(|field| number(header, at + field, 2));
-        let [program_entry, program_count, section_entry, count, names] = fields;
+        let [program_entry, program_count, entry, count, names] = fields;
         let header_end = if is_wide { 64 } else { 52 } + program_entry * program_count;
         let names = usize::try_from(names).ok()?;
-        (section_entry == entry).then_some(Self {
+        Some(Self {
             machine,
             is_wide,
             is_fixed,
+            programs,
+            program_entry,
+            program_count,
             table,
             entry,
             count,
             names,
             header_end,
         })
+    }
+
+    /// How long the section headers are, if they can be gone by.
+    fn section_headers(&self, length: u64) -> Option<u64> {
+        let is_known = self.entry == if self.is_wide { 64 } else { 40 };
+        let table = self.entry * self.count;
+        let is_there = self.table.checked_add(table).is_some_and(|end| end <= length);
+        (is_known && is_there && (1..=SECTION_LIMIT).contains(&self.count)).then_some(table)
     }
 }
 
@@ -182,6 +196,7 @@ impl Header {
             (6, _) => Content::Dynamic,
             (8, _) => Content::Unset,
             (9, _) => Content::Relocations,
+            (19, _) => Content::PackedRelocations,
             (0x7000_0001, b".ARM.exidx") => Content::ArmUnwindIndex,
             _ => Content::Other,
         }

@@ -5,6 +5,7 @@ use skiff_wire::{Input, unzigzag};
 use skiff_wire::{put_varint, zigzag};
 
 use super::elf::{self, Machine};
+use super::reference::Kinds;
 use crate::PatchError;
 
 /// Files from this length on are not predicted: places in them take 31 bits, so that a table entry takes twelve bytes.
@@ -27,6 +28,8 @@ pub(super) enum Content {
     Unset,
     Relocations,
     RelocationsWithAddend,
+    /// Places of words that the load address is added to, each followed by bits for the words after it.
+    PackedRelocations,
     Symbols,
     Strings,
     Dynamic,
@@ -88,6 +91,8 @@ pub(crate) struct Layout {
     pub(super) old: Vec<Section>,
     /// For each, where it went.
     pub(super) new: Vec<Option<Place>>,
+    /// Of references of these kinds nothing is said. That is not told: a decoder predicts all.
+    pub(super) silent: Kinds,
 }
 
 impl Layout {
@@ -114,7 +119,14 @@ impl Layout {
             is_fixed: old.is_fixed,
             old: old.sections,
             new: places,
+            silent: Kinds::NONE,
         })
+    }
+
+    /// With nothing said of references of some kinds: to see what that costs. No decoder knows of it.
+    #[cfg(feature = "encode")]
+    pub(crate) fn silent_on(self, silent: Kinds) -> Self {
+        Self { silent, ..self }
     }
 
     /// The section that has most of the old file's code.
@@ -177,6 +189,7 @@ impl Layout {
             is_fixed: old.is_fixed,
             old: old.sections,
             new,
+            silent: Kinds::NONE,
         })
     }
 }

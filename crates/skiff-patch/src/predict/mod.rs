@@ -11,6 +11,7 @@ mod map;
 pub(crate) mod neutral;
 mod placement;
 mod reference;
+mod segments;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "encode")]
@@ -23,7 +24,8 @@ pub(crate) use layout::Layout;
 use learned::Learned;
 use map::{Map, Neighbours, Placed};
 use reference::Base;
-pub(crate) use reference::{KINDS, Reference};
+pub use reference::Kind;
+pub(crate) use reference::{KINDS, Kinds, Reference};
 
 /// `length` bytes of the new file from `start` on are nearly those of the old one from `position` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +135,7 @@ impl Predictor {
             Some(Content::Code) => 1,
             Some(Content::Pointers) => 2,
             Some(Content::ReadOnly) => 3,
-            Some(Content::Relocations | Content::RelocationsWithAddend) => 4,
+            Some(Content::Relocations | Content::RelocationsWithAddend | Content::PackedRelocations) => 4,
             Some(Content::Symbols | Content::Dynamic) => 5,
             Some(Content::Unwind | Content::UnwindIndex | Content::ArmUnwindIndex) => 6,
             _ => 7,
@@ -172,6 +174,9 @@ impl Predictor {
                 }
                 _ => data::find(&self.layout, &self.map, index, from, bytes, found),
             }
+        }
+        if self.layout.silent != Kinds::NONE {
+            found.retain(|reference| !self.layout.silent.has(reference.kind));
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::layout::{Content, Layout};
-use super::reference::{Kind, Reference};
+use super::reference::{Kind, Kinds, Reference};
 use super::{Map, Predictor};
 
 /// How many bytes of the file are gone through at a time.
@@ -17,8 +17,10 @@ const LABEL: usize = 16;
 
 /// An executable whose references are replaced by labels that depend on what is at the places named, not on where they
 /// are; none if it is not of a known kind. As long as the file.
-pub(crate) fn neutralise(bytes: &[u8]) -> Option<Vec<u8>> {
-    let layout = Layout::of(bytes, bytes)?;
+///
+/// References of `silent` kinds stay.
+pub(crate) fn neutralise(bytes: &[u8], silent: Kinds) -> Option<Vec<u8>> {
+    let layout = Layout::of(bytes, bytes)?.silent_on(silent);
     let mut predictor = Predictor::new(layout, &[]);
     let mut neutral = bytes.to_vec();
     each(&mut predictor, bytes, |_, _, reference| fill(&mut neutral, reference, 0));

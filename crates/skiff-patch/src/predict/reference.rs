@@ -2,35 +2,138 @@
 
 /// What a reference is part of: what its likelihoods depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
+#[non_exhaustive]
+pub enum Kind {
+    /// The operand of a call.
     Call,
+    /// The operand of a jump.
     Jump,
+    /// The operand of a jump under a condition.
     Branch,
+    /// The operand of a jump that does not reach far.
     Short,
+    /// An operand that names data by its distance.
     Memory,
+    /// An operand that is an address.
     Immediate,
+    /// An address in data.
     Pointer,
+    /// Where a relocation applies.
     RelocationPlace,
+    /// The symbol of a relocation.
     RelocationSymbol,
+    /// What a relocation adds.
     Addend,
+    /// The address of a symbol.
     SymbolValue,
+    /// How long what a symbol names is.
     SymbolSize,
+    /// Where the name of a symbol stands.
     SymbolName,
+    /// Where a function begins, in `.eh_frame`.
     UnwindBegin,
+    /// How long it is.
     UnwindSize,
+    /// Where the entry stands that the one of a function refers to.
     UnwindParent,
+    /// Where the table of exceptions stands.
     Exceptions,
+    /// Where a function begins, in `.eh_frame_hdr` or `.ARM.exidx`.
     IndexBegin,
+    /// Where its entry stands.
     IndexEntry,
+    /// An entry of a table of jumps.
     TableEntry,
+    /// A field of a header or of `.dynamic` that the layout tells.
     Header,
+    /// The page of an address, or half of it, that an instruction puts into a register.
     Page,
+    /// The rest of such an address.
     Low,
+    /// A word beside the code that code loads.
     Literal,
 }
 
 /// How many kinds there are.
 pub(crate) const KINDS: usize = Kind::Literal as usize + 1;
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; KINDS] = [
+        Self::Call,
+        Self::Jump,
+        Self::Branch,
+        Self::Short,
+        Self::Memory,
+        Self::Immediate,
+        Self::Pointer,
+        Self::RelocationPlace,
+        Self::RelocationSymbol,
+        Self::Addend,
+        Self::SymbolValue,
+        Self::SymbolSize,
+        Self::SymbolName,
+        Self::UnwindBegin,
+        Self::UnwindSize,
+        Self::UnwindParent,
+        Self::Exceptions,
+        Self::IndexBegin,
+        Self::IndexEntry,
+        Self::TableEntry,
+        Self::Header,
+        Self::Page,
+        Self::Low,
+        Self::Literal,
+    ];
+
+    /// The name that `doc/format.md` gives it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Jump => "jump",
+            Self::Branch => "branch",
+            Self::Short => "short",
+            Self::Memory => "memory",
+            Self::Immediate => "immediate",
+            Self::Pointer => "pointer",
+            Self::RelocationPlace => "relocation place",
+            Self::RelocationSymbol => "relocation symbol",
+            Self::Addend => "addend",
+            Self::SymbolValue => "symbol value",
+            Self::SymbolSize => "symbol size",
+            Self::SymbolName => "symbol name",
+            Self::UnwindBegin => "unwind begin",
+            Self::UnwindSize => "unwind size",
+            Self::UnwindParent => "unwind parent",
+            Self::Exceptions => "exceptions",
+            Self::IndexBegin => "index begin",
+            Self::IndexEntry => "index entry",
+            Self::TableEntry => "table entry",
+            Self::Header => "header",
+            Self::Page => "page",
+            Self::Low => "low",
+            Self::Literal => "literal",
+        }
+    }
+}
+
+/// A set of kinds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Kinds(u32);
+
+impl Kinds {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[cfg(feature = "encode")]
+    pub(crate) fn of(kinds: &[Kind]) -> Self {
+        Self(kinds.iter().fold(0, |set, kind| set | 1 << *kind as u32))
+    }
+
+    pub(crate) const fn has(self, kind: Kind) -> bool {
+        self.0 & 1 << kind as u32 != 0
+    }
+}
 
 /// How a field says what it names: T is the place named, P that of the field, B that of its base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

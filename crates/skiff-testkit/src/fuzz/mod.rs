@@ -7,6 +7,7 @@ mod apply_delta;
 mod block_delta;
 mod block_patch;
 mod block_seeds;
+mod executable;
 mod format_decode;
 mod input;
 mod mend;

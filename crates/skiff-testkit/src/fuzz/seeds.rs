@@ -13,6 +13,7 @@ use skiff_signature::{Signed, sign_tree};
 use skiff_tree::{Tree, section};
 
 use super::block_seeds;
+use super::executable::executable;
 use super::input::join;
 use super::release::{self, Release};
 use crate::{Layer, SparseFormat};
@@ -223,6 +224,13 @@ fn patch_codecs() -> Vec<Seed> {
         let head = [&[1][..], &segment.to_le_bytes(), &window.to_le_bytes()].concat();
         join(&head, &[&old, &new])
     };
+    let [old_program, new_program] = [16, 48].map(executable);
+    let aligned = align::Plan::new(&old_program, &new_program, &align::Options::default())
+        .write_held(&old_program, &new_program, &mut State::new())
+        .expect("because both are in memory");
+    assert_eq!(aligned.first(), Some(&1), "references of an executable are predicted");
+    let program_len = u16::try_from(new_program.len()).expect("because it is small").to_le_bytes();
+    let programs = |old: &[u8], new: &[u8]| join(&[1, 0xff, 0xff, 0xff, 0xff], &[old, new]);
     vec![
         seed("patch_codecs", "data", hostile(Codec::Data, 5, b"hello")),
         seed("patch_codecs", "bsdiff", hostile(Codec::Bsdiff, segments[0].output_len, &segments[0].payload)),
@@ -245,6 +253,12 @@ fn patch_codecs() -> Vec<Seed> {
         ),
         seed("patch_codecs", "round-trip-zip", join(&[3, 0xff, 0x7f], &[old_jar, new_jar])),
         seed("patch_codecs", "round-trip-zip-in-segments", join(&[3, 200, 3], &[old_jar, new_jar])),
+        seed(
+            "patch_codecs",
+            "align",
+            join(&[[0, codec(Codec::Align)], program_len].concat(), &[&old_program, &aligned]),
+        ),
+        seed("patch_codecs", "round-trip-executable", programs(&old_program, &new_program)),
         seed("patch_codecs", "round-trip-empty", join(&[1, 0, 0, 0, 0], &[&[], &[]])),
     ]
 }

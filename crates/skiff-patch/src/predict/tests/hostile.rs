@@ -6,7 +6,7 @@ use super::image::*;
 use super::*;
 use crate::predict::Reference;
 
-const KINDS: [(&str, u32, u64); 14] = [
+const KINDS: [(&str, u32, u64); 15] = [
     (".text", PROGBITS, ALLOC | EXEC),
     (".data", PROGBITS, ALLOC | WRITE),
     (".got", PROGBITS, ALLOC | WRITE),
@@ -14,6 +14,7 @@ const KINDS: [(&str, u32, u64); 14] = [
     (".bss", NOBITS, ALLOC | WRITE),
     (".rela.dyn", RELA, ALLOC),
     (".rel.dyn", REL, ALLOC),
+    (".relr.dyn", RELR, ALLOC),
     (".symtab", SYMTAB, 0),
     (".strtab", STRTAB, 0),
     (".dynamic", 6, ALLOC | WRITE),
@@ -42,16 +43,39 @@ fn contents() -> impl Strategy<Value = Vec<u8>> {
         vec![0, 0, 0x9f, 0xe5],
         vec![0, 0, 0x8f, 0xe0],
     ]);
+    // Entries of a dynamic section.
+    let tags = vec![0, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 17, 18, 20, 23, 25, 27, 35, 36, 0x6fff_fef5];
+    let tag = (prop::sample::select(tags), 0..0x2000_u64)
+        .prop_map(|(tag, value): (u64, u64)| [tag.to_le_bytes(), value.to_le_bytes()].concat());
     let any = prop::collection::vec(any::<u8>(), 1..9);
-    prop::collection::vec(prop_oneof![small, near, code, any], 0..80).prop_map(|parts| parts.concat())
+    prop::collection::vec(prop_oneof![small, near, code, tag, any], 0..80).prop_map(|parts| parts.concat())
+}
+
+/// Program headers that lie anywhere, mostly within the file.
+fn segments() -> impl Strategy<Value = Vec<Segment>> {
+    let kind = prop::sample::select(vec![LOAD, LOAD, DYNAMIC, UNWIND_INDEX, ARM_UNWIND_INDEX]);
+    let unset = prop_oneof![Just(0), 0..0x100_u64, any::<u64>().prop_map(|size| size >> 2)];
+    let segment = (kind, 0..8_u32, 0..0x800_u64, 0..0x800_u64, unset);
+    let segment = segment.prop_map(|(kind, flags, from, length, unset)| {
+        let from = from & !7;
+        Segment { kind, flags, from, to: from + length, unset }
+    });
+    prop::collection::vec(segment, 0..8)
 }
 
 fn program() -> impl Strategy<Value = Vec<u8>> {
+    (program_with_sections(), prop::option::of(segments())).prop_map(|(program, segments)| match segments {
+        Some(segments) => headerless(program, &segments),
+        None => program,
+    })
+}
+
+fn program_with_sections() -> impl Strategy<Value = Vec<u8>> {
     let section = (0..KINDS.len(), contents(), 0..3_u64, 0..16_u32);
     let sections = prop::collection::vec(section, 1..10);
     let machine = prop::sample::select(vec![X86_64, AARCH64, ARM]);
     (machine, any::<bool>(), sections).prop_map(|(machine, is_fixed, sections)| {
-        let mut address = 0x100;
+        let mut address = 0x200;
         let sections = sections.into_iter().map(|(kind, bytes, gap, link)| {
             let (name, kind, flags) = KINDS[kind];
             let at = address;
@@ -128,7 +152,7 @@ proptest! {
             let again = Layout::read(&mut input, old.len() as u64, read).unwrap();
             prop_assert!(input.rest().is_empty() && again == layout);
             prop_assert_eq!(predictions(&layout, &copies, &old), predictions(&again, &copies, &old));
-            let neutral = crate::predict::neutral::neutralise(new).map(|neutral| neutral.len());
+            let neutral = crate::predict::neutral::neutralise(new, Kinds::NONE).map(|neutral| neutral.len());
             prop_assert_eq!(neutral, Some(new.len()));
         }
     }
@@ -141,8 +165,8 @@ proptest! {
         let mut old = old;
         // The headers, mostly.
         for (at, byte) in changes {
-            let back = at.index(old.len().min(700));
-            let at = if back < 64 { back } else { old.len() - back };
+            let back = at.index(old.len().min(1200));
+            let at = if back < 0x200 { back } else { old.len() - (back - 0x1ff) };
             old[at] = byte;
         }
         let read = &mut |offset: u64, bytes: &mut [u8]| {

@@ -16,6 +16,7 @@ pub(super) const STRTAB: u32 = 3;
 pub(super) const RELA: u32 = 4;
 pub(super) const NOBITS: u32 = 8;
 pub(super) const REL: u32 = 9;
+pub(super) const RELR: u32 = 19;
 pub(super) const EXIDX: u32 = 0x7000_0001;
 
 pub(super) const WRITE: u64 = 1;
@@ -72,6 +73,47 @@ pub(super) fn elf(machine: u16, is_fixed: bool, sections: &[Section]) -> Vec<u8>
     let counts = [if is_wide { 64 } else { 40 }, sections.len() as u16 + 2, sections.len() as u16 + 1];
     for (index, count) in counts.into_iter().enumerate() {
         file[last + 2 * index..last + 2 * index + 2].copy_from_slice(&count.to_le_bytes());
+    }
+    file
+}
+
+/// A program header: its kind, flags, and from where to where, at the offsets that are the addresses, it has bytes; how much
+/// memory follows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) kind: u32,
+    pub(super) flags: u32,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) unset: u64,
+}
+
+pub(super) const LOAD: u32 = 1;
+pub(super) const DYNAMIC: u32 = 2;
+pub(super) const UNWIND_INDEX: u32 = 0x6474_e550;
+pub(super) const ARM_UNWIND_INDEX: u32 = 0x7000_0001;
+
+/// The same file with program headers behind its header, in place of section headers.
+pub(super) fn headerless(mut file: Vec<u8>, segments: &[Segment]) -> Vec<u8> {
+    let is_wide = file[4] == 2;
+    let (word, first, size) = if is_wide { (8, 64, 56) } else { (4, 52, 32) };
+    let (programs, table, counts) = if is_wide { (32, 40, 54) } else { (28, 32, 42) };
+    let end = super::super::elf::number(&file, table, word) as usize;
+    file.resize(end.max(first + segments.len() * size), 0);
+    put(&mut file, programs, first as u64, word);
+    put(&mut file, table, 0, word);
+    for (index, count) in [size as u64, segments.len() as u64, 0, 0, 0].into_iter().enumerate() {
+        put(&mut file, counts + 2 * index, count, 2);
+    }
+    for (index, segment) in segments.iter().enumerate() {
+        let at = first + index * size;
+        let Segment { kind, flags, from, to, unset } = *segment;
+        put(&mut file, at, u64::from(kind), 4);
+        let in_file = to - from;
+        for (field, value) in [from, from, from, in_file, in_file + unset].into_iter().enumerate() {
+            put(&mut file, at + word * (field + 1), value, word);
+        }
+        put(&mut file, at + if is_wide { 4 } else { 24 }, u64::from(flags), 4);
     }
     file
 }

@@ -4,7 +4,7 @@ mod hostile;
 mod image;
 mod programs;
 
-use super::reference::Kind;
+use super::reference::{Kind, Kinds};
 use super::{Copy, Layout, Predictor};
 
 /// What was made of the references of `kind`: how many there are, how many changed, and how many of those were not what

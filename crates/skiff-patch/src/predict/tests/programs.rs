@@ -5,6 +5,10 @@ use super::*;
 
 /// A program for x86-64: two functions with `gap` bytes between them, data, and the tables that name them.
 fn x86(gap: u64, is_fixed: bool) -> Vec<u8> {
+    elf(X86_64, is_fixed, &x86_sections(gap))
+}
+
+fn x86_sections(gap: u64) -> Vec<Section> {
     let (text, data) = (0x1000, 0x3000 + gap);
     let second = text + 0x40 + gap;
     let mut code = vec![0x90; (0x60 + gap) as usize];
@@ -58,19 +62,43 @@ fn x86(gap: u64, is_fixed: bool) -> Vec<u8> {
 
     let section =
         |name, kind, flags, address, bytes, link| Section { name, kind, flags, address, bytes, link };
-    elf(
-        X86_64,
-        is_fixed,
+    vec![
+        section(".dynsym", SYMTAB, ALLOC, 0x200, symbols, 2),
+        section(".dynstr", STRTAB, ALLOC, 0x300, b"\0second\0".to_vec(), 0),
+        section(".rela.dyn", RELA, ALLOC, 0x400, relocations, 1),
+        section(".text", PROGBITS, ALLOC | EXEC, text, code, 0),
+        section(".rodata", PROGBITS, ALLOC, read_only, table, 0),
+        section(".eh_frame", PROGBITS, ALLOC, frames, unwind, 0),
+        section(".eh_frame_hdr", PROGBITS, ALLOC, index, sorted, 0),
+        section(".data", PROGBITS, ALLOC | WRITE, data, pointers, 0),
+        section(".bss", NOBITS, ALLOC | WRITE, data + 0x20, vec![0; 64], 0),
+    ]
+}
+
+/// The same without section headers, with a dynamic section and packed relocations.
+fn x86_headerless(gap: u64) -> Vec<u8> {
+    let mut sections = x86_sections(gap);
+    let (data, index) = (0x3000 + gap, 0x2200 + gap);
+    let words = |values: &[u64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    // Where the data begins, and bits for two words behind it.
+    let packed = words(&[data, 7]);
+    let tags = words(&[6, 0x200, 5, 0x300, 10, 8, 7, 0x400, 8, 48, 36, 0x480, 35, 16, 3, data, 0, 0]);
+    let section = |name, kind, flags, address, bytes| Section { name, kind, flags, address, bytes, link: 0 };
+    sections.insert(3, section(".relr.dyn", RELR, ALLOC, 0x480, packed));
+    let dynamic = 0x2f00 + gap;
+    let end = dynamic + tags.len() as u64;
+    let place = sections.len() - 2;
+    sections.insert(place, section(".dynamic", 6, ALLOC | WRITE, dynamic, tags));
+    let segment = |kind, flags, from, to, unset| Segment { kind, flags, from, to, unset };
+    headerless(
+        elf(X86_64, true, &sections),
         &[
-            section(".dynsym", SYMTAB, ALLOC, 0x200, symbols, 2),
-            section(".dynstr", STRTAB, ALLOC, 0x300, b"\0second\0".to_vec(), 0),
-            section(".rela.dyn", RELA, ALLOC, 0x400, relocations, 1),
-            section(".text", PROGBITS, ALLOC | EXEC, text, code, 0),
-            section(".rodata", PROGBITS, ALLOC, read_only, table, 0),
-            section(".eh_frame", PROGBITS, ALLOC, frames, unwind, 0),
-            section(".eh_frame_hdr", PROGBITS, ALLOC, index, sorted, 0),
-            section(".data", PROGBITS, ALLOC | WRITE, data, pointers, 0),
-            section(".bss", NOBITS, ALLOC | WRITE, data + 0x20, vec![0; 64], 0),
+            segment(LOAD, 4, 0, 0x490, 0),
+            segment(LOAD, 5, 0x1000, 0x1060 + gap, 0),
+            segment(LOAD, 4, 0x2000 + gap, index + 28, 0),
+            segment(LOAD, 6, dynamic, data + 0x18, 64),
+            segment(DYNAMIC, 6, dynamic, end, 0),
+            segment(UNWIND_INDEX, 4, index, index + 28, 0),
         ],
     )
 }
@@ -112,6 +140,35 @@ fn everything_that_names_what_moved_is_predicted() {
     assert_eq!(outcome(&old, &new, &copies, Kind::UnwindSize), (2, 1, 1));
     let (_, changed, wrong) = outcome(&old, &new, &copies, Kind::Header);
     assert!(changed > 10 && wrong == 0, "{wrong} of {changed}");
+}
+
+#[test]
+fn it_is_predicted_by_program_headers_where_there_are_no_others() {
+    let (old, new) = (x86_headerless(16), x86_headerless(48));
+    let copies = moved(&old, &new);
+    for (kind, changed) in [
+        (Kind::Call, 1),
+        (Kind::Jump, 1),
+        (Kind::Branch, 1),
+        (Kind::Short, 1),
+        (Kind::Memory, 2),
+        (Kind::Immediate, 1),
+        (Kind::Pointer, 3),         // one is in the dynamic section
+        (Kind::RelocationPlace, 3), // one is packed
+        (Kind::RelocationSymbol, 0),
+        (Kind::Addend, 1),
+        (Kind::SymbolName, 0),
+        (Kind::SymbolValue, 1),
+        (Kind::UnwindBegin, 1),
+        (Kind::UnwindParent, 0),
+        (Kind::IndexBegin, 1),
+        (Kind::IndexEntry, 0),
+        (Kind::TableEntry, 2),
+        (Kind::Header, 14), // of segments
+    ] {
+        let (count, now, wrong) = outcome(&old, &new, &copies, kind);
+        assert!(count > 0 && (now, wrong) == (changed, 0), "{kind:?}: {now} of {count}, {wrong} wrong");
+    }
 }
 
 #[test]
@@ -265,10 +322,26 @@ fn tables_of_arm_functions_are_predicted() {
 fn programs_whose_parts_moved_are_alike_when_neutral() {
     use crate::predict::neutral::neutralise;
     let (old, new) = (x86(16, true), x86(48, true));
-    let neutral = [neutralise(&old).unwrap(), neutralise(&new).unwrap()];
+    let neutral = [neutralise(&old, Kinds::NONE).unwrap(), neutralise(&new, Kinds::NONE).unwrap()];
     let differences: u64 =
         moved(&old, &new).iter().map(|copy| copy.differences(&neutral[0], &neutral[1])).sum();
     let before: u64 = moved(&old, &new).iter().map(|copy| copy.differences(&old, &new)).sum();
     assert!(differences <= 4 && before > 25, "{differences} of {before}");
-    assert_eq!(neutralise(b"no program"), None);
+    assert_eq!(neutralise(b"no program", Kinds::NONE), None);
+}
+
+#[test]
+fn nothing_is_said_of_kinds_that_are_left_alone() {
+    let (old, new) = (x86(16, true), x86(48, true));
+    let found = |silent: &[Kind]| {
+        let layout = Layout::of(&old, &new).unwrap().silent_on(Kinds::of(silent));
+        let mut found = Vec::new();
+        Predictor::new(layout, &moved(&old, &new)).find(0, &old, &mut found);
+        found.into_iter().map(|reference| reference.kind).collect::<Vec<_>>()
+    };
+    let mut left = found(&[]);
+    assert!(left.contains(&Kind::Call) && left.contains(&Kind::Memory));
+    left.retain(|kind| ![Kind::Call, Kind::Memory].contains(kind));
+    assert_eq!(found(&[Kind::Memory, Kind::Call]), left);
+    assert_eq!(found(&Kind::ALL), []);
 }

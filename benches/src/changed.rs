@@ -4,26 +4,35 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use skiff_benches::{Context as _, Failure};
+use crate::{Context as _, Failure};
 
 /// A file of the new tree and the one of the old that it is to be made from.
-pub(crate) struct Changed {
+#[derive(Debug)]
+pub struct Changed {
     /// Its path in the tree.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     old: PathBuf,
     new: PathBuf,
 }
 
 impl Changed {
-    /// The bytes of both.
-    pub(crate) fn read(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    /// The bytes of both, the old one's first.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn read(&self) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         let read = |path: &Path| fs::read(path).context(|| path.display().to_string());
         Ok((read(&self.old)?, read(&self.new)?))
     }
 }
 
 /// All that differ, in the order of their paths. Compressed ones are left out: they are compared when opened.
-pub(crate) fn changed(directory: &Path, pair: &str) -> Result<Vec<Changed>, Failure> {
+///
+/// `directory` is what make-pairs filled; the trees are in its directory `root`.
+///
+/// # Errors
+/// Where there are no such trees, or they cannot be read.
+pub fn changed(directory: &Path, pair: &str) -> Result<Vec<Changed>, Failure> {
     let root = |side: &str| directory.join("root").join(format!("{pair}.{side}"));
     let (old_root, new_root) = (root("old"), root("new"));
     let old_files = files(&old_root)?;
