@@ -43,6 +43,8 @@ mod plan;
 mod proof;
 mod release;
 mod report;
+mod similar;
+mod sketch;
 
 pub use encoder::{diff, diff_against};
 pub use error::DiffError;
