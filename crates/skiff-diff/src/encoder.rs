@@ -275,11 +275,12 @@ impl<'a> Work<'a> {
     fn make<'p>(&self, planned: &'p Planned<'a>) -> Result<(Made, &'p [PlannedSource<'a>]), DiffError> {
         let new = load(self.target.contents, planned.path, planned.digest, "target")?;
         let mut best: Option<((Made, &'p [PlannedSource<'a>]), u64)> = None;
-        for sources in planned.alternatives() {
+        for (pairing, sources) in planned.alternatives() {
             self.options.control.check()?;
             let (made, size) = candidate::make(&Job {
                 number: planned.number,
                 new: &new,
+                pairing,
                 sources,
                 old: self.old(planned, sources)?,
                 control: self.options.control,
@@ -287,7 +288,8 @@ impl<'a> Work<'a> {
                 effort: self.options.level.effort(),
                 budget: self.budget,
             })?;
-            if best.as_ref().is_none_or(|best| size < best.1) {
+            // Estimates are not exact, and more than one source costs a device more.
+            if best.as_ref().is_none_or(|best| size + size / 64 + 16 < best.1) {
                 best = Some(((made, sources), size));
             }
         }

@@ -30,11 +30,21 @@ pub(crate) struct Planned<'a> {
     pub(crate) memory: u64,
 }
 
+/// How it was found what a content is to be made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paired {
+    /// By names, or not at all.
+    Named,
+    /// By what it has in common with others.
+    Alike,
+}
+
 impl<'a> Planned<'a> {
     /// What it may be made from: several sources are read one after the other, and there may be none.
-    pub(crate) fn alternatives(&self) -> impl Iterator<Item = &[PlannedSource<'a>]> {
-        let similar = Some(&self.similar[..]).filter(|similar| !similar.is_empty());
-        let named = Some(self.base.as_slice()).filter(|base| !base.is_empty() || similar.is_none());
+    pub(crate) fn alternatives(&self) -> impl Iterator<Item = (Paired, &[PlannedSource<'a>])> {
+        let similar = Some((Paired::Alike, &self.similar[..])).filter(|(_, similar)| !similar.is_empty());
+        let named = Some((Paired::Named, self.base.as_slice()));
+        let named = named.filter(|(_, base)| !base.is_empty() || similar.is_none());
         named.into_iter().chain(similar)
     }
 }

@@ -14,7 +14,7 @@ use skiff_tree::{ContentDigest, ContentReader, ContentSource, EntryPath};
 use crate::plan::{Planned, PlannedSource, encode_memory, is_held};
 use crate::release::{Base, BaseContents};
 use crate::sketch::{Density, Sketch};
-use crate::{DiffError, FileKind, Machine, Options, Release};
+use crate::{DiffError, FileKind, Level, Machine, Options, Release};
 
 /// A shorter content costs little more than what would tell where it comes from.
 const SHORTEST: u64 = 48;
@@ -82,7 +82,9 @@ pub(crate) fn find<'a>(
     let BaseContents::Known(base_contents) = base.contents else { return Ok(()) };
     let new = sketched(planned, target.contents, options)?;
     let sought = sought(planned, &new, base_contents, options)?;
-    let Some(reach) = sought.iter().map(|sought| reach(planned[sought.place].size)).max() else { return Ok(()) };
+    let Some(reach) = sought.iter().map(|sought| reach(planned[sought.place].size)).max() else {
+        return Ok(());
+    };
     let families: HashSet<Family> = sought.iter().map(|sought| sought.family).collect();
     let mut known = of_base(base, base_contents, (&families, reach), options)?;
     known.extend(of_target(planned, &new, &families));
@@ -122,7 +124,10 @@ fn sketched(
 ) -> Result<Vec<Option<Sketch>>, DiffError> {
     let density = Density::new(planned.len(), planned.iter().map(|planned| planned.size).sum());
     let sketches = planned.par_iter().map(|planned| {
-        if !planned.is_held || !(SHORTEST..=LONGEST).contains(&planned.size) || Family::of(planned.kind).is_none() {
+        if !planned.is_held
+            || !(SHORTEST..=LONGEST).contains(&planned.size)
+            || Family::of(planned.kind).is_none()
+        {
             return Ok(None);
         }
         options.control.check()?;
@@ -160,6 +165,7 @@ fn sought(
 ) -> Result<Vec<Sought>, DiffError> {
     let named = planned.iter().filter_map(|planned| planned.base.as_ref()).map(|base| base.size).sum();
     let density = Density::new(planned.len(), named);
+    let sure = Sure::at(options.level);
     let sought = planned.par_iter().zip(new).enumerate().map(|(place, (planned, sketched))| {
         let (Some(new), Some(family)) = (sketched, Family::of(planned.kind)) else { return Ok(None) };
         let Some(named) = &planned.base else { return Ok(Some(Sought { place, family, covered: 0 })) };
@@ -167,17 +173,30 @@ fn sought(
         let (_, old) = sketch(base, ("base", named.path), named.size, density)?;
         let (shared, comparable) = new.shared(&old);
         let covered = shared.count() * 256 / comparable.max(1);
-        let is_sure = covered >= if named.path == planned.path { SURE_PATH } else { SURE_NAME };
+        let is_sure = covered >= if named.path == planned.path { sure.path } else { sure.name };
         Ok((!is_sure).then_some(Sought { place, family, covered }))
     });
     let sought: Result<Vec<Option<Sought>>, DiffError> = sought.collect();
     Ok(sought?.into_iter().flatten().collect())
 }
 
-/// How much of a content the file at its path has to have, and the file whose name is like its own, so that nothing else is looked
-/// for, in 256ths.
-const SURE_PATH: usize = 64;
-const SURE_NAME: usize = 160;
+/// How much of a content the file has to have that is at its path, or whose name is like its own, so that nothing else is looked for,
+/// in 256ths.
+struct Sure {
+    path: usize,
+    name: usize,
+}
+
+impl Sure {
+    fn at(level: Level) -> Self {
+        match level {
+            // What is alike in part is not worth the time.
+            Level::Fast => Self { path: 16, name: 64 },
+            // Of two programs of one package, each is made best from the other, and not from what it was.
+            Level::Default | Level::Best => Self { path: 224, name: 224 },
+        }
+    }
+}
 
 /// The contents of the base, each once.
 fn of_base<'a>(
@@ -187,18 +206,27 @@ fn of_base<'a>(
     options: &Options<'_>,
 ) -> Result<Vec<Known<'a>>, DiffError> {
     let mut seen: HashSet<ContentDigest> = HashSet::new();
-    let files = base.tree.files().filter(|(_, _, file)| (SHORTEST..=reach).contains(&file.size) && seen.insert(file.digest));
+    let files = base
+        .tree
+        .files()
+        .filter(|(_, _, file)| (SHORTEST..=reach).contains(&file.size) && seen.insert(file.digest));
     let files: Vec<_> = files.collect();
     let density = Density::new(files.len(), files.iter().map(|(_, _, file)| file.size).sum());
     let known = files.into_par_iter().map(|(index, entry, file)| {
         options.control.check()?;
         let failed = |source| DiffError::Read { side: "base", path: entry.path.clone(), source };
         let kind = FileKind::of(&*contents.open(&entry.path).map_err(failed)?).map_err(failed)?;
-        let Some(family) = Family::of(kind).filter(|family| families.contains(family)) else { return Ok(None) };
+        let Some(family) = Family::of(kind).filter(|family| families.contains(family)) else {
+            return Ok(None);
+        };
         let (kind, sketch) = sketch(contents, ("base", &entry.path), file.size, density)?;
         let index = u32::try_from(index).expect("because a tree in memory has fewer than 2^32 entries");
-        let source =
-            PlannedSource { origin: Origin::Base(index), path: &entry.path, digest: file.digest, size: file.size };
+        let source = PlannedSource {
+            origin: Origin::Base(index),
+            path: &entry.path,
+            digest: file.digest,
+            size: file.size,
+        };
         Ok(Some(Known { source, family, kind, place: None, sketch }))
     });
     let known: Result<Vec<Option<Known<'a>>>, DiffError> = known.collect();
@@ -206,10 +234,15 @@ fn of_base<'a>(
 }
 
 /// The new contents, which those after them may be made from.
-fn of_target<'a>(planned: &[Planned<'a>], new: &[Option<Sketch>], families: &HashSet<Family>) -> Vec<Known<'a>> {
+fn of_target<'a>(
+    planned: &[Planned<'a>],
+    new: &[Option<Sketch>],
+    families: &HashSet<Family>,
+) -> Vec<Known<'a>> {
     let known = planned.iter().zip(new).enumerate().filter_map(|(place, (planned, sketch))| {
         // A record of an archive is written before what learns, whatever their order in the plan.
-        let family = Family::of(planned.kind).filter(|family| families.contains(family) && *family != Family::Zip)?;
+        let family =
+            Family::of(planned.kind).filter(|family| families.contains(family) && *family != Family::Zip)?;
         let (origin, path) = (Origin::Target(planned.number), planned.path);
         let source = PlannedSource { origin, path, digest: planned.digest, size: planned.size };
         Some(Known { source, family, kind: planned.kind, place: Some(place), sketch: sketch.clone()? })
@@ -235,7 +268,12 @@ impl<'k, 'a> Index<'k, 'a> {
     }
 
     /// The contents that have most of a new one between them, by their numbers, the one that has most first.
-    fn like(&self, (sought, planned): (&Sought, &Planned<'_>), sketch: &Sketch, options: &Options<'_>) -> Vec<usize> {
+    fn like(
+        &self,
+        (sought, planned): (&Sought, &Planned<'_>),
+        sketch: &Sketch,
+        options: &Options<'_>,
+    ) -> Vec<usize> {
         let compared = self.led_to((sought, planned), sketch);
         let shares: Vec<(usize, Vec<usize>, usize)> = { compared.into_iter() }
             .map(|number| {
@@ -246,13 +284,15 @@ impl<'k, 'a> Index<'k, 'a> {
         let mut is_covered = vec![false; sketch.features().len()];
         let mut chosen: Vec<usize> = Vec::new();
         let mut bytes = 0;
-        let most = if planned.kind == FileKind::Gzip || sought.family == Family::Zip { 1 } else { MOST_SOURCES };
+        let most =
+            if planned.kind == FileKind::Gzip || sought.family == Family::Zip { 1 } else { MOST_SOURCES };
         while chosen.len() < most {
             let gain = |(number, shared, comparable): &(usize, Vec<usize>, usize)| {
                 let gained = shared.iter().filter(|&&place| !is_covered[place]).count();
                 (gained * 4096 / (*comparable).max(1), gained, std::cmp::Reverse(*number))
             };
-            let fits = |number: usize| is_held(self.known[number].source.size + bytes, planned.size, options.memory);
+            let fits =
+                |number: usize| is_held(self.known[number].source.size + bytes, planned.size, options.memory);
             let open = shares.iter().filter(|(number, ..)| !chosen.contains(number) && fits(*number));
             let Some(best) = open.max_by_key(|share| gain(share)) else { break };
             let (share, gained, _) = gain(best);
@@ -283,14 +323,17 @@ impl<'k, 'a> Index<'k, 'a> {
         let mut votes: BTreeMap<usize, u64> = BTreeMap::new();
         for &feature in sketch.features() {
             let start = self.features.partition_point(|&entry| entry < u64::from(feature) << 32);
-            let of_feature = self.features[start..].iter().take_while(|&&entry| entry >> 32 == u64::from(feature));
-            let numbers: Vec<usize> = of_feature.take(MOST_NAMED).map(|&entry| entry as u32 as usize).collect();
+            let of_feature =
+                self.features[start..].iter().take_while(|&&entry| entry >> 32 == u64::from(feature));
+            let numbers: Vec<usize> =
+                of_feature.take(MOST_NAMED).map(|&entry| entry as u32 as usize).collect();
             let vote = (1 << 20) / numbers.len().max(1) as u64;
             for number in numbers.into_iter().filter(|&number| may_serve(&self.known[number])) {
                 *votes.entry(number).or_default() += vote;
             }
         }
-        let mut votes: Vec<_> = votes.into_iter().map(|(number, votes)| (std::cmp::Reverse(votes), number)).collect();
+        let mut votes: Vec<_> =
+            votes.into_iter().map(|(number, votes)| (std::cmp::Reverse(votes), number)).collect();
         votes.sort_unstable();
         votes.into_iter().take(COMPARED).map(|(_, number)| number).collect()
     }

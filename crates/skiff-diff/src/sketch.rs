@@ -122,7 +122,8 @@ fn feature(bytes: &[u8]) -> Option<Option<u32>> {
     /// Odd, and of no pattern: the golden ratio, and what `SplitMix64` multiplies with.
     const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
     let window: &[u8; WINDOW] = bytes.first_chunk()?;
-    let [first, last] = [window.first_chunk(), window.last_chunk()].map(|chunk| chunk.copied().unwrap_or([0; 8]));
+    let [first, last] =
+        [window.first_chunk(), window.last_chunk()].map(|chunk| chunk.copied().unwrap_or([0; 8]));
     let (first, last) = (u64::from_le_bytes(first), u64::from_le_bytes(last));
     if first == last && first == first.rotate_left(8) {
         return Some(None);
