@@ -78,6 +78,9 @@ pub(crate) fn make(job: &Job<'_>) -> Result<(Made, u64), DiffError> {
     let plain_size = best_size;
     let mut offer = |candidate: Vec<Record>, worth: fn(u64) -> u64| {
         let size = worth(estimate(&candidate));
+        if job.pairing == Paired::Alike && size > among_its_like(plain_size) {
+            return;
+        }
         // What learns is written last: records would read contents that are not finished.
         let is_late = |record: &Record| job.ideas.has(Idea::Align) && record.source.iter().any(is_of_target);
         if size < best_size

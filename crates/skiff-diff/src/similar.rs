@@ -28,6 +28,8 @@ const MOST_NAMED: usize = 64;
 const COMPARED: usize = 8;
 /// How many a new content is made from at most.
 const MOST_SOURCES: usize = 4;
+/// How much of it the file that its name leads to has to have to be one of them, in 256ths.
+const LEAST_NAMED: usize = 16;
 /// What all contents together may have searched beside what their names lead to, in bytes: searching takes a second for some 30 MiB.
 const SEARCHED: u64 = 512 << 20;
 
@@ -97,9 +99,20 @@ pub(crate) fn find<'a>(
     let found: Result<Vec<Vec<usize>>, DiffError> = found.collect();
     let mut left = SEARCHED;
     for (sought, found) in sought.iter().zip(found?) {
-        let sources: Vec<_> = found.iter().map(|&number| known[number].source.clone()).collect();
-        let bytes = sources.iter().map(|source| source.size).sum();
+        let mut sources: Vec<_> = found.iter().map(|&number| known[number].source).collect();
         let planned = &mut planned[sought.place];
+        let bytes = total(sources.iter().map(|source| source.size));
+        let is_together = is_made_of_several(planned.kind) && !sources.is_empty();
+        // What it was has something that nothing else has, and that sketches do not tell.
+        if let Some(named) = planned.base
+            && is_together
+            && sought.covered >= LEAST_NAMED
+            && !sources.contains(&named)
+            && is_held(bytes + named.size, planned.size, options.memory)
+        {
+            sources.push(named);
+        }
+        let bytes = total(sources.iter().map(|source| source.size));
         if sources.is_empty() || sources.iter().eq(planned.base.iter()) || bytes > left {
             continue;
         }
@@ -110,10 +123,19 @@ pub(crate) fn find<'a>(
     Ok(())
 }
 
+/// Of one that is opened only the beginning of what it is made from would be.
+fn is_made_of_several(kind: FileKind) -> bool {
+    !matches!(kind, FileKind::Gzip | FileKind::Zip)
+}
+
 /// How long a content may be that one of so many bytes is made from: a device reads it, and the encoder searches it.
 fn reach(size: u64) -> u64 {
     const ALWAYS: u64 = 1 << 20;
     size.saturating_mul(16).max(ALWAYS)
+}
+
+fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// The sketches of the new contents.
@@ -122,11 +144,14 @@ fn sketched(
     contents: &dyn ContentSource,
     options: &Options<'_>,
 ) -> Result<Vec<Option<Sketch>>, DiffError> {
-    let density = Density::new(planned.len(), planned.iter().map(|planned| planned.size).sum());
+    let density = Density::new(planned.len(), total(planned.iter().map(|planned| planned.size)));
+    let sure = Sure::at(options.level);
     let sketches = planned.par_iter().map(|planned| {
-        if !planned.is_held
-            || !(SHORTEST..=LONGEST).contains(&planned.size)
-            || Family::of(planned.kind).is_none()
+        let is_looked_at = match &planned.base {
+            None => true,
+            Some(named) => sure.is_asked && (named.path != planned.path || planned.size <= LONGEST),
+        };
+        if !is_looked_at || !planned.is_held || planned.size < SHORTEST || Family::of(planned.kind).is_none()
         {
             return Ok(None);
         }
@@ -147,13 +172,13 @@ fn sketch(
     let kind = FileKind::of(&*content).map_err(failed)?;
     let reader = ContentReader::new(&content);
     if kind != FileKind::Gzip {
-        return Ok((kind, Sketch::of(reader, density.most(size)).map_err(failed)?));
+        return Ok((kind, Sketch::of(reader, size, density).map_err(failed)?));
     }
     // Where it is damaged it is sketched as far as it goes.
     let mut plain = Vec::new();
     let _ = MultiGzDecoder::new(reader).take(PLAIN_BYTES).read_to_end(&mut plain);
-    let most = density.most(plain.len() as u64);
-    Ok((kind, Sketch::of(&plain[..], most).map_err(failed)?))
+    let length = plain.len() as u64;
+    Ok((kind, Sketch::of(&plain[..], length, density).map_err(failed)?))
 }
 
 /// The contents whose names lead to nothing, or to what has little of them.
@@ -163,7 +188,7 @@ fn sought(
     base: &dyn ContentSource,
     options: &Options<'_>,
 ) -> Result<Vec<Sought>, DiffError> {
-    let named = planned.iter().filter_map(|planned| planned.base.as_ref()).map(|base| base.size).sum();
+    let named = total(planned.iter().filter_map(|planned| planned.base.as_ref()).map(|base| base.size));
     let density = Density::new(planned.len(), named);
     let sure = Sure::at(options.level);
     let sought = planned.par_iter().zip(new).enumerate().map(|(place, (planned, sketched))| {
@@ -183,6 +208,8 @@ fn sought(
 /// How much of a content the file has to have that is at its path, or whose name is like its own, so that nothing else is looked for,
 /// in 256ths.
 struct Sure {
+    /// Whether names are doubted at all.
+    is_asked: bool,
     path: usize,
     name: usize,
 }
@@ -190,10 +217,10 @@ struct Sure {
 impl Sure {
     fn at(level: Level) -> Self {
         match level {
-            // What is alike in part is not worth the time.
-            Level::Fast => Self { path: 16, name: 64 },
+            // Looking into files whose names tell takes longer than making them of those.
+            Level::Fast => Self { is_asked: false, path: 0, name: 0 },
             // Of two programs of one package, each is made best from the other, and not from what it was.
-            Level::Default | Level::Best => Self { path: 224, name: 224 },
+            Level::Default | Level::Best => Self { is_asked: true, path: 224, name: 224 },
         }
     }
 }
@@ -211,7 +238,7 @@ fn of_base<'a>(
         .files()
         .filter(|(_, _, file)| (SHORTEST..=reach).contains(&file.size) && seen.insert(file.digest));
     let files: Vec<_> = files.collect();
-    let density = Density::new(files.len(), files.iter().map(|(_, _, file)| file.size).sum());
+    let density = Density::new(files.len(), total(files.iter().map(|(_, _, file)| file.size)));
     let known = files.into_par_iter().map(|(index, entry, file)| {
         options.control.check()?;
         let failed = |source| DiffError::Read { side: "base", path: entry.path.clone(), source };
@@ -299,7 +326,10 @@ impl<'k, 'a> Index<'k, 'a> {
             let is_worth_it = if chosen.is_empty() {
                 gained > 0 && share / 16 > sought.covered
             } else {
-                gained >= 4 && share >= 4096 / 16 && share as u64 * planned.size / 4096 >= 256
+                gained >= 4
+                    && share
+                        >= 4096 / std::env::var("GN").ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(16)
+                    && share as u64 * planned.size / 4096 >= 256
             };
             if !is_worth_it {
                 break;

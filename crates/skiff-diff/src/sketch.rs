@@ -23,18 +23,24 @@ pub(crate) struct Density {
 }
 
 impl Density {
-    /// Of so many contents with so many bytes together, so that all take 32 MiB at most.
+    /// Of so many contents with so many bytes together, so that all take 16 MiB at most.
     pub(crate) fn new(contents: usize, bytes: u64) -> Self {
         const TOGETHER: u64 = 4 << 20;
-        const FINEST: u64 = 64;
+        const FINEST: u64 = 256;
         const FEWEST: u64 = 64;
         let fewest = (TOGETHER / (contents as u64).max(1)).clamp(1, FEWEST);
         Self { scale: (bytes / TOGETHER).max(FINEST), fewest }
     }
 
     /// How many features a content of so many bytes keeps.
-    pub(crate) fn most(self, bytes: u64) -> usize {
+    fn most(self, bytes: u64) -> usize {
         usize::try_from((bytes / self.scale).max(self.fewest)).unwrap_or(usize::MAX)
+    }
+
+    /// Features above it are not looked at, because about twice as many lie below it as are kept, unless bytes repeat.
+    fn limit(self, bytes: u64) -> u64 {
+        let kept = u128::from(self.most(bytes) as u64) << 33;
+        u64::try_from(kept / u128::from(bytes.max(1))).unwrap_or(u64::MAX).min(1 << 32)
     }
 }
 
@@ -48,12 +54,13 @@ pub(crate) struct Sketch {
 }
 
 impl Sketch {
-    /// Reads a content, and keeps `most` of its features.
+    /// Reads a content of about `length` bytes.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub(crate) fn of(mut content: impl Read, most: usize) -> io::Result<Self> {
-        let mut sketch = Self { features: Vec::new(), limit: 1 << 32 };
+    pub(crate) fn of(mut content: impl Read, length: u64, density: Density) -> io::Result<Self> {
+        let most = density.most(length);
+        let mut sketch = Self { features: Vec::new(), limit: density.limit(length) };
         let mut buffer = vec![0; BUFFER];
         let mut held = 0;
         loop {
