@@ -277,6 +277,33 @@ fn of_target<'a>(
     known.collect()
 }
 
+/// What a content has of a new one.
+struct Share {
+    /// Its number.
+    number: usize,
+    /// The features of the new one that it has, by their places in the sketch, of so many that it could have.
+    shared: Vec<usize>,
+    comparable: usize,
+}
+
+/// What a content adds to those that were chosen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Gain {
+    /// Of the new content, in parts of [`WHOLE`].
+    part: usize,
+    /// How many features tell that.
+    features: usize,
+}
+
+const WHOLE: usize = 4096;
+
+impl Share {
+    fn gain(&self, is_covered: &[bool]) -> Gain {
+        let features = self.shared.iter().filter(|&&feature| !is_covered[feature]).count();
+        Gain { part: features * WHOLE / self.comparable.max(1), features }
+    }
+}
+
 /// Which contents have a feature.
 struct Index<'k, 'a> {
     known: &'k [Known<'a>],
@@ -301,44 +328,43 @@ impl<'k, 'a> Index<'k, 'a> {
         sketch: &Sketch,
         options: &Options<'_>,
     ) -> Vec<usize> {
-        let compared = self.led_to((sought, planned), sketch);
-        let shares: Vec<(usize, Vec<usize>, usize)> = { compared.into_iter() }
-            .map(|number| {
-                let (shared, comparable) = sketch.shared(&self.known[number].sketch);
-                (number, shared.collect(), comparable)
-            })
-            .collect();
+        let compared = self.led_to((sought, planned), sketch).into_iter();
+        let mut open: Vec<Share> = compared.map(|number| self.share(number, sketch)).collect();
         let mut is_covered = vec![false; sketch.features().len()];
         let mut chosen: Vec<usize> = Vec::new();
-        let mut bytes = 0;
-        let most =
-            if planned.kind == FileKind::Gzip || sought.family == Family::Zip { 1 } else { MOST_SOURCES };
+        let mut bytes = 0_u64;
+        let most = if is_made_of_several(planned.kind) { MOST_SOURCES } else { 1 };
         while chosen.len() < most {
-            let gain = |(number, shared, comparable): &(usize, Vec<usize>, usize)| {
-                let gained = shared.iter().filter(|&&place| !is_covered[place]).count();
-                (gained * 4096 / (*comparable).max(1), gained, std::cmp::Reverse(*number))
+            open.retain(|share| {
+                let source = self.known[share.number].source.size;
+                is_held(source.saturating_add(bytes), planned.size, options.memory)
+            });
+            let gains = open.iter().enumerate().map(|(place, share)| (share.gain(&is_covered), place));
+            let Some((gain, place)) = gains.max_by_key(|&(gain, place)| (gain, std::cmp::Reverse(place)))
+            else {
+                break;
             };
-            let fits =
-                |number: usize| is_held(self.known[number].source.size + bytes, planned.size, options.memory);
-            let open = shares.iter().filter(|(number, ..)| !chosen.contains(number) && fits(*number));
-            let Some(best) = open.max_by_key(|share| gain(share)) else { break };
-            let (share, gained, _) = gain(best);
+            let adds = |least: u64| gain.part as u64 * planned.size >= least * WHOLE as u64;
             let is_worth_it = if chosen.is_empty() {
-                gained > 0 && share / 16 > sought.covered
+                gain.features > 0 && gain.part + WHOLE / 32 >= sought.covered * (WHOLE / 256)
             } else {
-                gained >= 4
-                    && share
-                        >= 4096 / std::env::var("GN").ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(16)
-                    && share as u64 * planned.size / 4096 >= 256
+                gain.features >= 4 && gain.part >= WHOLE / 16 && adds(256)
             };
             if !is_worth_it {
                 break;
             }
-            best.1.iter().for_each(|&place| is_covered[place] = true);
-            bytes += self.known[best.0].source.size;
-            chosen.push(best.0);
+            let share = open.swap_remove(place);
+            share.shared.iter().for_each(|&feature| is_covered[feature] = true);
+            bytes += self.known[share.number].source.size;
+            chosen.push(share.number);
+            open.sort_unstable_by_key(|share| share.number);
         }
         chosen
+    }
+
+    fn share(&self, number: usize, sketch: &Sketch) -> Share {
+        let (shared, comparable) = sketch.shared(&self.known[number].sketch);
+        Share { number, shared: shared.collect(), comparable }
     }
 
     /// The contents that most features lead to; what few contents have says more.
@@ -365,6 +391,8 @@ impl<'k, 'a> Index<'k, 'a> {
         let mut votes: Vec<_> =
             votes.into_iter().map(|(number, votes)| (std::cmp::Reverse(votes), number)).collect();
         votes.sort_unstable();
-        votes.into_iter().take(COMPARED).map(|(_, number)| number).collect()
+        let mut compared: Vec<usize> = votes.into_iter().take(COMPARED).map(|(_, number)| number).collect();
+        compared.sort_unstable();
+        compared
     }
 }
