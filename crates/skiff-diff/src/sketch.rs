@@ -138,3 +138,70 @@ fn feature(bytes: &[u8]) -> Option<Option<u32>> {
     let mixed = (first.wrapping_mul(FACTORS[0]) ^ last.rotate_left(32)).wrapping_mul(FACTORS[1]);
     Some(Some((mixed >> 32) as u32))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const DENSITY: Density = Density { scale: 8, fewest: 4 };
+
+    fn sketch(bytes: &[u8]) -> Sketch {
+        Sketch::of(bytes, bytes.len() as u64, DENSITY).unwrap()
+    }
+
+    fn part(one: &Sketch, other: &Sketch) -> (usize, usize) {
+        let (shared, comparable) = one.shared(other);
+        (shared.count(), comparable)
+    }
+
+    /// Gives a few bytes at a time.
+    struct Slow<'a>(&'a [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..count])
+        }
+    }
+
+    fn contents() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            vec(any::<u8>(), 0..900),
+            vec(0..2_u8, 0..900),
+            (any::<u8>(), 0..900_usize).prop_map(|(byte, count)| vec![byte; count])
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_feature_below_the_limit_is_kept(bytes in contents(), step in 1..40_usize) {
+            let found = sketch(&bytes);
+            let all = bytes.windows(WINDOW).filter_map(|window| feature(window).flatten());
+            let mut all: Vec<u32> = all.filter(|&feature| u64::from(feature) < found.limit).collect();
+            all.sort_unstable();
+            all.dedup();
+            prop_assert_eq!(&found.features, &all);
+            prop_assert!(all.len() <= DENSITY.most(bytes.len() as u64));
+            let slow = Sketch::of(Slow(&bytes, step), bytes.len() as u64, DENSITY).unwrap();
+            prop_assert_eq!(slow, found, "however it is read");
+        }
+
+        #[test]
+        fn what_is_within_another_content_is_shared(before in contents(), bytes in contents(), after in contents()) {
+            let (inner, outer) = (sketch(&bytes), sketch(&[&before[..], &bytes, &after].concat()));
+            let (shared, comparable) = part(&inner, &outer);
+            prop_assert_eq!(shared, comparable);
+            prop_assert_eq!(part(&inner, &inner).0, inner.features().len());
+        }
+    }
+
+    #[test]
+    fn runs_and_short_contents_have_no_features() {
+        for bytes in [&[0; 5000][..], &[255; 12], b"", b"eleven byte"] {
+            assert_eq!(sketch(bytes).features(), []);
+        }
+        assert_eq!(sketch(b"twelve bytes").features().len(), 1);
+    }
+}
