@@ -73,7 +73,7 @@ pub(crate) enum Made {
 /// Tells with it about how many bytes that takes.
 pub(crate) fn make(job: &Job<'_>) -> Result<(Made, u64), DiffError> {
     let old = if let Old::Held(bytes) = &job.old { Some(&bytes[..]) } else { None };
-    let mut best = plain(job);
+    let mut best = plain(job.number, job.new, &job.budget);
     let mut best_size = estimate(&best);
     let plain_size = best_size;
     let mut offer = |candidate: Vec<Record>, worth: fn(u64) -> u64| {
@@ -291,9 +291,12 @@ impl<R: Read> Read for Watched<'_, R> {
 }
 
 /// A content's bytes as they are.
-fn plain(job: &Job<'_>) -> Vec<Record> {
-    let make = |part: &[u8]| record(job, Codec::Data, part.len() as u64, part.to_vec(), false);
-    job.new.chunks(job.budget.segment_bytes() as usize).map(make).collect()
+pub(crate) fn plain(number: u32, new: &[u8], budget: &Budget) -> Vec<Record> {
+    let make = |part: &[u8]| {
+        let (codec, output_len) = (Codec::Data.id(), part.len() as u64);
+        Record { codec, content: number, output_len, source: Vec::new(), payload: part.to_vec() }
+    };
+    new.chunks(budget.segment_bytes() as usize).map(make).collect()
 }
 
 fn is_of_target(part: &Part) -> bool {
@@ -321,9 +324,10 @@ fn fits(record: &Record, budget: &Budget) -> bool {
 }
 
 fn estimate(records: &[Record]) -> u64 {
-    let size = |record: &Record| match compress(Section::Contents, &record.payload, &ESTIMATE) {
-        Ok(frame) => frame.encoded_size(),
-        Err(_) => record.payload.len() as u64,
-    };
-    records.iter().map(|record| size(record) + 8).sum()
+    records.iter().map(|record| compressed_size(&record.payload) + 8).sum()
+}
+
+/// About how many bytes compressing takes; the fast compressor takes a third more than the one that will be used.
+pub(crate) fn compressed_size(payload: &[u8]) -> u64 {
+    compress(Section::Contents, payload, &ESTIMATE).map_or(payload.len() as u64, |frame| frame.encoded_size())
 }

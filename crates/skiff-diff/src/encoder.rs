@@ -19,10 +19,11 @@ use crate::explanation::{Shares, Weighed, weigh};
 use crate::facts::{Tally, fixed_memory, header_fields};
 use crate::modelled::{Groups, Part};
 use crate::options::{Level, Options};
-use crate::plan::{Planned, PlannedSource, plan};
+use crate::plan::{Paired, Planned, PlannedSource, plan};
 use crate::proof::prove;
 use crate::release::{Base, BaseContents, Release};
-use crate::{DiffError, Idea, Ideas, Report};
+use crate::together::Chosen;
+use crate::{DiffError, FileKind, Idea, Ideas, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
 pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
@@ -147,7 +148,9 @@ impl<'a> Work<'a> {
             output.add_all(compressed)?;
             late.extend(written?);
             let made: Result<Vec<_>, DiffError> = made;
-            for (planned, (made, sources)) in wave.iter().zip(made?) {
+            let mut made = made?;
+            self.reconsider(wave, &mut made)?;
+            for (planned, Chosen { made, sources, .. }) in wave.iter().zip(made) {
                 let records = match made {
                     Made::Records(records) => records,
                     Made::Planned(plan) => {
@@ -271,10 +274,10 @@ impl<'a> Work<'a> {
         Ok((records, contents))
     }
 
-    /// Makes a content from what serves best, and tells from what that is.
-    fn make<'p>(&self, planned: &'p Planned<'a>) -> Result<(Made, &'p [PlannedSource<'a>]), DiffError> {
+    /// Makes a content from what serves best.
+    fn make<'p>(&self, planned: &'p Planned<'a>) -> Result<Chosen<'p, 'a>, DiffError> {
         let new = load(self.target.contents, planned.path, planned.digest, "target")?;
-        let mut best: Option<((Made, &'p [PlannedSource<'a>]), u64)> = None;
+        let mut best: Option<(Chosen<'p, 'a>, u64)> = None;
         for (pairing, sources) in planned.alternatives() {
             self.options.control.check()?;
             let (made, size) = candidate::make(&Job {
@@ -290,7 +293,11 @@ impl<'a> Work<'a> {
             })?;
             // Estimates are not exact, and more than one source costs a device more.
             if best.as_ref().is_none_or(|best| size + size / 64 + 16 < best.1) {
-                best = Some(((made, sources), size));
+                let was_sent = best.is_none_or(|best| matches!(best.0.made, Made::Records(_)));
+                let is_doubted = pairing == Paired::Alike && was_sent && matches!(made, Made::Planned(_));
+                let is_doubted = is_doubted
+                    && matches!(planned.kind, FileKind::Text | FileKind::Other | FileKind::PythonBytecode);
+                best = Some((Chosen { made, sources, doubt: is_doubted.then_some(size) }, size));
             }
         }
         self.options.control.advance(new.len() as u64);
@@ -380,7 +387,7 @@ fn waves<'p, 'a>(planned: &'p [Planned<'a>], budget: u64) -> Vec<&'p [Planned<'a
 }
 
 /// Reads a content and checks that it is the one the tree names.
-fn load(
+pub(crate) fn load(
     contents: &dyn ContentSource,
     path: &skiff_tree::EntryPath,
     digest: ContentDigest,

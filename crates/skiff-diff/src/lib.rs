@@ -45,6 +45,7 @@ mod release;
 mod report;
 mod similar;
 mod sketch;
+mod together;
 
 pub use encoder::{diff, diff_against};
 pub use error::DiffError;

@@ -145,7 +145,7 @@ fn group(kind: FileKind) -> u8 {
     }
 }
 
-fn extension(path: &EntryPath) -> &[u8] {
+pub(crate) fn extension(path: &EntryPath) -> &[u8] {
     let name = path.name().unwrap_or_default();
     name.iter().rposition(|&byte| byte == b'.').map_or(&[][..], |dot| &name[dot..])
 }
