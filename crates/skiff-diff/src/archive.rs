@@ -38,7 +38,7 @@ pub(crate) fn open(job: &Job<'_>, old: Option<&[u8]>) -> Option<Archive> {
     };
     // What has no base is a long text for a code that learns, and takes it long: compressors do nearly as well.
     if job.ideas.has(Idea::Align) && old.is_some() {
-        let plan = zip::Plan::new_with(old, &job.new, &options, |comparisons| {
+        let plan = zip::Plan::new_with(old, job.new, &options, |comparisons| {
             comparisons.par_iter_mut().for_each(zip::Comparison::run);
         })?;
         let is_small = plan.forecast().estimate <= PLAN_BYTES.min(u64::from(most) / 2);
@@ -49,5 +49,5 @@ pub(crate) fn open(job: &Job<'_>, old: Option<&[u8]>) -> Option<Archive> {
             return Some(Archive::Planned(Plan::Zip(plan)));
         }
     }
-    zip::encode(old, &job.new, &options).map(Archive::InSegments)
+    zip::encode(old, job.new, &options).map(Archive::InSegments)
 }

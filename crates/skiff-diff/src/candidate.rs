@@ -15,6 +15,7 @@ use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 use crate::archive::{self, Archive};
 use crate::budget::Budget;
 use crate::encoder::RECORD_OVERHEAD;
+use crate::plan::{Paired, PlannedSource};
 use crate::{DiffError, Idea, Ideas};
 
 /// Fast, and ranks as the real compressors do.
@@ -25,10 +26,11 @@ pub(crate) struct Job<'a> {
     /// Its number.
     pub(crate) number: u32,
     /// Its bytes.
-    pub(crate) new: Vec<u8>,
-    /// The base's entry it is to be made from.
-    pub(crate) base: Option<u32>,
-    /// What there is of that file.
+    pub(crate) new: &'a [u8],
+    /// What it is to be made from, and how that was found.
+    pub(crate) pairing: Paired,
+    pub(crate) sources: &'a [PlannedSource<'a>],
+    /// What there is of that.
     pub(crate) old: Old<'a>,
     /// Stops it.
     pub(crate) control: Control<'a>,
@@ -67,20 +69,31 @@ pub(crate) enum Made {
 ///
 /// What counts is the size after compression. It is estimated with a fast compressor, record by record: that ranks the
 /// candidates as the real one does, at a fraction of its time.
-pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
+///
+/// Tells with it about how many bytes that takes.
+pub(crate) fn make(job: &Job<'_>) -> Result<(Made, u64), DiffError> {
     let old = if let Old::Held(bytes) = &job.old { Some(&bytes[..]) } else { None };
-    let mut best = plain(job);
+    let mut best = plain(job.number, job.new, &job.budget);
     let mut best_size = estimate(&best);
     let plain_size = best_size;
     let mut offer = |candidate: Vec<Record>, worth: fn(u64) -> u64| {
         let size = worth(estimate(&candidate));
-        if size < best_size && candidate.iter().all(|record| fits(record, &job.budget)) {
+        if job.pairing == Paired::Alike && size > among_its_like(plain_size) {
+            return;
+        }
+        // What learns is written last: records would read contents that are not finished.
+        let is_late = |record: &Record| job.ideas.has(Idea::Align) && record.source.iter().any(is_of_target);
+        if size < best_size
+            && !candidate.iter().any(is_late)
+            && candidate.iter().all(|record| fits(record, &job.budget))
+        {
             (best, best_size) = (candidate, size);
         }
     };
     match archive::open(job, old) {
         Some(Archive::Planned(plan)) if plan.forecast().estimate < plain_size => {
-            return Ok(Made::Planned(plan));
+            let size = plan.forecast().estimate;
+            return Ok((Made::Planned(plan), size));
         }
         Some(Archive::InSegments(segments)) => {
             let is_alone = segments.iter().all(|segment| !segment.reads_source);
@@ -88,16 +101,15 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
                 record(job, Codec::Zip, segment.output_len, segment.payload, segment.reads_source)
             });
             offer(records.collect(), if is_alone { among_its_like } else { as_estimated });
-            return Ok(Made::Records(best));
+            return Ok((Made::Records(best), best_size));
         }
         _ => {}
     }
     if job.ideas.has(Idea::Align) && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
-        let plan = planned(job, old).filter(|plan| plan.forecast().estimate < best_size);
-        let plan = plan.filter(|plan| plan.forecast().decoder_memory <= job.budget.codec_memory);
-        return Ok(plan.map_or(Made::Records(best), Made::Planned));
+        let plan = planned(job, old).filter(|plan| plan.forecast().decoder_memory <= job.budget.codec_memory);
+        return Ok(learned(job, plan, plain_size).unwrap_or((Made::Records(best), plain_size)));
     }
-    let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, &job.new, job.effort) } else { None };
+    let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, job.new, job.effort) } else { None };
     let is_opened = opened.is_some();
     if let Some(opened) = opened {
         let worth = if opened.reads_source { as_estimated } else { among_its_like };
@@ -109,31 +121,53 @@ pub(crate) fn make(job: &Job<'_>) -> Result<Made, DiffError> {
         Old::Held(old) if !is_opened && job.ideas.has(Idea::Bsdiff) => {
             let segment_bytes = NonZeroU32::new(job.budget.segment_bytes()).unwrap_or(NonZeroU32::MIN);
             let options = bsdiff::Options { segment_bytes, effort: job.effort, ..bsdiff::Options::default() };
-            let segments = bsdiff::encode(old, &job.new, &options).into_iter();
+            let segments = bsdiff::encode(old, job.new, &options).into_iter();
             segments.map(|part| (part.output_len, part.payload)).collect()
         }
-        Old::Nothing | Old::Held(_) => return Ok(Made::Records(best)),
+        Old::Nothing | Old::Held(_) => return Ok((Made::Records(best), best_size)),
         Old::Open { .. } | Old::Signed(..) => {
             blocks(job)?.into_iter().map(|part| (part.output_len, part.payload)).collect()
         }
     };
     let records = parts.into_iter().map(|(length, payload)| record(job, codec, length, payload, true));
     offer(records.collect(), as_estimated);
-    Ok(Made::Records(best))
+    Ok((Made::Records(best), best_size))
 }
 
 /// How a content may be made by a codec that learns.
 fn planned(job: &Job<'_>, old: Option<&[u8]>) -> Option<Plan> {
     let is_predicted = job.ideas.has(Idea::References);
     let options = align::Options { is_predicted, effort: job.effort, ..align::Options::default() };
-    let opened = if job.ideas.has(Idea::Gzip) { gzip::Plan::new(old, &job.new, &options) } else { None };
+    let opened = if job.ideas.has(Idea::Gzip) { gzip::Plan::new(old, job.new, &options) } else { None };
     if let Some(opened) = opened {
         return Some(Plan::Gzip(opened));
     }
-    let image = if job.ideas.has(Idea::Png) { png::Plan::new(old, &job.new, &options) } else { None };
-    let as_it_is = || old.map(|old| Plan::Align(align::Plan::new(old, &job.new, &options)));
+    let image = if job.ideas.has(Idea::Png) { png::Plan::new(old, job.new, &options) } else { None };
+    let as_it_is = || old.map(|old| Plan::Align(align::Plan::new(old, job.new, &options)));
     // An image that was compressed better than a code that learns does is told as it is.
     image.map(Plan::Png).into_iter().chain(as_it_is()).min_by_key(|plan| plan.forecast().estimate)
+}
+
+/// The plan, if it is worth it, and about how many bytes it takes, where compressing what is `plain` takes so many.
+///
+/// What is literally in the file was estimated as frequencies of bytes, of which the compressor knows better what is in them. That
+/// matters little where there is a file by this name, and most of the new one is in it; else the estimate is put right.
+fn learned(job: &Job<'_>, plan: Option<Plan>, plain: u64) -> Option<(Made, u64)> {
+    let plan = plan?;
+    let estimate = plan.forecast().estimate;
+    let Plan::Align(_) = plan else { return (estimate < plain).then_some((Made::Planned(plan), estimate)) };
+    let literally = align::Plan::new(&[], job.new, &align::Options::default()).forecast().estimate.max(1);
+    let right = plain.clamp(literally / 2, literally * 2);
+    let size =
+        u64::try_from(u128::from(estimate) * u128::from(right) / u128::from(literally)).unwrap_or(u64::MAX);
+    let is_worth_it = match job.pairing {
+        Paired::Named => estimate < plain,
+        // Both take about three quarters of what the fast compressor takes.
+        Paired::Alike if job.new.starts_with(b"\x7fELF") => size < plain,
+        // Texts are compressed among their like, and take still less.
+        Paired::Alike => size < plain / 4 * 3,
+    };
+    is_worth_it.then_some((Made::Planned(plan), size))
 }
 
 fn as_estimated(size: u64) -> u64 {
@@ -148,7 +182,7 @@ fn among_its_like(size: u64) -> u64 {
 
 /// As blocks of the base, of which less is there than all bytes in memory.
 fn blocks(job: &Job<'_>) -> Result<Vec<block::Segment>, DiffError> {
-    let new = Watched { reader: &job.new[..], hasher: None, control: job.control };
+    let new = Watched { reader: job.new, hasher: None, control: job.control };
     match &job.old {
         Old::Signed(signature, size) => {
             let table = Table::of_file(Arc::clone(signature), *size)?;
@@ -257,14 +291,25 @@ impl<R: Read> Read for Watched<'_, R> {
 }
 
 /// A content's bytes as they are.
-fn plain(job: &Job<'_>) -> Vec<Record> {
-    let make = |part: &[u8]| record(job, Codec::Data, part.len() as u64, part.to_vec(), false);
-    job.new.chunks(job.budget.segment_bytes() as usize).map(make).collect()
+pub(crate) fn plain(number: u32, new: &[u8], budget: &Budget) -> Vec<Record> {
+    let make = |part: &[u8]| {
+        let (codec, output_len) = (Codec::Data.id(), part.len() as u64);
+        Record { codec, content: number, output_len, source: Vec::new(), payload: part.to_vec() }
+    };
+    new.chunks(budget.segment_bytes() as usize).map(make).collect()
+}
+
+fn is_of_target(part: &Part) -> bool {
+    matches!(part.origin, Origin::Target(_))
+}
+
+/// Whole contents, one after the other.
+pub(crate) fn source_parts(sources: &[PlannedSource<'_>]) -> Vec<Part> {
+    sources.iter().map(|source| Part { origin: source.origin, range: None }).collect()
 }
 
 fn record(job: &Job<'_>, codec: Codec, output_len: u64, payload: Vec<u8>, reads_source: bool) -> Record {
-    let part = |&entry: &u32| Part { origin: Origin::Base(entry), range: None };
-    let source = job.base.iter().filter(|_| reads_source).map(part).collect();
+    let source = if reads_source { source_parts(job.sources) } else { Vec::new() };
     Record { codec: codec.id(), content: job.number, output_len, source, payload }
 }
 
@@ -279,9 +324,10 @@ fn fits(record: &Record, budget: &Budget) -> bool {
 }
 
 fn estimate(records: &[Record]) -> u64 {
-    let size = |record: &Record| match compress(Section::Contents, &record.payload, &ESTIMATE) {
-        Ok(frame) => frame.encoded_size(),
-        Err(_) => record.payload.len() as u64,
-    };
-    records.iter().map(|record| size(record) + 8).sum()
+    records.iter().map(|record| compressed_size(&record.payload) + 8).sum()
+}
+
+/// About how many bytes compressing takes; the fast compressor takes a third more than the one that will be used.
+pub(crate) fn compressed_size(payload: &[u8]) -> u64 {
+    compress(Section::Contents, payload, &ESTIMATE).map_or(payload.len() as u64, |frame| frame.encoded_size())
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
 use skiff_fs::Control;
 use skiff_patch::State;
-use skiff_replay::record::{self, Record};
+use skiff_replay::record::{self, Origin, Record};
 use skiff_signature::TreeSignature;
 use skiff_tree::section::{self, EncodedSection};
 use skiff_tree::{ContentDigest, ContentSource};
@@ -19,10 +19,11 @@ use crate::explanation::{Shares, Weighed, weigh};
 use crate::facts::{Tally, fixed_memory, header_fields};
 use crate::modelled::{Groups, Part};
 use crate::options::{Level, Options};
-use crate::plan::{Planned, plan};
+use crate::plan::{Paired, Planned, PlannedSource, plan};
 use crate::proof::prove;
 use crate::release::{Base, BaseContents, Release};
-use crate::{DiffError, Idea, Ideas, Report};
+use crate::together::Chosen;
+use crate::{DiffError, FileKind, Idea, Ideas, Report};
 
 /// The most bytes of records in one frame, below the decoder's default limit of 8 MiB.
 pub(crate) const FRAME_BYTES: usize = (8 << 20) - (64 << 10);
@@ -146,12 +147,14 @@ impl<'a> Work<'a> {
             );
             output.add_all(compressed)?;
             late.extend(written?);
-            let made: Result<Vec<Made>, DiffError> = made;
-            for (planned, made) in wave.iter().zip(made?) {
+            let made: Result<Vec<_>, DiffError> = made;
+            let mut made = made?;
+            self.reconsider(wave, &mut made)?;
+            for (planned, Chosen { made, sources, .. }) in wave.iter().zip(made) {
                 let records = match made {
                     Made::Records(records) => records,
                     Made::Planned(plan) => {
-                        grouped.extend(groups.push(planned, plan));
+                        grouped.extend(groups.push(planned, sources, plan));
                         continue;
                     }
                 };
@@ -271,41 +274,61 @@ impl<'a> Work<'a> {
         Ok((records, contents))
     }
 
-    fn make(&self, planned: &Planned<'_>) -> Result<Made, DiffError> {
-        self.options.control.check()?;
+    /// Makes a content from what serves best.
+    fn make<'p>(&self, planned: &'p Planned<'a>) -> Result<Chosen<'p, 'a>, DiffError> {
         let new = load(self.target.contents, planned.path, planned.digest, "target")?;
-        let size = new.len() as u64;
-        let old = self.old(planned)?;
-        let base = planned.base.as_ref().map(|base| base.index);
-        let made = candidate::make(&Job {
-            number: planned.number,
-            new,
-            base,
-            old,
-            control: self.options.control,
-            ideas: self.ideas,
-            effort: self.options.level.effort(),
-            budget: self.budget,
-        })?;
-        self.options.control.advance(size);
-        Ok(made)
+        let mut best: Option<(Chosen<'p, 'a>, u64)> = None;
+        for (pairing, sources) in planned.alternatives() {
+            self.options.control.check()?;
+            let (made, size) = candidate::make(&Job {
+                number: planned.number,
+                new: &new,
+                pairing,
+                sources,
+                old: self.old(planned, sources)?,
+                control: self.options.control,
+                ideas: self.ideas,
+                effort: self.options.level.effort(),
+                budget: self.budget,
+            })?;
+            // Estimates are not exact, and more than one source costs a device more.
+            if best.as_ref().is_none_or(|best| size + size / 64 + 16 < best.1) {
+                let was_sent = best.is_none_or(|best| matches!(best.0.made, Made::Records(_)));
+                let is_doubted = pairing == Paired::Alike && was_sent && matches!(made, Made::Planned(_));
+                let is_doubted = is_doubted
+                    && matches!(planned.kind, FileKind::Text | FileKind::Other | FileKind::PythonBytecode);
+                best = Some((Chosen { made, sources, doubt: is_doubted.then_some(size) }, size));
+            }
+        }
+        self.options.control.advance(new.len() as u64);
+        Ok(best.expect("because every content can be made from nothing").0)
     }
 
     /// What there is to make a content from.
-    fn old(&self, planned: &Planned<'_>) -> Result<Old<'a>, DiffError> {
-        let Some(base) = &planned.base else { return Ok(Old::Nothing) };
-        match self.base.contents {
-            BaseContents::Signed(signature) => {
-                let signature = signature.of_file(base.index as usize);
-                Ok(signature.map_or(Old::Nothing, |signature| Old::Signed(Arc::clone(signature), base.size)))
+    fn old(&self, planned: &Planned<'_>, sources: &[PlannedSource<'_>]) -> Result<Old<'a>, DiffError> {
+        let Some(first) = sources.first() else { return Ok(Old::Nothing) };
+        match (self.base.contents, first.origin) {
+            (BaseContents::Signed(signature), Origin::Base(index)) => {
+                let signature = signature.of_file(index as usize);
+                Ok(signature.map_or(Old::Nothing, |signature| Old::Signed(Arc::clone(signature), first.size)))
             }
-            BaseContents::Known(contents) if planned.is_held => {
-                Ok(Old::Held(load(contents, base.path, base.digest, "base")?))
+            (BaseContents::Signed(_), Origin::Target(_)) => Ok(Old::Nothing),
+            (BaseContents::Known(base), _) if planned.is_held => {
+                let mut bytes = Vec::new();
+                for source in sources {
+                    let (side, contents) = match source.origin {
+                        Origin::Base(_) => ("base", base),
+                        Origin::Target(_) => ("target", self.target.contents),
+                    };
+                    let part = load(contents, source.path, source.digest, side)?;
+                    if bytes.is_empty() { bytes = part } else { bytes.extend(part) }
+                }
+                Ok(Old::Held(bytes))
             }
-            BaseContents::Known(contents) => {
-                let failed = |source| DiffError::Read { side: "base", path: base.path.clone(), source };
-                let content = contents.open(base.path).map_err(failed)?;
-                Ok(Old::Open { content, path: base.path.clone(), digest: base.digest })
+            (BaseContents::Known(base), _) => {
+                let failed = |source| DiffError::Read { side: "base", path: first.path.clone(), source };
+                let content = base.open(first.path).map_err(failed)?;
+                Ok(Old::Open { content, path: first.path.clone(), digest: first.digest })
             }
         }
     }
@@ -364,7 +387,7 @@ fn waves<'p, 'a>(planned: &'p [Planned<'a>], budget: u64) -> Vec<&'p [Planned<'a
 }
 
 /// Reads a content and checks that it is the one the tree names.
-fn load(
+pub(crate) fn load(
     contents: &dyn ContentSource,
     path: &skiff_tree::EntryPath,
     digest: ContentDigest,

@@ -7,6 +7,9 @@ pub enum Idea {
     /// A new file is made from another version of it, or from a file of the same name elsewhere, where the base does not have its
     /// path.
     Siblings,
+    /// A new file is made from what is like it, wherever that is, where its name leads to nothing or to what is unlike it; from a
+    /// new file before it, too, and from several together.
+    Similar,
     /// Files of a kind stand together in the delta, which compresses them together.
     Order,
     /// Files are made from others by approximate matching.
@@ -29,6 +32,7 @@ impl Idea {
     /// Every idea.
     pub const ALL: &[Self] = &[
         Self::Siblings,
+        Self::Similar,
         Self::Order,
         Self::Bsdiff,
         Self::Gzip,
@@ -44,6 +48,7 @@ impl Idea {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Siblings => "siblings",
+            Self::Similar => "similar",
             Self::Order => "order",
             Self::Bsdiff => "bsdiff",
             Self::Gzip => "gzip",

@@ -1,7 +1,8 @@
 //! Two trees with their contents in, a delta out.
 //!
-//! Contents that the base has are taken from there, whatever their path; every other content is made from the file of
-//! the base it is most likely like, by whichever codec comes out smallest, on as many threads as wanted. The same inputs
+//! Contents that the base has are taken from there, whatever their path. Every other content is made from the file of the base that
+//! its name leads to, or from what is most like it where that serves better: files of the base and new ones before it, several
+//! together where each has a part. Whichever codec comes out smallest makes it, on as many threads as wanted. The same inputs
 //! and options give the same bytes on any number of threads. Before a delta is handed out the real decoder has replayed
 //! it.
 //!
@@ -43,6 +44,9 @@ mod plan;
 mod proof;
 mod release;
 mod report;
+mod similar;
+mod sketch;
+mod together;
 
 pub use encoder::{diff, diff_against};
 pub use error::DiffError;

@@ -3,11 +3,13 @@
 use std::io::Read as _;
 
 use skiff_patch::{Plan, Source, State};
-use skiff_replay::record::{Origin, Part as SourcePart, Record};
+use skiff_replay::VirtualSource;
+use skiff_replay::record::{Origin, Record};
 use skiff_tree::{ContentReader, ContentSource};
 
 use crate::DiffError;
-use crate::plan::Planned;
+use crate::candidate::source_parts;
+use crate::plan::{Planned, PlannedSource};
 
 /// What the payloads of a group are to take at most, in bytes. Each group learns from nothing, and each is a frame, where a device
 /// that was interrupted goes on.
@@ -18,6 +20,8 @@ const PART_BYTES: u64 = 6 << 20;
 /// A content, or a part of one, that is to be written.
 pub(crate) struct Part<'p, 'a> {
     planned: &'p Planned<'a>,
+    /// What the plan was made for.
+    sources: &'p [PlannedSource<'a>],
     plan: Plan,
     /// Where it begins in the content.
     start: u64,
@@ -32,14 +36,19 @@ pub(crate) struct Groups<'p, 'a> {
 
 impl<'p, 'a> Groups<'p, 'a> {
     /// Takes a plan; gives back the groups that are full.
-    pub(crate) fn push(&mut self, planned: &'p Planned<'a>, plan: Plan) -> Vec<Vec<Part<'p, 'a>>> {
+    pub(crate) fn push(
+        &mut self,
+        planned: &'p Planned<'a>,
+        sources: &'p [PlannedSource<'a>],
+        plan: Plan,
+    ) -> Vec<Vec<Part<'p, 'a>>> {
         let mut full = Vec::new();
         for (start, plan) in parts(plan) {
             let bytes = plan.forecast().estimate;
             if self.bytes > 0 && self.bytes + bytes > GROUP_BYTES {
                 full.extend(self.flush());
             }
-            self.parts.push(Part { planned, plan, start });
+            self.parts.push(Part { planned, sources, plan, start });
             self.bytes += bytes;
         }
         full
@@ -68,9 +77,9 @@ fn parts(plan: Plan) -> Vec<(u64, Plan)> {
 }
 
 impl<'p, 'a> Part<'p, 'a> {
-    /// What a plan makes from `start` on.
+    /// What a plan makes from `start` on, from the file that the name leads to.
     pub(crate) fn new(planned: &'p Planned<'a>, plan: Plan, start: u64) -> Self {
-        Self { planned, plan, start }
+        Self { planned, sources: planned.base.as_slice(), plan, start }
     }
 
     /// Writes the record.
@@ -89,17 +98,19 @@ impl<'p, 'a> Part<'p, 'a> {
         let mut new = ContentReader::new(&new);
         std::io::Seek::seek(&mut new, std::io::SeekFrom::Start(self.start))
             .map_err(failed("target", planned.path))?;
-        let from = planned.base.as_ref().filter(|_| self.plan.forecast().reads_source);
-        let payload = match from {
-            None => self.plan.write(&mut Source::none(), new.by_ref(), state)?,
-            Some(from) => {
-                let old = base.open(from.path).map_err(failed("base", from.path))?;
-                self.plan.write(&mut Source::new(ContentReader::new(&old), from.size), new.by_ref(), state)?
-            }
-        };
-        let source =
-            from.iter().map(|from| SourcePart { origin: Origin::Base(from.index), range: None }).collect();
+        let sources = if self.plan.forecast().reads_source { self.sources } else { &[] };
+        let mut old = VirtualSource::new();
+        for source in sources {
+            let (side, contents) = match source.origin {
+                Origin::Base(_) => ("base", base),
+                Origin::Target(_) => ("target", target),
+            };
+            let content = contents.open(source.path).map_err(failed(side, source.path))?;
+            old.push(content, None).ok_or_else(|| DiffError::Changed { side, path: source.path.clone() })?;
+        }
+        let length = old.size();
+        let payload = self.plan.write(&mut Source::new(old, length), new.by_ref(), state)?;
         let (codec, output_len) = (self.plan.codec().id(), self.plan.forecast().output_len);
-        Ok(Record { codec, content: planned.number, output_len, source, payload })
+        Ok(Record { codec, content: planned.number, output_len, source: source_parts(sources), payload })
     }
 }

@@ -11,14 +11,22 @@ use skiff_tree::*;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Keeps nothing.
-struct Nothing;
+/// Keeps nothing: what was written is read from the target, if that is there.
+#[derive(Default)]
+struct Nothing<'a> {
+    target: Option<&'a MemoryContents>,
+    paths: Vec<EntryPath>,
+}
 
-impl Sink for Nothing {
+impl<'a> Sink for Nothing<'a> {
     type Error = io::Error;
-    type Content = Vec<u8>;
+    type Content = Box<dyn ReadAt + 'a>;
 
-    fn begin(&mut self, _prelude: &Prelude) -> io::Result<()> {
+    fn begin(&mut self, prelude: &Prelude) -> io::Result<()> {
+        if self.target.is_some() {
+            let new = prelude.skeleton.new_contents().iter();
+            self.paths = new.map(|new| prelude.skeleton.entries()[new.entry as usize].path.clone()).collect();
+        }
         Ok(())
     }
     fn write(&mut self, _number: u32, _bytes: &[u8]) -> io::Result<()> {
@@ -27,8 +35,8 @@ impl Sink for Nothing {
     fn finish(&mut self, _number: u32, _digest: ContentDigest) -> io::Result<()> {
         Ok(())
     }
-    fn open(&self, _number: u32) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
+    fn open(&self, number: u32) -> io::Result<Self::Content> {
+        self.target.ok_or(io::ErrorKind::NotFound)?.open(&self.paths[number as usize])
     }
 }
 
@@ -92,7 +100,7 @@ fn as_declared_for_trees() {
         let base_tree = base_tree.clone();
         ALLOCATOR.reset_peak_usage();
         let base = Base { release, tree: &base_tree, contents: &base_contents, trust: Trust::Checked };
-        replay(&delta[..], base, &mut Nothing, Limits::default()).unwrap();
+        replay(&delta[..], base, &mut Nothing::default(), Limits::default()).unwrap();
         let held = (ALLOCATOR.peak_usage() - before) as u64;
         assert!(held <= declared, "{what}: {held} of {declared}");
     }
@@ -156,13 +164,14 @@ fn as_granted_for_contents() {
             assert!(report.decoder_memory <= granted.unwrap_or(u64::MAX), "{granted:?}: {report:?}");
             sizes.push((level, granted, delta.len()));
 
+            let mut written = Nothing { target: Some(&target_contents), ..Nothing::default() };
             let before = ALLOCATOR.current_usage();
             let tree = base_tree.clone();
             ALLOCATOR.reset_peak_usage();
             let base =
                 Base { release: sides[0].id(), tree: &tree, contents: &base_contents, trust: Trust::Checked };
             let limits = Limits::default();
-            replay(&delta[..], base, &mut Nothing, limits).unwrap();
+            replay(&delta[..], base, &mut written, limits).unwrap();
             let held = (ALLOCATOR.peak_usage() - before) as u64;
             assert!(held <= report.decoder_memory, "{granted:?}: {held} of {}", report.decoder_memory);
         }

@@ -71,3 +71,4 @@ pub use checkpoint::Checkpoint;
 pub use error::ReplayError;
 pub use replay::{Limits, Replay, Replayed, SavedPrelude, SectionLimit, replay};
 pub use sink::{Prelude, Sink};
+pub use source::VirtualSource;

@@ -1,11 +1,13 @@
 //! What a codec reads from: parts of base contents and finished target contents, one after the other.
 
+use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use skiff_tree::ReadAt;
 
-/// Several ranges of contents, read as one stream.
-pub(crate) struct VirtualSource<'a> {
+/// Several ranges of contents, read as one stream: what a record's source is, for decoders and encoders.
+#[derive(Default)]
+pub struct VirtualSource<'a> {
     parts: Vec<SourcePart<'a>>,
     position: u64,
     size: u64,
@@ -20,18 +22,29 @@ struct SourcePart<'a> {
     length: u64,
 }
 
+impl fmt::Debug for VirtualSource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut source = f.debug_struct("VirtualSource");
+        source.field("position", &self.position).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
 impl<'a> VirtualSource<'a> {
-    pub(crate) fn new() -> Self {
-        Self { parts: Vec::new(), position: 0, size: 0 }
+    /// Of nothing, at first.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// How many bytes there are.
-    pub(crate) fn size(&self) -> u64 {
+    #[must_use]
+    pub fn size(&self) -> u64 {
         self.size
     }
 
     /// Appends a range of a content; none where the range is not inside it, or the whole gets too long.
-    pub(crate) fn push(&mut self, content: Box<dyn ReadAt + 'a>, range: Option<(u64, u64)>) -> Option<()> {
+    #[must_use = "because nothing was appended where there is none"]
+    pub fn push(&mut self, content: Box<dyn ReadAt + 'a>, range: Option<(u64, u64)>) -> Option<()> {
         let (offset, length) = range.unwrap_or((0, content.size()));
         if offset.checked_add(length)? > content.size() {
             return None;
