@@ -1,4 +1,5 @@
 use std::fmt::Display;
+use std::process::ExitCode;
 
 /// Why something could not be measured, or what was wrong with its result: what went wrong, and what to do about it.
 #[derive(Debug)]
@@ -8,6 +9,18 @@ impl Failure {
     /// A failure with this message.
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
+    }
+}
+
+/// How a runner of this name ends; says on standard error why it failed.
+#[must_use]
+pub fn end(runner: &str, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            eprintln!("{runner}: {message}");
+            ExitCode::FAILURE
+        }
     }
 }
 

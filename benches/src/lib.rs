@@ -8,7 +8,7 @@ pub mod layout;
 pub mod measure;
 pub mod program;
 
-pub use failure::{Context, Failure};
+pub use failure::{Context, Failure, end};
 use skiff_tree::{Entry, EntryPath, FileContent, Kind, Metadata, Mode, Mtime, Tree};
 
 /// Bytes in which a compressor finds something, as in a program: words drawn from a slowly changing table, the same on every run.

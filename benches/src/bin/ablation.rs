@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use serde_json::{Value, json};
-use skiff_benches::{Context as _, Failure};
+use skiff_benches::{Context as _, Failure, end};
 use skiff_diff::{Idea, Ideas, Options, Release, diff};
 use skiff_image::{FlatImage, FlattenOptions, Image, OpenOptions};
 
@@ -39,13 +39,7 @@ fn idea(name: &str) -> Result<Idea, String> {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(message)) => {
-            eprintln!("ablation: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    end("ablation", run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde_json::{Value, json};
 use skiff_benches::changed::changed;
-use skiff_benches::{Context as _, Failure};
+use skiff_benches::{Context as _, Failure, end};
 use skiff_patch::align::{ReferenceKind, Survey};
 
 /// Measures what the prediction of each kind of reference saves on pairs of real images
@@ -62,13 +62,7 @@ fn kinds(names: &str) -> Result<Kinds, String> {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(message)) => {
-            eprintln!("references: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    end("references", run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

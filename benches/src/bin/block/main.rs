@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use skiff_benches::{Context as _, Failure};
+use skiff_benches::{Context as _, Failure, end};
 
 /// Measures block deltas on pairs of real images
 ///
@@ -82,13 +82,7 @@ struct Trees {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(message)) => {
-            eprintln!("block: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    end("block", run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

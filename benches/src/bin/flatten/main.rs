@@ -10,7 +10,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 use skiff_benches::layout::Layout;
 use skiff_benches::measure::Cost;
-use skiff_benches::{Context as _, Failure, program};
+use skiff_benches::{Context as _, Failure, end, program};
 use skiff_testkit::{Encoding, LargeImage};
 
 use crate::tools::{Runs, Tool};
@@ -61,13 +61,7 @@ struct Subject {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(message)) => {
-            eprintln!("flatten: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    end("flatten", run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use skiff_benches::Failure;
 use skiff_benches::changed::changed;
+use skiff_benches::{Failure, end};
 use skiff_patch::{Effort, bsdiff};
 
 /// Measures the matcher beside the bsdiff crate's
@@ -63,13 +63,7 @@ impl Measured {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(message)) => {
-            eprintln!("matcher: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    end("matcher", run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use skiff_benches::{Context as _, Failure};
+use skiff_benches::{Context as _, Failure, end};
 
 use crate::images::Pairs;
 use crate::results::{Measurements, Results};
@@ -88,13 +88,7 @@ impl Level {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(message)) => {
-            eprintln!("pairs: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    end("pairs", run(&Arguments::parse()))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
