@@ -316,10 +316,7 @@ impl<'a> Work<'a> {
             (BaseContents::Known(base), _) if planned.is_held => {
                 let mut bytes = Vec::new();
                 for source in sources {
-                    let (side, contents) = match source.origin {
-                        Origin::Base(_) => ("base", base),
-                        Origin::Target(_) => ("target", self.target.contents),
-                    };
+                    let (side, contents) = source.side(base, self.target.contents);
                     let part = load(contents, source.path, source.digest, side)?;
                     if bytes.is_empty() { bytes = part } else { bytes.extend(part) }
                 }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use skiff_patch::{Plan, Source, State};
 use skiff_replay::VirtualSource;
-use skiff_replay::record::{Origin, Record};
+use skiff_replay::record::Record;
 use skiff_tree::{ContentReader, ContentSource};
 
 use crate::DiffError;
@@ -101,10 +101,7 @@ impl<'p, 'a> Part<'p, 'a> {
         let sources = if self.plan.forecast().reads_source { self.sources } else { &[] };
         let mut old = VirtualSource::new();
         for source in sources {
-            let (side, contents) = match source.origin {
-                Origin::Base(_) => ("base", base),
-                Origin::Target(_) => ("target", target),
-            };
+            let (side, contents) = source.side(base, target);
             let content = contents.open(source.path).map_err(failed(side, source.path))?;
             old.push(content, None).ok_or_else(|| DiffError::Changed { side, path: source.path.clone() })?;
         }

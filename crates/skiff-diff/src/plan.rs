@@ -3,7 +3,7 @@
 use skiff_patch::bsdiff;
 use skiff_replay::record::Origin;
 use skiff_tree::section::EncodedSection;
-use skiff_tree::{ContentDigest, EntryPath};
+use skiff_tree::{ContentDigest, ContentSource, EntryPath};
 
 use crate::candidate::{block_memory, signed_memory};
 use crate::pairing::Pairing;
@@ -57,6 +57,20 @@ pub(crate) struct PlannedSource<'a> {
     pub(crate) digest: ContentDigest,
     /// How many bytes it has.
     pub(crate) size: u64,
+}
+
+impl PlannedSource<'_> {
+    /// Where it is read from: which side that is, and its contents.
+    pub(crate) fn side<'c>(
+        &self,
+        base: &'c dyn ContentSource,
+        target: &'c dyn ContentSource,
+    ) -> (&'static str, &'c dyn ContentSource) {
+        match self.origin {
+            Origin::Base(_) => ("base", base),
+            Origin::Target(_) => ("target", target),
+        }
+    }
 }
 
 /// Plans all contents that have bytes. Like stands beside like, because that is what a compressor needs: first by what
