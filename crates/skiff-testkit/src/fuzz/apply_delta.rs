@@ -45,7 +45,8 @@ fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.format.frame_bytes = 1 << 20;
     limits.format.dictionary_bytes = 1 << 20;
-    limits.patch.memory_bytes = 4 << 20;
+    // As much as a code that learns takes for small files.
+    limits.patch.memory_bytes = 24 << 20;
     (limits.tree.entries, limits.tree.bytes) = (5_000, 1 << 20);
     limits.sections.0 = 1 << 20;
     limits
@@ -80,7 +81,7 @@ fn container(base: &Release, tree_section: &[u8], contents: [&[u8]; 2]) -> Optio
             config: None,
             manifest: None,
         },
-        facts: Facts { new_bytes, decoder_memory: 16 << 20, ..Facts::default() },
+        facts: Facts { new_bytes, decoder_memory: 32 << 20, ..Facts::default() },
     };
     let mut delta = Vec::new();
     encoder.finish(&fields, &mut delta).ok()?;

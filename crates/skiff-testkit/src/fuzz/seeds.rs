@@ -112,8 +112,10 @@ fn apply_delta() -> Vec<Seed> {
                 payloads.push(frame.payload);
             }
         }
-        // Another frame with the same records would make the same contents again; so the last part is empty.
-        join(&[1], &[&payloads[0], payloads.get(1).map_or(&[][..], |payload| payload), &[]])
+        // What a compressor makes smaller, and what a code that learns wrote.
+        let [tree, plain, learned] =
+            [0, 1, 2].map(|index| payloads.get(index).map_or(&[][..], |payload| payload));
+        join(&[1], &[tree, plain, learned])
     };
     let (xz, zstd, same) =
         (delta(&target, Level::Default), delta(&target, Level::Fast), delta(&base, Level::Fast));
