@@ -193,7 +193,7 @@ fn a_disk_that_fills_up_on_the_way_gets_its_room_back() {
     let mounted = Mounted::tmpfs("size=24m");
     let store = mounted.store();
     store.install(&old.input(), &Options::default()).unwrap();
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     // Somebody else takes the room that there was when it was looked for.
     let filled = AtomicBool::new(false);
     let progress = |_| {

@@ -104,7 +104,7 @@ fn the_order_is_data_then_names_then_swap() {
 #[test]
 fn applying_survives_a_fault_at_every_call() {
     let (old, new) = (before(), after());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     enumerate(|| Fixture::quick(&old), |store| apply(store, &delta, &new).map(drop), [&old, &new]);
 }
 
@@ -154,7 +154,7 @@ fn collecting_survives_a_fault_at_every_call() {
 #[test]
 fn recovering_survives_a_fault_at_every_call() {
     let (old, new) = (before(), after());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     let set_up = || {
         let fixture = Fixture::quick(&old);
         let options = Options { trial_starts: Some(0), ..rootless() };

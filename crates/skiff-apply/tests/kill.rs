@@ -38,7 +38,7 @@ fn the_process_to_be_killed() {
 #[test]
 fn killed_after_a_checkpoint_it_reads_only_what_comes_after() {
     let (old, new) = (old(), new());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     let fixture = Fixture::quick(&old);
     let path = fixture.store.path().to_str().unwrap();
     fs::write(format!("{path}.delta"), &delta).unwrap();

@@ -124,7 +124,7 @@ impl Drop for Machine {
 fn cut_everywhere(machine: &Machine) {
     let _alone = alone();
     let (old, new) = (before(), after());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     let store = Store::create(machine.start(), &StoreOptions::default()).unwrap();
     store.install(&old.input(), &rootless()).unwrap();
     drop(store);

@@ -29,7 +29,7 @@ fn apply_watched(fixture: &Fixture, source: &mut Watched<'_>) -> Result<Applied,
 #[test]
 fn a_lost_connection_costs_what_came_after_the_last_checkpoint() {
     let (old, new) = (old(), new());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     let header = frames(&delta);
     let length = delta.len() as u64;
     // In every part of the delta, at every border and in the middle.
@@ -65,7 +65,7 @@ fn a_lost_connection_costs_what_came_after_the_last_checkpoint() {
 #[test]
 fn a_file_that_is_cut_off_goes_on_when_there_is_more_of_it() {
     let (old, new) = (old(), new());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     let fixture = Fixture::quick(&old);
     let mut last = 0;
     for end in (0..delta.len()).step_by(delta.len() / 23) {
@@ -93,7 +93,7 @@ fn a_file_that_is_cut_off_goes_on_when_there_is_more_of_it() {
 #[test]
 fn cancelled_or_late_it_goes_on() {
     let (old, new) = (old(), new());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     let fixture = Fixture::quick(&old);
     let total = new.tree.totals().content_bytes * 2;
     let mut resumed = 0;
@@ -143,7 +143,7 @@ fn staged_content(fixture: &Fixture, target: &Image) -> &'static str {
 #[test]
 fn what_is_staged_is_not_trusted() {
     let (old, new) = (old(), new());
-    let delta = in_small_frames(&delta(&old, &new));
+    let delta = in_small_frames(&old, &new);
     let damages: [(&str, &[u8]); 5] = [
         ("checkpoint", b"skiff-checkpoint 0\n"),
         ("delta-header", b"\x89SKF"),
@@ -181,7 +181,7 @@ fn what_is_staged_is_not_trusted() {
 fn another_delta_takes_the_place_of_what_is_staged() {
     let (old, new) = (old(), new());
     let other = Builder::new().file("other", &noise(9, 5_000)).build(None);
-    let to_new = in_small_frames(&delta(&old, &new));
+    let to_new = in_small_frames(&old, &new);
     let fixture = Fixture::quick(&old);
     cut_in_half(&fixture, &to_new);
     // The same target by another delta.
@@ -206,7 +206,7 @@ fn what_leads_nowhere_any_more_is_removed() {
     let fixture = Fixture::quick(&old);
     fixture.install(&other).unwrap();
     fixture.store.rollback(&rootless()).unwrap();
-    cut_in_half(&fixture, &in_small_frames(&delta(&old, &new)));
+    cut_in_half(&fixture, &in_small_frames(&old, &new));
     assert!(fixture.store.recover(&rootless()).unwrap().found_nothing());
     // Somebody swaps by hand.
     let current = fixture.store.path().join("current");

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use skiff_format::{CompressedFrame, Compression, Encoder, Section};
 use skiff_fs::Control;
 use skiff_patch::State;
-use skiff_replay::record::{self, Origin, Record};
+use skiff_replay::record::{self, Known, Origin, Record};
 use skiff_signature::TreeSignature;
 use skiff_tree::section::{self, EncodedSection};
 use skiff_tree::{ContentDigest, ContentSource};
@@ -103,6 +103,8 @@ pub(crate) struct Work<'a> {
     pub(crate) target: &'a Release<'a>,
     pub(crate) options: &'a Options<'a>,
     told: EncodedSection,
+    /// What records need not tell.
+    pub(crate) known: Known,
     /// What a device holds whatever the frames hold.
     fixed: u64,
     pub(crate) budget: Budget,
@@ -113,13 +115,15 @@ pub(crate) struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(base: &'a Base<'a>, target: &'a Release<'a>, options: &'a Options<'a>) -> Result<Self, DiffError> {
         let told = section::encode(base.tree, target.tree);
+        let path = |entry: u32| &target.tree.entries()[entry as usize].path;
+        let known = Known::new(base.tree, told.new_contents.iter().map(|new| (path(new.entry), new.size)));
         let fixed = fixed_memory(base, target, &told);
         let budget = Budget::new(options.max_decoder_memory, fixed)?;
         let ideas = match options.level {
             Level::Fast => options.ideas.without(Idea::Align).without(Idea::Mixed),
             Level::Default | Level::Best => options.ideas,
         };
-        Ok(Self { base, target, options, told, fixed, budget, ideas })
+        Ok(Self { base, target, options, told, known, fixed, budget, ideas })
     }
 
     fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
@@ -130,7 +134,7 @@ impl<'a> Work<'a> {
         let mut output = Output::new(self.spool("a temporary file for frames")?);
         self.prelude(&mut output)?;
 
-        let mut frames = FrameBuilder::new(self.budget.frame_bytes);
+        let mut frames = FrameBuilder::new(self.budget.frame_bytes, &self.known);
         let mut full: Vec<Vec<u8>> = Vec::new();
         let mut groups = Groups::default();
         let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
@@ -233,7 +237,7 @@ impl<'a> Work<'a> {
     }
 
     fn weighed(&self, payload: &[u8]) -> Vec<Weighed> {
-        if self.options.explain { weigh(payload) } else { Vec::new() }
+        if self.options.explain { weigh(payload, &self.known) } else { Vec::new() }
     }
 
     fn compress(&self, section: Section, payload: &[u8]) -> Result<CompressedFrame, DiffError> {
@@ -270,7 +274,7 @@ impl<'a> Work<'a> {
             self.options.control.check()?;
             records.push(part.write(base, self.target.contents, &mut state)?);
         }
-        let contents = self.stored(&record::encode(&records))?;
+        let contents = self.stored(&record::encode(&records, &self.known))?;
         Ok((records, contents))
     }
 
@@ -401,7 +405,8 @@ pub(crate) fn load(
 }
 
 /// Fills frames with records, in order.
-struct FrameBuilder {
+struct FrameBuilder<'k> {
+    known: &'k Known,
     /// The most bytes of a frame.
     most: usize,
     records: Vec<Record>,
@@ -411,9 +416,9 @@ struct FrameBuilder {
 /// The most bytes a record takes beside its payload.
 pub(crate) const RECORD_OVERHEAD: usize = 96;
 
-impl FrameBuilder {
-    fn new(most: usize) -> Self {
-        Self { most, records: Vec::new(), bytes: 0 }
+impl<'k> FrameBuilder<'k> {
+    fn new(most: usize, known: &'k Known) -> Self {
+        Self { known, most, records: Vec::new(), bytes: 0 }
     }
 
     /// Takes a record; gives back a frame's payload where the record began a new frame.
@@ -429,6 +434,6 @@ impl FrameBuilder {
     fn flush(&mut self) -> Option<Vec<u8>> {
         let records = std::mem::take(&mut self.records);
         self.bytes = 0;
-        (!records.is_empty()).then(|| record::encode(&records))
+        (!records.is_empty()).then(|| record::encode(&records, self.known))
     }
 }

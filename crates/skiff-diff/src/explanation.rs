@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skiff_format::{CompressedFrame, Compression, Section, Summary, compress};
 use skiff_patch::Codec;
-use skiff_replay::record::{self, Origin};
+use skiff_replay::record::{self, Known, Origin};
 use skiff_tree::{EntryPath, Tree};
 
 use crate::FileKind;
@@ -145,8 +145,8 @@ pub(crate) struct Weighed {
 }
 
 /// Weighs the records of a frame of the contents section.
-pub(crate) fn weigh(payload: &[u8]) -> Vec<Weighed> {
-    let records = record::decode(payload).expect("because the encoder wrote it");
+pub(crate) fn weigh(payload: &[u8], known: &Known) -> Vec<Weighed> {
+    let records = record::decode(payload, known).expect("because the encoder wrote it");
     let weighed = |record: record::Record<&[u8]>| {
         let codec = Codec::ALL.iter().copied().find(|codec| codec.id() == record.codec);
         Weighed {
@@ -162,7 +162,7 @@ pub(crate) fn weigh(payload: &[u8]) -> Vec<Weighed> {
 
 /// A record without a payload still has a head.
 fn weight(payload: &[u8]) -> u64 {
-    const HEAD_BYTES: u64 = 8;
+    const HEAD_BYTES: u64 = 3;
     let compressed = compress(Section::Contents, payload, &Compression::Zstd { level: 3 });
     HEAD_BYTES + compressed.map_or(payload.len() as u64, |frame| frame.encoded_size())
 }

@@ -16,8 +16,8 @@ use crate::{DiffError, Release, Report};
 const ALLOCATION: u64 = 32;
 /// What a node of a map of extended attributes takes; it has room for eleven, and for five at least where there are several.
 const XATTR_NODE: u64 = 512;
-/// What a replay holds for a new content, in bytes: its size and place, its digest twice, and lists' room to grow.
-const CONTENT_MEMORY: u64 = 160;
+/// What a replay holds for a new content, in bytes: its size and places, its digest twice, and lists' room to grow.
+const CONTENT_MEMORY: u64 = 176;
 /// What a replay holds whatever the delta: buffers, and base files that are small enough to be held.
 const FIXED_MEMORY: u64 = 6 << 20;
 

@@ -203,9 +203,9 @@ impl<'w, 'p> Stretch<'w, 'p> {
             return Ok(());
         }
         let contents = if is_data {
-            self.work.compressed(&record::encode(&records))?
+            self.work.compressed(&record::encode(&records, &self.work.known))?
         } else {
-            self.work.stored(&record::encode(&records))?
+            self.work.stored(&record::encode(&records, &self.work.known))?
         };
         self.frames.push((records, contents));
         Ok(())

@@ -18,7 +18,7 @@ pub(crate) struct Chosen<'p, 'a> {
 }
 
 /// What a record takes that is not compressed, beside its payload, in bytes.
-const HEAD_BYTES: u64 = 9;
+const HEAD_BYTES: u64 = 4;
 /// What is compressed together to see what it takes, in bytes.
 const TOGETHER: usize = 4 << 20;
 

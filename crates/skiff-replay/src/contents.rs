@@ -9,7 +9,7 @@ use skiff_tree::{ContentDigest, NewContent, ReadAt};
 
 use crate::base::{Base, hash_into, open_base};
 use crate::codecs::Codecs;
-use crate::record::{Origin, Record};
+use crate::record::{Known, Origin, Record};
 use crate::replay::Limits;
 use crate::source::VirtualSource;
 use crate::{Checkpoint, Prelude, ReplayError, Sink};
@@ -17,6 +17,7 @@ use crate::{Checkpoint, Prelude, ReplayError, Sink};
 /// What a replay knows while it is among the contents.
 pub(crate) struct Contents {
     pub(crate) prelude: Prelude,
+    pub(crate) known: Known,
     pub(crate) codecs: Codecs,
     pub(crate) digests: Vec<Option<ContentDigest>>,
     pub(crate) open: Option<OpenContent>,

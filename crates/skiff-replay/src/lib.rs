@@ -61,6 +61,7 @@ mod checkpoint;
 mod codecs;
 mod contents;
 mod error;
+mod known;
 pub mod record;
 mod replay;
 mod sink;

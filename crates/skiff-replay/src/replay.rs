@@ -7,7 +7,7 @@ use skiff_tree::{ConfigDigest, ReleaseId, Skeleton, Tree, TreeDigest};
 use crate::base::Base;
 use crate::codecs::Codecs;
 use crate::contents::{Contents, FinishedDigest, Frame};
-use crate::record;
+use crate::record::{self, Known};
 use crate::{Checkpoint, Prelude, ReplayError, Sink};
 
 /// What a delta may cost. Each limit stops a delta that asks for more before it gets it.
@@ -242,7 +242,11 @@ impl<'a> Replay<'a> {
         }
         let digests = vec![None; skeleton.new_contents().len()];
         let prelude = Prelude { header, config, manifest, tree_section, skeleton };
-        Ok(Contents { prelude, codecs, digests, open: None, finished: FinishedDigest::default() })
+        let entries = prelude.skeleton.entries();
+        let contents = prelude.skeleton.new_contents().iter();
+        let known =
+            Known::new(self.base.tree, contents.map(|new| (&entries[new.entry as usize].path, new.size)));
+        Ok(Contents { prelude, known, codecs, digests, open: None, finished: FinishedDigest::default() })
     }
 
     fn contents_frame<S: Sink>(
@@ -254,7 +258,9 @@ impl<'a> Replay<'a> {
         let Self { base, limits, state, checked } = self;
         let State::Contents(contents) = state else { return Err(out_of_place(0)) };
         let offset = contents.prelude.header.frames().get(index).map_or(0, |frame| frame.offset);
-        let records = record::records(payload)
+        // Apart from the contents, which change with each record.
+        let known = std::mem::take(&mut contents.known);
+        let records = record::records(payload, &known)
             .map_err(|error| ReplayError::Corrupt { offset, what: format!("records: {error}") })?;
         let codecs = contents.codecs.clone();
         let mut state = skiff_patch::State::new();
@@ -262,6 +268,7 @@ impl<'a> Replay<'a> {
             let frame = Frame { base, limits, codecs: &codecs, offset };
             contents.record(&frame, (checked, &mut state), &record, sink)?;
         }
+        contents.known = known;
         let checkpoint = contents.checkpoint(index);
         sink.checkpoint(&checkpoint).map_err(ReplayError::Sink)
     }

@@ -6,7 +6,7 @@ use std::io::{self, Cursor};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section, compress};
-use skiff_replay::record::{self, Origin, Part, Record};
+use skiff_replay::record::{self, Known, Origin, Part, Record};
 use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust, replay};
 use skiff_tree::{
     ContentDigest, ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, ReadAt, Tree,
@@ -84,7 +84,8 @@ fn with_records(delta: &[u8], records: &[Record]) -> Vec<u8> {
             encoder.add(compress(frame.section, &frame.payload, &Compression::Stored).unwrap()).unwrap();
         }
     }
-    let contents = compress(Section::Contents, &record::encode(records), &Compression::XZ).unwrap();
+    let contents =
+        compress(Section::Contents, &record::encode(records, &Known::default()), &Compression::XZ).unwrap();
     encoder.add(contents).unwrap();
     let fields = HeaderFields {
         codecs: vec![skiff_format::CodecInfo { id: CODEC.id(), version: CODEC.version() }],

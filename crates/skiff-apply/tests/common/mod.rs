@@ -13,7 +13,7 @@ use skiff_apply::{
 };
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section};
 use skiff_fs::{FaultyStorage, RootOptions, Storage};
-use skiff_replay::record::{self, Record};
+use skiff_replay::record::{self, Known, Record};
 use skiff_tree::{
     ConfigDigest, Device, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, Mode, Mtime,
     ReleaseId, Tree,
@@ -194,9 +194,14 @@ pub fn delta(base: &Image, target: &Image) -> Vec<u8> {
     out
 }
 
-/// The same delta with every record of contents in a frame of its own: many points to go on from.
-pub fn in_small_frames(delta: &[u8]) -> Vec<u8> {
-    let mut reader = Reader::new(delta, skiff_format::Limits::default());
+/// The delta with every record of contents in a frame of its own: many points to go on from.
+pub fn in_small_frames(base: &Image, target: &Image) -> Vec<u8> {
+    let delta = delta(base, target);
+    let (base, target) = (base.release().tree, target.release().tree);
+    let told = skiff_tree::section::encode(base, target).new_contents;
+    let path = |entry: u32| &target.entries()[entry as usize].path;
+    let known = Known::new(base, told.iter().map(|new| (path(new.entry), new.size)));
+    let mut reader = Reader::new(&delta[..], skiff_format::Limits::default());
     let mut encoder = Encoder::new(Cursor::new(Vec::new()));
     let mut fields = None;
     let mut add = |section, payload: &[u8]| {
@@ -213,9 +218,9 @@ pub fn in_small_frames(delta: &[u8]) -> Vec<u8> {
                 });
             }
             Event::Frame(frame) if frame.section == Section::Contents => {
-                for record in record::decode(&frame.payload).unwrap() {
+                for record in record::decode(&frame.payload, &known).unwrap() {
                     for part in cut(&record) {
-                        add(Section::Contents, &record::encode(&[part]));
+                        add(Section::Contents, &record::encode(&[part], &known));
                     }
                 }
             }

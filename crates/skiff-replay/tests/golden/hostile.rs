@@ -74,7 +74,7 @@ impl Parts {
         columns[CHANGES] = vec![32];
         columns[CONTENTS] = vec![0];
         columns[SIZES] = vec![10];
-        let sound = Self { fields, config: Vec::new(), columns, contents: record(0, b"land ahoy\n") };
+        let sound = Self { fields, config: Vec::new(), columns, contents: with_source(&[0]) };
         assert_eq!(sound.frames(), frames, "these are the example's");
         sound
     }
@@ -141,15 +141,20 @@ fn run(length: u8, operation: u8) -> u8 {
     4 * length + operation
 }
 
-/// A frame of one record of codec `data`, without a source.
-fn record(content: u8, output: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(output.len()).unwrap();
-    [&[1, 1, 2 * content, length, 0, length], output].concat()
+/// What a record of codec `data` begins with: nothing is as mostly, or some is.
+const DATA: u8 = 1 << 3;
+const NEXT: u8 = 1;
+const ALL: u8 = 2;
+const HOME: u8 = 4;
+
+/// A frame of these heads with their payload.
+fn records(heads: &[u8], payload: &[u8]) -> Vec<u8> {
+    [heads, payload].concat()
 }
 
 /// A frame of the example's record with a source that it does not need.
 fn with_source(source: &[u8]) -> Vec<u8> {
-    [&[1, 1, 0, 10], source, &[10], b"land ahoy\n"].concat()
+    records(&[&[1, DATA | NEXT | ALL], source, &[10]].concat(), b"land ahoy\n")
 }
 
 struct Case {
@@ -189,7 +194,7 @@ fn of_header() -> Vec<Case> {
             parts.fields.codecs.push(CodecInfo { id: u16::MAX, version: 0 });
         }),
         case(Expected::Codec, "unknown-version", |parts| parts.fields.codecs[0].version = 1),
-        case(Expected::Result, "other-content", |parts| parts.contents = record(0, b"LAND AHOY\n")),
+        case(Expected::Result, "other-content", |parts| parts.contents.make_ascii_uppercase()),
         case(Expected::Result, "other-mode", |parts| {
             parts.columns[CHANGES] = vec![32 | 2];
             parts.columns[MODES] = vec![0];
@@ -298,20 +303,42 @@ fn of_contents() -> Vec<Case> {
         contents("no-records", |parts| parts.contents = vec![0]),
         contents("records-without-end", |parts| parts.contents[0] = 0x7f),
         contents("bytes-after", |parts| parts.contents.push(0)),
-        contents("record-of-nothing", |parts| parts.contents[3] = 0),
-        contents("codec-not-named", |parts| parts.contents[1] = 2),
-        contents("content-unknown", |parts| parts.contents[2] = 2),
-        contents("content-below-zero", |parts| parts.contents[2] = 1),
-        contents("content-too-long", |parts| parts.contents = record(0, b"land ahoy!\n")),
+        contents("record-of-nothing", |parts| parts.contents = vec![1, DATA | NEXT, 0, 0, 0]),
+        contents("codec-not-named", |parts| parts.contents[1] += 1 << 3),
+        contents("content-unknown", |parts| {
+            parts.contents = records(&[1, DATA, 4, 10, 0, 10], b"land ahoy\n");
+        }),
+        contents("whole-content-unknown", |parts| {
+            parts.contents = records(&[1, DATA | ALL, 4, 0, 10], b"land ahoy\n");
+        }),
+        contents("content-below-zero", |parts| {
+            parts.contents = records(&[1, DATA, 0, 10, 0, 10], b"land ahoy\n");
+        }),
+        contents("content-too-long", |parts| {
+            parts.contents = records(&[1, DATA | NEXT, 11, 0, 11], b"land ahoy!\n");
+        }),
         contents("content-twice", |parts| {
-            let payload = b"land ahoy\nland ahoy\n";
-            parts.contents = [&[2, 1, 0, 10, 0, 10, 1, 0, 10, 0, 10], &payload[..]].concat();
+            let heads = [2, DATA | NEXT | ALL, 0, 10, DATA | ALL, 0, 0, 10];
+            parts.contents = records(&heads, b"land ahoy\nland ahoy\n");
         }),
         contents("contents-in-turns", |parts| {
             parts.insert_file();
-            parts.contents = [&[2, 1, 0, 9, 0, 9, 1, 2, 1, 0, 1], &b"land ahoyn"[..]].concat();
+            let heads = [2, DATA | NEXT, 9, 0, 9, DATA | NEXT | ALL, 0, 1];
+            parts.contents = records(&heads, b"land ahoyn");
         }),
-        contents("payload-cut", |parts| parts.contents[5] = 11),
+        contents("next-told-in-full", |parts| {
+            parts.contents = records(&[1, DATA | ALL, 2, 0, 10], b"land ahoy\n");
+        }),
+        contents("size-told-in-full", |parts| {
+            parts.contents = records(&[1, DATA | NEXT, 10, 0, 10], b"land ahoy\n");
+        }),
+        contents("file-at-its-path-told-in-full", |parts| parts.contents = with_source(&[1, 4, 0])),
+        contents("no-file-at-its-path", |parts| {
+            parts.insert_file();
+            let heads = [2, DATA | NEXT | ALL, 0, 10, DATA | NEXT | ALL | HOME, 1];
+            parts.contents = records(&heads, b"land ahoy\nn");
+        }),
+        contents("payload-cut", |parts| parts.contents[3] = 11),
         contents("source-of-many-parts", |parts| {
             parts.contents = with_source(&[&[17][..], &[4, 0].repeat(17)].concat());
         }),
@@ -326,13 +353,15 @@ fn of_contents() -> Vec<Case> {
         contents("source-is-not-made-yet", |parts| parts.contents = with_source(&[1, 1, 0])),
         contents("source-is-unknown", |parts| parts.contents = with_source(&[1, 3, 0])),
         case(Expected::Payload, "too-short", |parts| {
-            parts.contents = [&[1, 1, 0, 10, 0, 9], &b"land ahoy"[..]].concat();
+            parts.contents = records(&[1, DATA | NEXT | ALL, 0, 9], b"land ahoy");
         }),
         case(Expected::Payload, "too-long", |parts| {
-            parts.contents = [&[1, 1, 0, 10, 0, 11], &b"land ahoy!\n"[..]].concat();
+            parts.contents = records(&[1, DATA | NEXT | ALL, 0, 11], b"land ahoy!\n");
         }),
         case(Expected::End, "no-contents", |parts| parts.contents.clear()),
-        case(Expected::End, "content-not-whole", |parts| parts.contents = record(0, b"land ahoy")),
+        case(Expected::End, "content-not-whole", |parts| {
+            parts.contents = records(&[1, DATA | NEXT, 9, 0, 9], b"land ahoy");
+        }),
         case(Expected::End, "content-missing", |parts| parts.insert_file()),
     ]
 }

@@ -298,24 +298,36 @@ class TreeSection:
 
 
 class Contents:
-    def __init__(self, base, folder, sizes, codecs):
-        self.base, self.folder, self.sizes, self.codecs = base, folder, sizes, codecs
+    def __init__(self, base, folder, new, codecs):
+        self.base, self.folder, self.codecs = base, folder, codecs
+        self.sizes, self.paths = new
+        self.places = {entry["path"]: place for place, entry in enumerate(base) if entry["type"] == FILE}
+        sizes = self.sizes
         self.made = {number: b"" for number, size in enumerate(sizes) if size == 0}
         self.open = None
 
     def frame(self, payload):
         data, heads = Input(payload), []
-        content, self.place = 0, 0
+        content, self.place = -1, 0
         count = data.integer()
         must(count, "a frame without records")
         for _ in range(count):
-            codec = data.integer(1 << 16)
-            content += data.signed()
+            head = data.integer(1 << 19)
+            by = 1 if head & 1 else data.signed()
+            must(head & 1 or by != 1, "the next content told in full")
+            content += by
             must(0 <= content < len(self.sizes), "no such content")
-            output = data.integer()
+            output = self.sizes[content] if head & 2 else data.integer()
             must(output, "a record of nothing")
-            parts = data.integer(17)
-            heads.append((codec, content, output, [self.part(data) for _ in range(parts)], data.integer()))
+            must(head & 2 or output != self.sizes[content], "a whole content told in full")
+            home = self.places.get(self.paths[content])
+            if head & 4:
+                must(home is not None, "no file at the content's path")
+                self.place, parts = home, [("base", home, 0)]
+            else:
+                parts = [self.part(data) for _ in range(data.integer(17))]
+                must(home is None or parts != [("base", home, 0)], "the file at the content's path told in full")
+            heads.append((head >> 3, content, output, parts, data.integer()))
         for codec, content, output, parts, length in heads:
             self.record(codec, content, output, (parts, data.take(length)))
         must(data.ends(), "bytes follow the records")
@@ -529,7 +541,11 @@ def main(delta, folder):
     base = decode_tree(encoding)
     told = TreeSection(base, section(3))
     must(sum(told.sizes) == header["facts"][1], "bytes of new contents")
-    contents = Contents(base, folder, told.sizes, {number for number, _ in header["codecs"]})
+    paths = {}
+    for entry in told.entries:
+        if "new" in entry:
+            paths.setdefault(entry["new"], entry["path"])
+    contents = Contents(base, folder, (told.sizes, paths), {number for number, _ in header["codecs"]})
     for kind, payload in frames:
         if kind == 4:
             contents.frame(payload)
