@@ -9,7 +9,7 @@ use skiff_block::{BlockError, SAFE_STRONG_LEN, Signature, SignatureKind, Signatu
 use skiff_format::{Compression, Section, compress};
 use skiff_fs::Control;
 use skiff_patch::{Codec, Effort, Plan, align, block, bsdiff, gzip, png};
-use skiff_replay::record::{Origin, Part, Record};
+use skiff_replay::record::{Extent, Origin, Part, Record};
 use skiff_tree::{ContentDigest, ContentReader, EntryPath, ReadAt};
 
 use crate::archive::{self, Archive};
@@ -303,13 +303,13 @@ fn is_of_target(part: &Part) -> bool {
     matches!(part.origin, Origin::Target(_))
 }
 
-/// Whole contents, one after the other.
-pub(crate) fn source_parts(sources: &[PlannedSource<'_>]) -> Vec<Part> {
-    sources.iter().map(|source| Part { origin: source.origin, range: None }).collect()
+/// Contents, one after the other.
+pub(crate) fn source_parts(sources: &[PlannedSource<'_>], extent: Extent) -> Vec<Part> {
+    sources.iter().map(|source| Part { origin: source.origin, extent }).collect()
 }
 
 fn record(job: &Job<'_>, codec: Codec, output_len: u64, payload: Vec<u8>, reads_source: bool) -> Record {
-    let source = if reads_source { source_parts(job.sources) } else { Vec::new() };
+    let source = if reads_source { source_parts(job.sources, Extent::Whole) } else { Vec::new() };
     Record { codec: codec.id(), content: job.number, output_len, source, payload }
 }
 

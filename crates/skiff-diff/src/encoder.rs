@@ -102,14 +102,14 @@ pub(crate) struct Work<'a> {
     pub(crate) base: &'a Base<'a>,
     pub(crate) target: &'a Release<'a>,
     pub(crate) options: &'a Options<'a>,
-    told: EncodedSection,
+    pub(crate) told: EncodedSection,
     /// What records need not tell.
     pub(crate) known: Known,
     /// What a device holds whatever the frames hold.
     fixed: u64,
     pub(crate) budget: Budget,
     /// What the level leaves of those that may be tried.
-    ideas: Ideas,
+    pub(crate) ideas: Ideas,
 }
 
 impl<'a> Work<'a> {
@@ -129,8 +129,15 @@ impl<'a> Work<'a> {
     fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
         let (told, fixed) = (&self.told, self.fixed);
         let mut planned = plan(self.base, self.target, told, self.options)?;
-        planned.sort_by_key(|planned| self.is_large(planned));
-        let (held, large) = planned.split_at(planned.partition_point(|planned| !self.is_large(planned)));
+        let mut lists = self.lists(&planned)?;
+        let is_list = |number: u32| lists.contains_key(&number);
+        let place = |planned: &Planned<'_>| (is_list(planned.number), self.is_large(planned));
+        planned.sort_by_key(place);
+        let reads_list =
+            |source: &PlannedSource<'_>| matches!(source.origin, Origin::Target(number) if is_list(number));
+        planned.iter_mut().for_each(|planned| planned.similar.retain(|source| !reads_list(source)));
+        let (others, listed) = planned.split_at(planned.len() - lists.len());
+        let (held, large) = others.split_at(others.partition_point(|planned| !self.is_large(planned)));
         let mut output = Output::new(self.spool("a temporary file for frames")?);
         self.prelude(&mut output)?;
 
@@ -182,6 +189,15 @@ impl<'a> Work<'a> {
         }
         for planned in large {
             self.make_large(planned, &mut output)?;
+        }
+        let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
+        for planned in listed {
+            let list = lists.remove(&planned.number).expect("because those with a list stand last");
+            grouped.extend(groups.add(Part::of_list(planned, list)));
+        }
+        grouped.extend(groups.flush());
+        for (records, contents) in self.write_all(grouped)? {
+            output.put(&records, contents)?;
         }
 
         let mut delta = self.spool("a temporary file for the delta")?;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use skiff_format::{BaseInfo, CodecInfo, CompressedFrame, Digest, Facts, HeaderFields, Summary, TargetInfo};
 use skiff_patch::{Codec, Job};
-use skiff_replay::record::Record;
+use skiff_replay::record::{Extent, Record};
+use skiff_replay::renew::MAX_LIST;
 use skiff_tree::section::EncodedSection;
 use skiff_tree::{ConfigDigest, Entry, Kind, ManifestDigest, Node, Tree};
 
@@ -18,6 +19,8 @@ const ALLOCATION: u64 = 32;
 const XATTR_NODE: u64 = 512;
 /// What a replay holds for a new content, in bytes: its size and places, its digest twice, and lists' room to grow.
 const CONTENT_MEMORY: u64 = 176;
+/// What a replay holds of a list that it renews: both its forms, and the checksums of what lists name.
+const LIST_MEMORY: u64 = 4 * MAX_LIST;
 /// What a replay holds whatever the delta: buffers, and base files that are small enough to be held.
 const FIXED_MEMORY: u64 = 6 << 20;
 
@@ -42,7 +45,10 @@ impl Tally {
         report.records += 1;
         report.output_bytes += record.output_len;
         report.payload_bytes += record.payload.len() as u64;
-        let memory = skiff_patch::decoder_memory(&Job::new(codec, &record.payload, record.output_len))?;
+        let mut memory = skiff_patch::decoder_memory(&Job::new(codec, &record.payload, record.output_len))?;
+        if record.source.iter().any(|part| part.extent == Extent::Renewed) {
+            memory += LIST_MEMORY;
+        }
         self.codec_memory = self.codec_memory.max(memory);
         Ok(())
     }

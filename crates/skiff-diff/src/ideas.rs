@@ -22,6 +22,8 @@ pub enum Idea {
     Png,
     /// What a file has in common with another, and how it differs, is told by a code that learns: see the codec `align`.
     Align,
+    /// Lists of checksums are told from what the listed files hash to. Takes part in [`Align`](Self::Align).
+    Checksums,
     /// References in executables are predicted from where what they name went.
     References,
     /// Frames that are small are compressed with mixed contexts.
@@ -39,6 +41,7 @@ impl Idea {
         Self::Zip,
         Self::Png,
         Self::Align,
+        Self::Checksums,
         Self::References,
         Self::Mixed,
     ];
@@ -55,6 +58,7 @@ impl Idea {
             Self::Zip => "zip",
             Self::Png => "png",
             Self::Align => "align",
+            Self::Checksums => "checksums",
             Self::References => "references",
             Self::Mixed => "mixed",
         }

@@ -37,6 +37,7 @@ mod facts;
 mod ideas;
 mod kind;
 mod large;
+mod lists;
 mod modelled;
 mod options;
 mod pairing;

@@ -4,11 +4,12 @@ use std::io::Read as _;
 
 use skiff_patch::{Plan, Source, State};
 use skiff_replay::VirtualSource;
-use skiff_replay::record::Record;
+use skiff_replay::record::{Extent, Record};
 use skiff_tree::{ContentReader, ContentSource};
 
 use crate::DiffError;
 use crate::candidate::source_parts;
+use crate::lists::List;
 use crate::plan::{Planned, PlannedSource};
 
 /// What the payloads of a group are to take at most, in bytes. Each group learns from nothing, and each is a frame, where a device
@@ -22,6 +23,8 @@ pub(crate) struct Part<'p, 'a> {
     planned: &'p Planned<'a>,
     /// What the plan was made for.
     sources: &'p [PlannedSource<'a>],
+    /// The bytes that are in place of the source's.
+    renewed: Option<Vec<u8>>,
     plan: Plan,
     /// Where it begins in the content.
     start: u64,
@@ -44,13 +47,17 @@ impl<'p, 'a> Groups<'p, 'a> {
     ) -> Vec<Vec<Part<'p, 'a>>> {
         let mut full = Vec::new();
         for (start, plan) in parts(plan) {
-            let bytes = plan.forecast().estimate;
-            if self.bytes > 0 && self.bytes + bytes > GROUP_BYTES {
-                full.extend(self.flush());
-            }
-            self.parts.push(Part { planned, sources, plan, start });
-            self.bytes += bytes;
+            full.extend(self.add(Part { planned, sources, renewed: None, plan, start }));
         }
+        full
+    }
+
+    /// Takes a part; gives back the group that is full.
+    pub(crate) fn add(&mut self, part: Part<'p, 'a>) -> Option<Vec<Part<'p, 'a>>> {
+        let bytes = part.plan.forecast().estimate;
+        let full = if self.bytes > 0 && self.bytes + bytes > GROUP_BYTES { self.flush() } else { None };
+        self.parts.push(part);
+        self.bytes += bytes;
         full
     }
 
@@ -79,7 +86,13 @@ fn parts(plan: Plan) -> Vec<(u64, Plan)> {
 impl<'p, 'a> Part<'p, 'a> {
     /// What a plan makes from `start` on, from the file that the name leads to.
     pub(crate) fn new(planned: &'p Planned<'a>, plan: Plan, start: u64) -> Self {
-        Self { planned, sources: planned.base.as_slice(), plan, start }
+        Self { planned, sources: planned.base.as_slice(), renewed: None, plan, start }
+    }
+
+    /// What is made from the renewed list that the name leads to.
+    pub(crate) fn of_list(planned: &'p Planned<'a>, list: List) -> Self {
+        let (renewed, plan) = (Some(list.renewed), Plan::Align(list.plan));
+        Self { planned, sources: planned.base.as_slice(), renewed, plan, start: 0 }
     }
 
     /// Writes the record.
@@ -100,7 +113,10 @@ impl<'p, 'a> Part<'p, 'a> {
             .map_err(failed("target", planned.path))?;
         let sources = if self.plan.forecast().reads_source { self.sources } else { &[] };
         let mut old = VirtualSource::new();
-        for source in sources {
+        if let Some(renewed) = &self.renewed {
+            old.push(Box::new(&renewed[..]), None).expect("because it is whole, and alone");
+        }
+        for source in sources.iter().filter(|_| self.renewed.is_none()) {
             let (side, contents) = source.side(base, target);
             let content = contents.open(source.path).map_err(failed(side, source.path))?;
             old.push(content, None).ok_or_else(|| DiffError::Changed { side, path: source.path.clone() })?;
@@ -108,6 +124,8 @@ impl<'p, 'a> Part<'p, 'a> {
         let length = old.size();
         let payload = self.plan.write(&mut Source::new(old, length), new.by_ref(), state)?;
         let (codec, output_len) = (self.plan.codec().id(), self.plan.forecast().output_len);
-        Ok(Record { codec, content: planned.number, output_len, source: source_parts(sources), payload })
+        let extent = if self.renewed.is_some() { Extent::Renewed } else { Extent::Whole };
+        let source = source_parts(sources, extent);
+        Ok(Record { codec, content: planned.number, output_len, source, payload })
     }
 }

@@ -91,7 +91,11 @@ fn damaged<E: std::error::Error>(entry: &Entry, known: FileContent, found: Conte
     ReplayError::BaseDamaged { path: entry.path.clone(), expected: known.digest, found }
 }
 
-pub(crate) fn hash_into(content: &dyn ReadAt, length: u64, hasher: &mut Sha256) -> io::Result<()> {
+pub(crate) fn hash_into(
+    content: &dyn ReadAt,
+    length: u64,
+    hasher: &mut impl sha2::digest::Update,
+) -> io::Result<()> {
     let mut buffer = vec![0; HASH_BUFFER.min(usize::try_from(length).unwrap_or(usize::MAX))];
     let mut offset = 0;
     while offset < length {

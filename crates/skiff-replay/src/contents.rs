@@ -5,14 +5,20 @@ use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
 use skiff_patch::{Job, Source};
-use skiff_tree::{ContentDigest, NewContent, ReadAt};
+use skiff_tree::{ContentDigest, NewContent, ReadAt, SkeletonContent};
 
 use crate::base::{Base, hash_into, open_base};
+use crate::checksums::Checksums;
 use crate::codecs::Codecs;
-use crate::record::{Known, Origin, Record};
+use crate::record::{Extent, Known, Origin, Record};
+use crate::renew::{Checksum, MAX_LIST, Named, renew};
 use crate::replay::Limits;
 use crate::source::VirtualSource;
 use crate::{Checkpoint, Prelude, ReplayError, Sink};
+
+/// A list may be so much longer than what is made of it: else many records could have it renewed for a byte each.
+const RENEWED_PER_OUTPUT: u64 = 16;
+const RENEWED_FOR_ANYTHING: u64 = 4 << 10;
 
 /// What a replay knows while it is among the contents.
 pub(crate) struct Contents {
@@ -20,6 +26,7 @@ pub(crate) struct Contents {
     pub(crate) known: Known,
     pub(crate) codecs: Codecs,
     pub(crate) digests: Vec<Option<ContentDigest>>,
+    pub(crate) checksums: Checksums,
     pub(crate) open: Option<OpenContent>,
     pub(crate) finished: FinishedDigest,
 }
@@ -156,7 +163,7 @@ impl Contents {
     }
 
     fn source<'s, S: Sink>(
-        &self,
+        &mut self,
         frame: &Frame<'s, '_>,
         checked: &mut HashSet<u32>,
         record: &Record<&[u8]>,
@@ -169,20 +176,68 @@ impl Contents {
         let mut held = 0;
         for part in &record.source {
             let content: Box<dyn ReadAt + 's> = match part.origin {
+                Origin::Base(index) if part.extent == Extent::Renewed => {
+                    let worth = record.output_len.saturating_mul(RENEWED_PER_OUTPUT);
+                    let most = worth.saturating_add(RENEWED_FOR_ANYTHING).min(MAX_LIST);
+                    let list = open_base(frame, checked, index, (&mut held, record.output_len))?;
+                    if list.size() > most {
+                        return Err(frame.corrupt("a list that is too long to be renewed"));
+                    }
+                    Box::new(self.renew(&*list, (index, record.content), frame, sink)?)
+                }
                 Origin::Base(index) => open_base(frame, checked, index, (&mut held, record.output_len))?,
                 Origin::Target(number) => {
                     self.size(frame, number)?;
+                    if part.extent == Extent::Renewed {
+                        return Err(frame.corrupt("a new content is to be renewed"));
+                    }
                     if self.digests[number as usize].is_none() {
                         return Err(frame.corrupt(format!("content {number} is read before it is whole")));
                     }
                     Box::new(sink.open(number).map_err(ReplayError::Sink)?)
                 }
             };
-            source
-                .push(content, part.range)
-                .ok_or_else(|| frame.corrupt("a source range outside its content"))?;
+            let range = match part.extent {
+                Extent::Whole | Extent::Renewed => None,
+                Extent::Range { offset, length } => Some((offset, length)),
+            };
+            source.push(content, range).ok_or_else(|| frame.corrupt("a source range outside its content"))?;
         }
         Ok(source)
+    }
+
+    /// A list of the base with the checksums of what is finished.
+    fn renew<S: Sink>(
+        &mut self,
+        list: &dyn ReadAt,
+        (index, number): (u32, u32),
+        frame: &Frame<'_, '_>,
+        sink: &S,
+    ) -> Result<Vec<u8>, ReplayError<S::Error>> {
+        let path = |index: u32| &frame.base.tree.entries()[index as usize].path;
+        let list = skiff_tree::read_all(&list)
+            .map_err(|source| ReplayError::Base { path: path(index).clone(), source })?;
+        let Self { prelude, digests, checksums, .. } = self;
+        let skeleton = &prelude.skeleton;
+        let new = skeleton.new_contents();
+        let home = &skeleton.entries()[new[number as usize].entry as usize].path;
+        renew(&list, home, |path, kind| {
+            let number = match skeleton.content_at(path) {
+                None => return Ok(Named::Nothing),
+                Some(SkeletonContent::Base(_)) => return Ok(Named::Kept),
+                Some(SkeletonContent::New { number }) => number,
+            };
+            let Some(digest) = digests[number as usize] else { return Ok(Named::Kept) };
+            let size = new[number as usize].size;
+            let checksum = match kind {
+                Checksum::Sha256 => digest.as_bytes().to_vec(),
+                Checksum::Md5 => {
+                    let open = || sink.open(number).map_err(ReplayError::Sink);
+                    checksums.md5(frame, (number, size), open)?.to_vec()
+                }
+            };
+            Ok(Named::New { size, checksum })
+        })
     }
 
     pub(crate) fn checkpoint(&self, index: usize) -> Checkpoint {

@@ -58,11 +58,13 @@
 
 mod base;
 mod checkpoint;
+mod checksums;
 mod codecs;
 mod contents;
 mod error;
 mod known;
 pub mod record;
+pub mod renew;
 mod replay;
 mod sink;
 mod source;

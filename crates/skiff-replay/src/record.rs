@@ -31,8 +31,24 @@ pub struct Record<P = Vec<u8>> {
 pub struct Part {
     /// The content it is taken from.
     pub origin: Origin,
-    /// Offset and length in bytes, the length not zero; none for the whole content.
-    pub range: Option<(u64, u64)>,
+    /// What of it.
+    pub extent: Extent,
+}
+
+/// What a part has of its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// Some of its bytes.
+    Range {
+        /// Where they begin.
+        offset: u64,
+        /// How many there are: at least one, and less than 2⁶⁴ − 1.
+        length: u64,
+    },
+    /// All of it, with checksums of what is new: see [`renew`](crate::renew).
+    Renewed,
 }
 
 /// A content that a codec may read from.
@@ -63,7 +79,7 @@ impl Before {
 
 /// The source that a content has if nothing else is told: the file at its path.
 fn home(known: &Known, content: u32) -> Option<Part> {
-    known.home(content).map(|index| Part { origin: Origin::Base(index), range: None })
+    known.home(content).map(|index| Part { origin: Origin::Base(index), extent: Extent::Whole })
 }
 
 /// Puts records into the payload of one frame.
@@ -114,10 +130,11 @@ fn put_parts(out: &mut Vec<u8>, source: &[Part], entry: &mut i64) {
             }
             Origin::Target(number) => put_varint(out, u64::from(number) << 1 | 1),
         }
-        match part.range {
-            None => put_varint(out, 0),
-            Some((offset, length)) => {
-                put_varint(out, length);
+        match part.extent {
+            Extent::Whole => put_varint(out, 0),
+            Extent::Renewed => put_varint(out, 1),
+            Extent::Range { offset, length } => {
+                put_varint(out, length + 1);
                 put_varint(out, offset);
             }
         }
@@ -278,11 +295,12 @@ fn parts(input: &mut Input<&[u8]>, entry: &mut i64) -> Result<Vec<Part>, RecordE
             *entry = i64::from(index);
             Origin::Base(index)
         };
-        let range = match integer(input)? {
-            0 => None,
-            length => Some((integer(input)?, length)),
+        let extent = match integer(input)? {
+            0 => Extent::Whole,
+            1 => Extent::Renewed,
+            more => Extent::Range { offset: integer(input)?, length: more - 1 },
         };
-        source.push(Part { origin, range });
+        source.push(Part { origin, extent });
     }
     Ok(source)
 }
@@ -304,8 +322,9 @@ mod tests {
 
     fn part() -> impl Strategy<Value = Part> {
         let origin = prop_oneof![any::<u32>().prop_map(Origin::Base), any::<u32>().prop_map(Origin::Target)];
-        let range = prop::option::of((any::<u64>(), 1..=u64::MAX));
-        (origin, range).prop_map(|(origin, range)| Part { origin, range })
+        let range = (any::<u64>(), 1..u64::MAX).prop_map(|(offset, length)| Extent::Range { offset, length });
+        let extent = prop_oneof![Just(Extent::Whole), Just(Extent::Renewed), range];
+        (origin, extent).prop_map(|(origin, extent)| Part { origin, extent })
     }
 
     fn record() -> impl Strategy<Value = Record> {

@@ -5,6 +5,7 @@ use skiff_format::{Digest, Event, Header, Reader, Section};
 use skiff_tree::{ConfigDigest, ReleaseId, Skeleton, Tree, TreeDigest};
 
 use crate::base::Base;
+use crate::checksums::Checksums;
 use crate::codecs::Codecs;
 use crate::contents::{Contents, FinishedDigest, Frame};
 use crate::record::{self, Known};
@@ -246,7 +247,15 @@ impl<'a> Replay<'a> {
         let contents = prelude.skeleton.new_contents().iter();
         let known =
             Known::new(self.base.tree, contents.map(|new| (&entries[new.entry as usize].path, new.size)));
-        Ok(Contents { prelude, known, codecs, digests, open: None, finished: FinishedDigest::default() })
+        Ok(Contents {
+            prelude,
+            known,
+            codecs,
+            digests,
+            checksums: Checksums::default(),
+            open: None,
+            finished: FinishedDigest::default(),
+        })
     }
 
     fn contents_frame<S: Sink>(

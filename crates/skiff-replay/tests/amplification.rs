@@ -6,7 +6,7 @@ use std::io::{self, Cursor};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section, compress};
-use skiff_replay::record::{self, Known, Origin, Part, Record};
+use skiff_replay::record::{self, Extent, Known, Origin, Part, Record};
 use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust, replay};
 use skiff_tree::{
     ContentDigest, ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, ReadAt, Tree,
@@ -112,7 +112,7 @@ fn a_byte_from_a_large_file_does_not_read_all_of_it() {
     ];
     let mut delta = Vec::new();
     skiff_diff::diff(&sides[0], &sides[1], &skiff_diff::Options::default(), &mut delta).unwrap();
-    let source = vec![Part { origin: Origin::Base(1), range: Some((0, 1)) }];
+    let source = vec![Part { origin: Origin::Base(1), extent: Extent::Range { offset: 0, length: 1 } }];
     let made = skiff_patch::bsdiff::encode(&old[..1], b"x", &skiff_patch::bsdiff::Options::default());
     let one =
         Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload: made[0].payload.clone() };
@@ -124,4 +124,37 @@ fn a_byte_from_a_large_file_does_not_read_all_of_it() {
     // Once to check it, and then little.
     let read = counted.read.load(Ordering::Relaxed);
     assert!(read < 2 * counted.bytes.len() as u64, "{read} bytes read for {} written", new.len());
+}
+
+#[test]
+fn a_long_list_is_not_renewed_for_a_byte() {
+    for length in [4_112, 4_113] {
+        let (old, new) = (vec![b'\n'; length], b"x".to_vec());
+        let (old_tree, new_tree) = (tree(&old), tree(&new));
+        let (old_contents, new_contents) = (contents(&old), contents(&new));
+        let sides = [
+            skiff_diff::Release::new(&old_tree, &old_contents),
+            skiff_diff::Release::new(&new_tree, &new_contents),
+        ];
+        let mut delta = Vec::new();
+        skiff_diff::diff(&sides[0], &sides[1], &skiff_diff::Options::default(), &mut delta).unwrap();
+        let source = vec![Part { origin: Origin::Base(1), extent: Extent::Renewed }];
+        let made = skiff_patch::bsdiff::encode(&old, &new, &skiff_patch::bsdiff::Options::default());
+        let payload = made[0].payload.clone();
+        let delta =
+            with_records(&delta, &[Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload }]);
+        let base =
+            Base { release: sides[0].id(), tree: &old_tree, contents: &old_contents, trust: Trust::Checked };
+        let outcome = replay(&delta[..], base, &mut Nowhere, Limits::default());
+        match outcome {
+            Ok(_) => assert_eq!(length, 4_112),
+            Err(error) => {
+                assert!(
+                    matches!(&error, ReplayError::Corrupt { what, .. } if what.contains("too long")),
+                    "{error}"
+                );
+                assert_eq!(length, 4_113);
+            }
+        }
+    }
 }

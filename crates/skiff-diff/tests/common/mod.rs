@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use proptest::collection::{btree_map, vec};
@@ -54,7 +54,14 @@ pub(crate) struct Image {
 
 impl Image {
     pub(crate) fn new(files: &BTreeMap<String, Vec<u8>>, config: Option<Vec<u8>>) -> Self {
-        let mut entries = vec![Entry::inode(EntryPath::root(), Metadata::default(), Kind::Directory)];
+        let parents = |name: &String| {
+            let ends = name.match_indices('/').map(|(end, _)| end).collect::<Vec<_>>();
+            ends.into_iter().map(|end| name[..end].to_owned()).collect::<Vec<_>>()
+        };
+        let directories: BTreeSet<String> = files.keys().flat_map(parents).chain([String::new()]).collect();
+        let directory =
+            |name: String| Entry::inode(EntryPath::new(name).unwrap(), Metadata::default(), Kind::Directory);
+        let mut entries: Vec<Entry> = directories.into_iter().map(directory).collect();
         let mut contents = MemoryContents::default();
         for (name, bytes) in files {
             let path = EntryPath::new(name.as_bytes()).unwrap();

@@ -345,12 +345,13 @@ fn of_contents() -> Vec<Case> {
         contents("source-is-a-directory", |parts| parts.contents = with_source(&[1, 0, 0])),
         contents("source-beyond-the-base", |parts| parts.contents = with_source(&[1, 8, 0])),
         contents("source-before-the-base", |parts| parts.contents = with_source(&[1, 2, 0])),
-        contents("source-range", |parts| parts.contents = with_source(&[1, 4, 5, 1])),
+        contents("source-range", |parts| parts.contents = with_source(&[1, 4, 6, 1])),
         contents("source-range-without-end", |parts| {
             let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
             parts.contents = with_source(&[&[1, 4][..], &most, &most].concat());
         }),
         contents("source-is-not-made-yet", |parts| parts.contents = with_source(&[1, 1, 0])),
+        contents("source-is-new-and-renewed", |parts| parts.contents = with_source(&[1, 1, 1])),
         contents("source-is-unknown", |parts| parts.contents = with_source(&[1, 3, 0])),
         case(Expected::Payload, "too-short", |parts| {
             parts.contents = records(&[1, DATA | NEXT | ALL, 0, 9], b"land ahoy");

@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use skiff_diff::Release;
 use skiff_replay::{Base, Trust};
 use skiff_tree::*;
@@ -81,7 +83,7 @@ impl Image {
 }
 
 /// The images, by name.
-pub(crate) fn make() -> [(&'static str, Image); 8] {
+pub(crate) fn make() -> [(&'static str, Image); 10] {
     let motd = |text: &str| {
         let mut builder = Builder::new();
         builder.file("motd", text.as_bytes());
@@ -99,6 +101,8 @@ pub(crate) fn make() -> [(&'static str, Image); 8] {
         ("archive-target", archive(include_bytes!("../../../skiff-patch/tests/zip/python.new.zip"))),
         ("example-base", motd("ahoy\n")),
         ("example-target", motd("land ahoy\n")),
+        ("lists-base", lists(false)),
+        ("lists-target", lists(true)),
         ("picture-base", picture(include_bytes!("../../../skiff-patch/tests/png/libpng.old.png"))),
         ("picture-target", picture(include_bytes!("../../../skiff-patch/tests/png/libpng.new.png"))),
         ("small-base", small_base()),
@@ -190,6 +194,40 @@ fn small_target() -> Image {
     builder.set(0o644, 1_710_000_000).file("usr/changelog.gz", &gzip(&changelog(9)));
     builder.set(0o777, 1_710_000_000).add("usr/lib", Kind::Symlink((*b"lib-2").into()));
     builder.finish(Some((r#"{"config":{"Cmd":["new"]}}"#, r#"{"schemaVersion":2,"of":"target"}"#)))
+}
+
+/// Lists of what other files hash to: one for each kind of line, and one that is wrong about what has not changed.
+fn lists(is_new: bool) -> Image {
+    let name = |number: usize| format!("file-{number}");
+    let text = |number: usize| {
+        let version = if is_new && number != 2 { 2 } else { 1 };
+        format!("file {number}, version {version}\n").repeat(1 + number * version).into_bytes()
+    };
+    let mut builder = Builder::new();
+    for number in 0..5 {
+        builder.file(&format!("lib/{}", name(number)), &text(number));
+    }
+    builder.link("lib/link", "lib/file-1");
+    let lines = |line: &dyn Fn(usize) -> String| (0..5).map(line).collect::<String>().into_bytes();
+    let md5 = |number: usize| {
+        let checksum = skiff_replay::renew::md5(&text(number), text(number).len() as u64).unwrap();
+        checksum.map(|byte| format!("{byte:02x}")).concat()
+    };
+    let sha256 = |number: usize| ContentDigest::of(&text(number));
+    let base64 = |number: usize| URL_SAFE_NO_PAD.encode(sha256(number).as_bytes());
+    let wrong = "0".repeat(32);
+    let md5sums = [
+        lines(&|number| format!("{}  lib/{}\n", md5(number), name(number))),
+        format!("{}  lib/link\n{wrong}  lib/file-2\n{wrong}  lib/none\n", md5(1)).into_bytes(),
+    ]
+    .concat();
+    let record =
+        lines(&|number| format!("{},sha256={},{}\r\n", name(number), base64(number), text(number).len()));
+    builder.add("lib/p.dist-info", Kind::Directory).add("info", Kind::Directory).add("lib", Kind::Directory);
+    builder.file("lib/p.dist-info/RECORD", &record);
+    builder.file("lib/SHA256SUMS", &lines(&|number| format!("{} *./{}\n", sha256(number), name(number))));
+    builder.file("info/p.md5sums", &md5sums);
+    builder.finish(None)
 }
 
 /// Bytes that do not compress, like code that was inserted into, with addresses that moved.

@@ -7,6 +7,7 @@ mod damage;
 mod document;
 mod hostile;
 mod images;
+mod lists;
 mod signature;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,11 +39,13 @@ enum Made {
     OfImages(Level),
     /// Without codecs and compressors that learn, which the decoder in another language does not have.
     Plain(Level),
+    /// By hand: the lists are copies of renewed ones, everything else is sent as it is.
+    OfLists,
     /// The base's tree signature, `signature-BASE.sks`, with blocks of 100 bytes. Without the compressor that learns.
     OfSignature,
 }
 
-const GOLDEN: [Golden; 7] = [
+const GOLDEN: [Golden; 9] = [
     Golden {
         name: "delta-example",
         made: Made::Plain(Level::Default),
@@ -84,6 +87,20 @@ const GOLDEN: [Golden; 7] = [
         base: "archive-base",
         target: "archive-target",
         release: "c7225ba98a0606106927d683addd264fe1bee8a8952985bdd0e8e356fc76322c",
+    },
+    Golden {
+        name: "delta-lists",
+        made: Made::OfLists,
+        base: "lists-base",
+        target: "lists-target",
+        release: "cfb3551eba312c547df42bb532fd94033bb602f9d619bb17199e836eadbf8915",
+    },
+    Golden {
+        name: "delta-lists-learned",
+        made: Made::OfImages(Level::Default),
+        base: "lists-base",
+        target: "lists-target",
+        release: "cfb3551eba312c547df42bb532fd94033bb602f9d619bb17199e836eadbf8915",
     },
     Golden {
         name: "delta-picture-learned",
@@ -165,6 +182,7 @@ fn write_anew() {
                     let options = Options { level, ideas, ..options };
                     diff(&base.release(), &target.release(), &options, &mut delta).unwrap();
                 }
+                Made::OfLists => delta = lists::make(&base, &target),
                 Made::OfSignature => {
                     let bytes = signature::make(&base);
                     fs::write(signature::file(golden.base), &bytes).unwrap();

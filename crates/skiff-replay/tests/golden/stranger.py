@@ -7,9 +7,11 @@ to be refused, and with 3 where it needs a codec that is not here. Checks that c
 script of the crate skiff-format.
 """
 
+import base64
 import hashlib
 import lzma
 import pathlib
+import re
 import subprocess
 import sys
 import zlib
@@ -339,13 +341,14 @@ class Contents:
             step = value // 2
             self.place += step >> 1 if step % 2 == 0 else -((step + 1) >> 1)
             origin = ("base", self.place)
-        length = data.integer()
-        return (*origin, length and (data.integer(), length))
+        extent = data.integer()
+        return (*origin, (data.integer(), extent - 1) if extent > 1 else extent)
 
-    def source(self, parts):
+    def source(self, parts, number_made, output):
         source = b""
         for origin, number, piece in parts:
             if origin == "new":
+                must(piece != 1, "a new content that is to be renewed")
                 must(number in self.made, "a content that is not finished")
                 content = self.made[number]
             else:
@@ -353,11 +356,23 @@ class Contents:
                 digest = self.base[number]["digest"]
                 content = (self.folder / "contents" / digest.hex()).read_bytes()
                 must(sha256(content) == digest, "a file of the base was changed")
-            if piece:
+            if piece == 1:
+                must(len(content) <= min(1 << 20, 4096 + 16 * output), "a list that is too long")
+                content = renewed(content, self.paths[number_made], self.leads_to)
+            elif piece:
                 must(piece[0] + piece[1] <= len(content), "a range outside of its content")
                 content = content[piece[0] : piece[0] + piece[1]]
             source += content
         return source
+
+    def leads_to(self, path):
+        """What a line's path leads to: None, or the content where that is new and finished, or True."""
+        entry = self.entries.get(path)
+        if entry and entry["type"] == HARD_LINK:
+            entry = self.entries[entry["owner_path"]]
+        if not entry or entry["type"] != FILE:
+            return None
+        return self.made.get(entry["new"], True) if "new" in entry else True
 
     def record(self, codec, content, output, rest):
         parts, payload = rest
@@ -366,7 +381,7 @@ class Contents:
         if self.open is None:
             self.open = (content, b"")
         must(self.open[0] == content, "a content begins before another ends")
-        made = {1: data, 2: bsdiff, 3: gzip, 4: block}[codec](payload, self.source(parts))
+        made = {1: data, 2: bsdiff, 3: gzip, 4: block}[codec](payload, self.source(parts, content, output))
         must(len(made) == output, "a record makes less or more than it says")
         whole = self.open[1] + made
         must(len(whole) <= self.sizes[content], "a content that is too long")
@@ -374,6 +389,33 @@ class Contents:
         if len(whole) == self.sizes[content]:
             self.made[content] = whole
             self.open = None
+
+
+SUMS = re.compile(rb"([0-9a-f]{32}|[0-9a-f]{64})( [ *])([^\n]*?)(\r?\n?)", re.DOTALL)
+RECORD = re.compile(rb"([^\n]*),sha256=[^\n]{43},[0-9]+(\r?\n?)", re.DOTALL)
+
+
+def renewed(content, path, find):
+    own = path.rpartition(b"/")[0]
+    directories = [own, own.rpartition(b"/")[0], b""]
+    lines = []
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", content):
+        sums, record = SUMS.fullmatch(line), RECORD.fullmatch(line)
+        told = sums[3] if sums else record[1] if record else b""
+        told = told[2:] if told.startswith(b"./") else told[1:] if told.startswith(b"/") else told
+        found = None
+        for directory in directories if told else []:
+            found = find(directory + b"/" + told if directory else told)
+            if found is not None:
+                break
+        if isinstance(found, bytes) and sums:
+            checksum = hashlib.md5(found) if len(sums[1]) == 32 else hashlib.sha256(found)
+            line = checksum.hexdigest().encode() + line[len(sums[1]) :]
+        elif isinstance(found, bytes):
+            checksum = base64.urlsafe_b64encode(sha256(found)).rstrip(b"=")
+            line = b"%s,sha256=%s,%d%s" % (record[1], checksum, len(found), record[2])
+        lines.append(line)
+    return b"".join(lines)
 
 
 def data(payload, _source):
@@ -546,6 +588,7 @@ def main(delta, folder):
         if "new" in entry:
             paths.setdefault(entry["new"], entry["path"])
     contents = Contents(base, folder, (told.sizes, paths), {number for number, _ in header["codecs"]})
+    contents.entries = {entry["path"]: entry for entry in told.entries}
     for kind, payload in frames:
         if kind == 4:
             contents.frame(payload)

@@ -23,7 +23,8 @@ mod encode;
 
 pub use encode::{EncodedSection, encode};
 
-use crate::{ContentDigest, Entry, FileContent, Inode, Node, Tree, TreeError};
+use crate::tree::position;
+use crate::{ContentDigest, Entry, EntryPath, FileContent, Inode, Node, Tree, TreeError};
 
 /// The columns of the section, in their order.
 const COLUMNS: [&str; 15] = [
@@ -117,6 +118,15 @@ impl Skeleton {
     #[must_use]
     pub fn entries(&self) -> &[Entry<SkeletonContent>] {
         &self.entries
+    }
+
+    /// What is known of the content of the file at a path; a hard link leads to its owner's.
+    #[must_use]
+    pub fn content_at(&self, path: &EntryPath) -> Option<SkeletonContent> {
+        let at = |path: &EntryPath| position(&self.entries, path).map(|index| &self.entries[index]);
+        let entry = at(path)?;
+        let owner = if let Node::HardLink { owner } = &entry.node { at(owner)? } else { entry };
+        owner.as_file().copied()
     }
 
     /// The contents that the base has not, by number: in the order in which the target's entries first name them.
