@@ -75,7 +75,7 @@ fn contents(content: &[u8]) -> MemoryContents {
 }
 
 /// A delta whose contents are told by these records instead.
-fn with_records(delta: &[u8], records: &[Record]) -> Vec<u8> {
+fn with_records(delta: &[u8], records: &[Record], known: &Known) -> Vec<u8> {
     let mut reader = Reader::new(delta, skiff_format::Limits::default());
     let Some(Event::Header(header)) = reader.next_event().unwrap() else { panic!("no header") };
     let mut encoder = Encoder::new(Cursor::new(Vec::new()));
@@ -84,8 +84,7 @@ fn with_records(delta: &[u8], records: &[Record]) -> Vec<u8> {
             encoder.add(compress(frame.section, &frame.payload, &Compression::Stored).unwrap()).unwrap();
         }
     }
-    let contents =
-        compress(Section::Contents, &record::encode(records, &Known::default()), &Compression::XZ).unwrap();
+    let contents = compress(Section::Contents, &record::encode(records, known), &Compression::XZ).unwrap();
     encoder.add(contents).unwrap();
     let fields = HeaderFields {
         codecs: vec![skiff_format::CodecInfo { id: CODEC.id(), version: CODEC.version() }],
@@ -116,7 +115,7 @@ fn a_byte_from_a_large_file_does_not_read_all_of_it() {
     let made = skiff_patch::bsdiff::encode(&old[..1], b"x", &skiff_patch::bsdiff::Options::default());
     let one =
         Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload: made[0].payload.clone() };
-    let delta = with_records(&delta, &vec![one; new.len()]);
+    let delta = with_records(&delta, &vec![one; new.len()], &Known::default());
     let counted = Counted { bytes: old, read: AtomicU64::new(0) };
     let base = Base { release: sides[0].id(), tree: &old_tree, contents: &counted, trust: Trust::Checked };
     let error = replay(&delta[..], base, &mut Nowhere, Limits::default()).unwrap_err();
@@ -141,8 +140,9 @@ fn a_long_list_is_not_renewed_for_a_byte() {
         let source = vec![Part { origin: Origin::Base(1), extent: Extent::Renewed }];
         let made = skiff_patch::bsdiff::encode(&old, &new, &skiff_patch::bsdiff::Options::default());
         let payload = made[0].payload.clone();
-        let delta =
-            with_records(&delta, &[Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload }]);
+        let record = Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload };
+        let path = EntryPath::new("file").unwrap();
+        let delta = with_records(&delta, &[record], &Known::new(&old_tree, [(&path, 1)]));
         let base =
             Base { release: sides[0].id(), tree: &old_tree, contents: &old_contents, trust: Trust::Checked };
         let outcome = replay(&delta[..], base, &mut Nowhere, Limits::default());
