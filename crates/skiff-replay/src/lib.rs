@@ -56,6 +56,7 @@
 //! # Ok::<(), skiff_replay::ReplayError<Error>>(())
 //! ```
 
+mod ahead;
 mod base;
 mod checkpoint;
 mod codecs;

@@ -1,14 +1,14 @@
-use std::collections::HashSet;
 use std::io::Read;
+use std::sync::Arc;
 
 use skiff_format::{Digest, Event, Header, Reader, Section};
 use skiff_tree::{ConfigDigest, ReleaseId, Skeleton, Tree, TreeDigest};
 
 use crate::base::Base;
 use crate::codecs::Codecs;
-use crate::contents::{Contents, FinishedDigest, Frame};
+use crate::contents::Contents;
 use crate::record;
-use crate::{Checkpoint, Prelude, ReplayError, Sink};
+use crate::{Checkpoint, Prelude, ReplayError, Sink, ahead};
 
 /// What a delta may cost. Each limit stops a delta that asks for more before it gets it.
 #[derive(Debug, Clone, Default)]
@@ -73,8 +73,6 @@ pub struct Replay<'a> {
     base: Base<'a>,
     limits: Limits,
     state: State,
-    /// The base files whose content was checked.
-    checked: HashSet<u32>,
 }
 
 enum State {
@@ -98,7 +96,7 @@ impl<'a> Replay<'a> {
     /// A replay from the start of a delta.
     #[must_use]
     pub fn new(base: Base<'a>, limits: Limits) -> Self {
-        Self { base, limits, state: State::Fresh, checked: HashSet::new() }
+        Self { base, limits, state: State::Fresh }
     }
 
     /// A replay that goes on from a checkpoint: feed it the events from frame
@@ -184,9 +182,9 @@ impl<'a> Replay<'a> {
     pub fn finish<S: Sink>(mut self, sink: &mut S) -> Result<Replayed, ReplayError<S::Error>> {
         self.begin(sink)?;
         let State::Contents(contents) = self.state else { return Err(out_of_place(0)) };
-        let Contents { prelude, digests, .. } = *contents;
+        let Contents { prelude, written, .. } = *contents;
         let offset = prelude.header.delta_size();
-        let digests: Option<Vec<_>> = digests.into_iter().collect();
+        let digests: Option<Vec<_>> = written.digests.into_iter().collect();
         let digests = digests.ok_or_else(|| ReplayError::Corrupt {
             offset,
             what: "it ends before all contents are whole".into(),
@@ -240,9 +238,8 @@ impl<'a> Replay<'a> {
             let what = "the new contents are not as many bytes as the header says".into();
             return Err(ReplayError::Corrupt { offset: begin_of(&header, Section::Tree), what });
         }
-        let digests = vec![None; skeleton.new_contents().len()];
-        let prelude = Prelude { header, config, manifest, tree_section, skeleton };
-        Ok(Contents { prelude, codecs, digests, open: None, finished: FinishedDigest::default() })
+        let prelude = Prelude { header, config, manifest, tree_section, skeleton: Arc::new(skeleton) };
+        Ok(Contents::new(prelude, codecs))
     }
 
     fn contents_frame<S: Sink>(
@@ -251,17 +248,12 @@ impl<'a> Replay<'a> {
         payload: &[u8],
         sink: &mut S,
     ) -> Result<(), ReplayError<S::Error>> {
-        let Self { base, limits, state, checked } = self;
+        let Self { base, limits, state } = self;
         let State::Contents(contents) = state else { return Err(out_of_place(0)) };
         let offset = contents.prelude.header.frames().get(index).map_or(0, |frame| frame.offset);
         let records = record::records(payload)
             .map_err(|error| ReplayError::Corrupt { offset, what: format!("records: {error}") })?;
-        let codecs = contents.codecs.clone();
-        let mut state = skiff_patch::State::new();
-        for record in records {
-            let frame = Frame { base, limits, codecs: &codecs, offset };
-            contents.record(&frame, (checked, &mut state), &record, sink)?;
-        }
+        ahead::follow(contents, (base, limits), (records, offset), sink)?;
         let checkpoint = contents.checkpoint(index);
         sink.checkpoint(&checkpoint).map_err(ReplayError::Sink)
     }
