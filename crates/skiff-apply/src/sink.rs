@@ -80,12 +80,13 @@ impl Beside {
         })
     }
 
-    /// How far completing should be: as far as writing is, since it began. It depends on nothing but the delta, so that the calls to
+    /// How far completing should be: twice as far as writing is, since it began, because gzip files, which this thread compresses, come
+    /// last and take it most time for a byte. It depends on nothing but the delta, so that the calls to
     /// the disk are always the same ones in the same order.
     fn due(&self) -> Option<u64> {
         let begun = self.begun?;
         let (done, all) = (self.written - begun, (self.new_bytes - begun).max(1));
-        let due = u128::from(self.weight) * u128::from(done) / u128::from(all);
+        let due = u128::from(self.weight) * 2 * u128::from(done) / u128::from(all);
         Some(u64::try_from(due).unwrap_or(u64::MAX))
     }
 }

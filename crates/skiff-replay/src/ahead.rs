@@ -18,8 +18,6 @@ use crate::{Base, ReplayError, Sink};
 
 /// What may wait to be written, in bytes: a part of what encoders declare for buffers.
 const HELD: u64 = 1 << 20;
-/// The most bytes that wait in one piece.
-const PIECE: usize = 64 << 10;
 
 /// Follows the records of the frame at `offset`.
 pub(crate) fn follow<S: Sink>(
@@ -143,15 +141,13 @@ struct Waiting<'q, S: Sink> {
 
 impl<S: Sink> Outlet<S> for Waiting<'_, S> {
     fn bytes(&mut self, number: u32, bytes: &[u8]) -> Result<(), Stopped<S::Error>> {
-        for piece in bytes.chunks(PIECE) {
-            self.queue.put(Step::Bytes(number, piece.to_vec()), piece.len() as u64)?;
-        }
-        Ok(())
+        self.queue.put(Step::Bytes(number, bytes.to_vec()), bytes.len() as u64)
     }
 
     fn rest(&mut self, number: u32, rest: Rest) -> Result<Option<Rest>, Stopped<S::Error>> {
         let size = rest.held();
-        if size > HELD {
+        // Where the other thread has so much to do, this one would wait for it.
+        if self.queue.lock().held + size > HELD / 2 {
             return Ok(Some(rest));
         }
         self.queue.put(Step::Rest(number, rest), size).map(|()| None)

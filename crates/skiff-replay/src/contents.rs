@@ -90,9 +90,12 @@ impl<E: std::error::Error + 'static> From<ReplayError<E>> for Stopped<E> {
     }
 }
 
+/// Sinks get at most so many bytes at once, whoever made them.
+const PIECE: usize = 64 << 10;
+
 /// Where what comes out of records goes, in this order: the bytes of one content after the other.
 pub(crate) trait Outlet<S: Sink> {
-    /// The next bytes of a content.
+    /// The next bytes of a content, at most [`PIECE`].
     fn bytes(&mut self, number: u32, bytes: &[u8]) -> Result<(), Stopped<S::Error>>;
 
     /// The next bytes of a content, which are yet to be made. Given back where it is for the caller to make them.
@@ -348,6 +351,7 @@ struct OutletWriter<'o, S: Sink, O> {
 
 impl<S: Sink, O: Outlet<S>> Write for OutletWriter<'_, S, O> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(PIECE)];
         match self.outlet.bytes(self.number, bytes) {
             Ok(()) => Ok(bytes.len()),
             Err(stopped) => {
@@ -373,6 +377,7 @@ struct SinkWriter<'s, S: Sink> {
 
 impl<S: Sink> Write for SinkWriter<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(PIECE)];
         match self.written.bytes(self.number, bytes, self.sink) {
             Ok(()) => Ok(bytes.len()),
             Err(error) => {
