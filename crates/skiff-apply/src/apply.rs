@@ -5,7 +5,7 @@ use skiff_fs::{Control, DirectoryContents, Reread};
 use skiff_replay::{Base, Replay, Replayed, Trust};
 use skiff_tree::ReleaseId;
 
-use crate::complete::{Completed, complete};
+use crate::complete::{Completed, Completion};
 use crate::publish::Draft;
 use crate::record::Record;
 use crate::sink::{Site, StageSink};
@@ -55,10 +55,10 @@ pub enum Outcome {
 }
 
 /// What was staged with the help of a delta.
-struct Replaying {
+struct Replaying<'a> {
     outcome: Outcome,
     replayed: Replayed,
-    sink_stage: (stage::Stage, crate::plan::Plan),
+    sink_stage: (stage::Stage, crate::plan::Plan, Completion<'a>),
 }
 
 impl Store {
@@ -115,7 +115,7 @@ impl Store {
             }
             None => {
                 let mut replay = Replay::new(replay_base, options.limits.clone());
-                let mut sink = StageSink::new(site);
+                let mut sink = StageSink::new(site)?;
                 // Says no to codecs that are not known here before anything is written.
                 replay.event(Event::Header(Box::new(header.clone())), &mut sink)?;
                 run((&site, &end), (reader, replay, sink), Outcome::Applied)
@@ -191,9 +191,9 @@ impl Store {
         Ok(true)
     }
 
-    fn finish(&self, site: &Site<'_>, header: &Header, staged: Replaying) -> Result<Applied, ApplyError> {
-        let Replaying { outcome, replayed, sink_stage: (stage, plan) } = staged;
-        let Completed { sharing, unwritten } = complete(site, &stage, &plan, &replayed.tree)?;
+    fn finish(&self, site: &Site<'_>, header: &Header, staged: Replaying<'_>) -> Result<Applied, ApplyError> {
+        let Replaying { outcome, replayed, sink_stage: (stage, plan, completion) } = staged;
+        let Completed { sharing, unwritten } = completion.finish((&stage, &plan), &replayed.tree)?;
         let mut record = Record::new(origin(site.base.id, header), site.options.ownership);
         record.previous = Some(site.base.id);
         self.publish(Draft { stage, tree: &replayed.tree, record, unwritten }, site.options)?;
@@ -250,11 +250,11 @@ fn resume<'a>(
 }
 
 /// Follows the delta to its end, and proves that what came out is what it promised.
-fn run(
+fn run<'a>(
     (site, end): (&Site<'_>, &DeltaEnd),
-    (mut reader, mut replay, mut sink): (Reader<impl Read>, Replay<'_>, StageSink<'_>),
+    (mut reader, mut replay, mut sink): (Reader<impl Read>, Replay<'_>, StageSink<'a>),
     outcome: Outcome,
-) -> Result<Replaying, ApplyError> {
+) -> Result<Replaying<'a>, ApplyError> {
     let followed = loop {
         if let Err(interrupted) = site.options.control.check() {
             break Err(interrupted.into());

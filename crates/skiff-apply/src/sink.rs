@@ -1,9 +1,13 @@
 //! What a replay writes into: a stage.
 
+use std::sync::Arc;
+
+use skiff_format::{Header, Section};
 use skiff_fs::{Control, OpenFile, Root, ShareMode, ShareOptions, Shared, SyncStrategy, WritableFile};
 use skiff_replay::{Checkpoint, Prelude, Sink};
 use skiff_tree::{ContentDigest, ReleaseId, Skeleton};
 
+use crate::complete::{Completion, weight};
 use crate::plan::{FileOrigin, Need, Plan, Shareable, index, metadata_tree};
 use crate::stage::{Saved, Stage, write};
 use crate::store::StoredRelease;
@@ -15,6 +19,9 @@ pub(crate) struct StageSink<'a> {
     /// None until everything before the contents was read and there is room.
     stage: Option<Stage>,
     plan: Plan,
+    completion: Completion<'a>,
+    /// What of completing goes on beside writing; none where nothing does.
+    beside: Option<Beside>,
     open: Option<OpenContent>,
     strategy: SyncStrategy,
     /// Bytes written since the last checkpoint that was recorded.
@@ -41,6 +48,49 @@ impl<'a> Site<'a> {
     }
 }
 
+/// Completing beside writing: while new contents are decoded, this thread waits most of the time.
+///
+/// It begins with the last frame of contents. Until that is here the delta may be cut off, and whatever is made that is no new
+/// content has to be made again then: on a bad line a device would write its image many times.
+struct Beside {
+    skeleton: Arc<Skeleton>,
+    /// The last frame of contents.
+    from_frame: usize,
+    /// What all files of the base count for.
+    weight: u64,
+    /// Bytes that are to be written in all, that were written, and that were when it began, once it has.
+    new_bytes: u64,
+    written: u64,
+    begun: Option<u64>,
+}
+
+impl Beside {
+    fn new(skeleton: &Arc<Skeleton>, header: &Header, new_bytes: u64) -> Option<Self> {
+        let is_contents = |at: &usize| header.frames()[*at].section == Section::Contents;
+        let mut contents = (0..header.frames().len()).filter(is_contents);
+        let first = contents.next()?;
+        let last = contents.next_back().unwrap_or(first);
+        Some(Self {
+            weight: skeleton.entries().iter().map(weight).fold(0, u64::saturating_add),
+            skeleton: Arc::clone(skeleton),
+            from_frame: last,
+            new_bytes,
+            written: 0,
+            begun: (first == last).then_some(0),
+        })
+    }
+
+    /// How far completing should be: twice as far as writing is, since it began, because gzip files, which this thread compresses, come
+    /// last and take it most time for a byte. It depends on nothing but the delta, so that the calls to
+    /// the disk are always the same ones in the same order.
+    fn due(&self) -> Option<u64> {
+        let begun = self.begun?;
+        let (done, all) = (self.written - begun, (self.new_bytes - begun).max(1));
+        let due = u128::from(self.weight) * 2 * u128::from(done) / u128::from(all);
+        Some(u64::try_from(due).unwrap_or(u64::MAX))
+    }
+}
+
 struct OpenContent {
     number: u32,
     file: WritableFile,
@@ -49,17 +99,22 @@ struct OpenContent {
 
 impl<'a> StageSink<'a> {
     /// A sink that makes its stage when the replay begins.
-    pub(crate) fn new(site: Site<'a>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Where the base cannot be opened.
+    pub(crate) fn new(site: Site<'a>) -> Result<Self, ApplyError> {
+        Ok(Self {
             site,
             stage: None,
             plan: Plan::default(),
+            completion: Completion::new(site)?,
+            beside: None,
             open: None,
             strategy: SyncStrategy::for_this_kernel(),
             unrecorded: 0,
             unsynced: Vec::new(),
             newest: None,
-        }
+        })
     }
 
     /// A sink that goes on with the stage that is there, from which everything is removed that came after its checkpoint.
@@ -67,21 +122,32 @@ impl<'a> StageSink<'a> {
         let limits = &site.options.limits.tree;
         let skeleton = Skeleton::decode(&site.base.tree, &saved.prelude.tree_section, limits)
             .map_err(|error| ApplyError::Corrupt { offset: 0, what: error.to_string() })?;
-        let mut sink = Self::new(site);
+        let mut sink = Self::new(site)?;
         sink.plan = Plan::new(&skeleton);
         let written = written_by(&saved.checkpoint, &sink.plan);
         let need = Need::of(&sink.plan, skeleton.entries(), &site.shareable());
-        sink.check_room(need.less(written.iter().copied()))?;
         sink.stage = Some(Stage::open(site.store, site.id)?);
         sink.remove_later(&skeleton, &saved.checkpoint)?;
+        // Now, because what was removed has made room.
+        sink.check_room(need.less(written.iter().copied()))?;
         site.options.begin(Phase::Writing, sink.plan.new_bytes());
         site.options.control.advance(written.iter().sum());
         Ok(sink)
     }
 
-    /// The stage with every content in it, and where each came from.
-    pub(crate) fn into_stage(self) -> (Stage, Plan) {
-        (self.stage.expect("because a replay that ended well has begun"), self.plan)
+    /// The stage with every content in it, where each came from, and what is to be done still.
+    pub(crate) fn into_stage(self) -> (Stage, Plan, Completion<'a>) {
+        (self.stage.expect("because a replay that ended well has begun"), self.plan, self.completion)
+    }
+
+    /// Goes on with completing, as far as that is due.
+    fn complete_beside(&mut self) -> Result<(), ApplyError> {
+        if let (Some(beside), Some(stage)) = (&self.beside, &self.stage)
+            && let Some(due) = beside.due()
+        {
+            self.completion.advance((stage, &self.plan), beside.skeleton.entries(), due)?;
+        }
+        Ok(())
     }
 
     /// Notes the newest point to go on from, where an update ends early. Whether it succeeds makes no difference to
@@ -186,6 +252,7 @@ impl Sink for StageSink<'_> {
         stage.save(prelude)?;
         self.stage = Some(stage);
         self.make_directories(skeleton)?;
+        self.beside = Beside::new(skeleton, &prelude.header, self.plan.new_bytes());
         options.begin(Phase::Writing, self.plan.new_bytes());
         Ok(())
     }
@@ -201,7 +268,10 @@ impl Sink for StageSink<'_> {
         open.written = open.written.saturating_add(count);
         self.unrecorded = self.unrecorded.saturating_add(count);
         self.site.options.control.advance(count);
-        Ok(())
+        if let Some(beside) = &mut self.beside {
+            beside.written = beside.written.saturating_add(count);
+        }
+        self.complete_beside()
     }
 
     fn finish(&mut self, number: u32, _digest: ContentDigest) -> Result<(), ApplyError> {
@@ -226,6 +296,11 @@ impl Sink for StageSink<'_> {
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), ApplyError> {
         self.newest = Some(checkpoint.clone());
+        if let Some(beside) = &mut self.beside
+            && index(checkpoint.next_frame) == beside.from_frame
+        {
+            beside.begun = Some(beside.written);
+        }
         if self.unrecorded >= self.site.options.checkpoint_bytes {
             self.record_newest()?;
         }

@@ -39,6 +39,13 @@ impl OpenFile {
         drop_cache(self.file.as_fd());
     }
 
+    /// Has what it holds of the file dropped, and read from the disk again while something else is done.
+    pub(crate) fn read_anew(&self) {
+        self.drop_cache();
+        // As above: without it the disk is only waited for.
+        let _ = rustix::fs::fadvise(self.file.as_fd(), 0, None, Advice::WillNeed);
+    }
+
     /// The file's path on the disk, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {

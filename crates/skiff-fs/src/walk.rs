@@ -14,6 +14,10 @@ use crate::{Control, FsError, OpenFile, Root, parallel};
 
 /// Large enough that the calls cost nothing beside the hashing, small enough for a core's cache.
 const READ_BUFFER: usize = 128 << 10;
+/// So many small files are opened at once, so that the disk reads one while another is hashed.
+const BATCH_FILES: usize = 16;
+/// But not more bytes than that: the kernel's memory is a device's too.
+const BATCH_BYTES: u64 = 1 << 20;
 
 /// One path found on the disk.
 pub(crate) struct Found {
@@ -69,24 +73,45 @@ pub(crate) fn hash_files(
         _ => 0,
     };
     jobs.sort_by_key(|job| std::cmp::Reverse(size(job) >> 22));
-    parallel::for_each(
+    let mut batches: Vec<&[usize]> = Vec::new();
+    let mut rest = &jobs[..];
+    while !rest.is_empty() {
+        let mut bytes = 0_u64;
+        let fits = |job: &&usize| {
+            bytes = bytes.saturating_add(size(job));
+            bytes <= BATCH_BYTES
+        };
+        let count = rest.iter().take(BATCH_FILES).take_while(fits).count().max(1);
+        let (batch, others) = rest.split_at(count);
+        batches.push(batch);
+        rest = others;
+    }
+    let hashed = parallel::for_each(
         options.threads,
-        &jobs,
+        &batches,
         || vec![0; READ_BUFFER],
-        |buffer, &job| {
-            let entry = &found[job];
-            let file = root.open_file(&entry.path)?;
-            let status = Status::of(file.as_fd()).map_err(root.failed("looking at", &entry.path))?;
-            if status.identity != entry.identity {
-                let what = "it was replaced while the tree was being read";
-                return Err(FsError::Refused { path: root.display(&entry.path), what });
-            }
-            if options.drop_cache {
-                file.drop_cache();
-            }
-            Ok((job, hash_file(&file, buffer, &options.control)?))
+        |buffer, batch| {
+            let files = batch.iter().map(|&job| open(root, &found[job], &options));
+            // All are opened before the first is read: meanwhile the disk reads the others.
+            let files: Vec<OpenFile> = files.collect::<Result<_, _>>()?;
+            let hashed = batch.iter().zip(&files);
+            hashed.map(|(&job, file)| Ok((job, hash_file(file, buffer, &options.control)?))).collect()
         },
-    )
+    );
+    Ok(hashed?.into_iter().flat_map(|batch: Vec<_>| batch).collect())
+}
+
+fn open(root: &Root, entry: &Found, options: &HashOptions<'_>) -> Result<OpenFile, FsError> {
+    let file = root.open_file(&entry.path)?;
+    let status = Status::of(file.as_fd()).map_err(root.failed("looking at", &entry.path))?;
+    if status.identity != entry.identity {
+        let what = "it was replaced while the tree was being read";
+        return Err(FsError::Refused { path: root.display(&entry.path), what });
+    }
+    if options.drop_cache {
+        file.read_anew();
+    }
+    Ok(file)
 }
 
 /// How files are hashed.

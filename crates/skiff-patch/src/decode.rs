@@ -69,6 +69,24 @@ pub fn decode<S: Read + Seek + Send, W: Write>(
     limits: &Limits,
     state: &mut State,
 ) -> Result<(), PatchError> {
+    match decode_apart(job, source, output, limits, state)? {
+        None => Ok(()),
+        Some(rest) => rest.finish(output),
+    }
+}
+
+/// As [`decode`], but stops where what is left needs neither the source nor the state: another thread may then do that while this
+/// one goes on with the next payload. Nothing was written where something is left.
+///
+/// # Errors
+/// As for [`decode`], but those that the rest ends in.
+pub fn decode_apart<S: Read + Seek + Send, W: Write>(
+    job: &Job<'_>,
+    source: &mut Source<S>,
+    output: &mut W,
+    limits: &Limits,
+    state: &mut State,
+) -> Result<Option<Rest>, PatchError> {
     let wanted = decoder_memory(job)?;
     if wanted > limits.memory_bytes {
         return Err(PatchError::LimitExceeded { what: "memory", wanted, limit: limits.memory_bytes });
@@ -77,13 +95,50 @@ pub fn decode<S: Read + Seek + Send, W: Write>(
         Codec::Data => data::decode(job, output),
         Codec::Bsdiff => bsdiff::decode(job, source, output),
         #[cfg(feature = "gzip")]
-        Codec::Gzip => crate::gzip::decode(job, source, output, limits, state),
+        Codec::Gzip => {
+            return crate::gzip::decode(job, source, limits, state).map(|gzip| Some(Rest(gzip)));
+        }
         Codec::Block => block::decode(job, source, output),
         Codec::Align => align::decode(job, source, output, state),
         #[cfg(feature = "zip")]
         Codec::Zip => crate::zip::decode(job, source, output, limits, state),
         #[cfg(feature = "png")]
         Codec::Png => crate::png::decode(job, source, output, limits, state),
+    }
+    .map(|()| None)
+}
+
+/// What is left of a payload after [`decode_apart`]: to compress a text, once that is known.
+#[derive(Debug)]
+pub struct Rest(
+    #[cfg(feature = "gzip")] crate::gzip::Rest,
+    // Nothing else leaves anything.
+    #[cfg(not(feature = "gzip"))] std::convert::Infallible,
+);
+
+impl Rest {
+    /// The most memory that it holds, with the output that it will hold, in bytes. While it is finished, a compressor holds up to
+    /// 1 MiB more.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        #[cfg(feature = "gzip")]
+        return self.0.held();
+        #[cfg(not(feature = "gzip"))]
+        match self.0 {}
+    }
+
+    /// Writes what the payload stands for to `output`.
+    ///
+    /// # Errors
+    /// Those of [`decode`] but for sources and limits.
+    pub fn finish<W: Write>(self, output: &mut W) -> Result<(), PatchError> {
+        #[cfg(feature = "gzip")]
+        return self.0.finish(output);
+        #[cfg(not(feature = "gzip"))]
+        {
+            let _ = output;
+            match self.0 {}
+        }
     }
 }
 

@@ -54,7 +54,7 @@ mod state;
 pub mod zip;
 
 pub use codec::Codec;
-pub use decode::{Job, Limits, decode, decoder_memory};
+pub use decode::{Job, Limits, Rest, decode, decode_apart, decoder_memory};
 pub use error::{PatchError, Stream};
 #[cfg(feature = "encode")]
 pub use matcher::Effort;

@@ -1,40 +1,55 @@
 //! From records to contents: the state between the first frame of contents and the end.
+//!
+//! It has two halves. One follows the records and decodes them; the other writes what comes out, hashes it and finishes it. They
+//! speak through an [`Outlet`] alone, so that they may be two threads: see [`ahead`](crate::ahead).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use sha2::{Digest as _, Sha256};
-use skiff_patch::{Job, Source};
-use skiff_tree::{ContentDigest, NewContent, ReadAt, SkeletonContent};
+use skiff_patch::{Job, Rest, Source};
+use skiff_tree::{ContentDigest, NewContent, ReadAt, Skeleton, Tree};
 
 use crate::base::{Base, hash_into, open_base};
-use crate::checksums::Checksums;
 use crate::codecs::Codecs;
 use crate::record::{Extent, Known, Origin, Record};
-use crate::renew::{Checksum, MAX_LIST, Named, renew};
 use crate::replay::Limits;
 use crate::source::VirtualSource;
 use crate::{Checkpoint, Prelude, ReplayError, Sink};
-
-/// A list may be so much longer than what is made of it: else many records could have it renewed for a byte each.
-const RENEWED_PER_OUTPUT: u64 = 16;
-const RENEWED_FOR_ANYTHING: u64 = 4 << 10;
 
 /// What a replay knows while it is among the contents.
 pub(crate) struct Contents {
     pub(crate) prelude: Prelude,
     pub(crate) known: Known,
     pub(crate) codecs: Codecs,
+    pub(crate) followed: Followed,
+    pub(crate) written: Written,
+}
+
+/// What the records were followed to.
+pub(crate) struct Followed {
+    /// The contents that are whole, by number.
+    pub(crate) whole: Vec<bool>,
+    /// The content under way, and how many bytes of it came out.
+    open: Option<(u32, u64)>,
+    /// The base files whose content was checked.
+    checked: HashSet<u32>,
+    /// The MD5 of contents that lists name.
+    pub(crate) md5: HashMap<u32, [u8; 16]>,
+}
+
+/// What was written.
+pub(crate) struct Written {
     pub(crate) digests: Vec<Option<ContentDigest>>,
-    pub(crate) checksums: Checksums,
-    pub(crate) open: Option<OpenContent>,
-    pub(crate) finished: FinishedDigest,
+    finished: FinishedDigest,
+    /// Of the content under way.
+    hasher: Sha256,
 }
 
 /// A digest of all finished contents that does not depend on the order in which they were finished, so that it is kept
 /// up with each and found again in any order. It is there to find damage, not attacks: those the release's name stops.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct FinishedDigest([u8; 32]);
+struct FinishedDigest([u8; 32]);
 
 impl FinishedDigest {
     fn add(&mut self, number: u32, digest: ContentDigest) {
@@ -45,17 +60,12 @@ impl FinishedDigest {
     }
 }
 
-pub(crate) struct OpenContent {
-    number: u32,
-    written: u64,
-    hasher: Sha256,
-}
-
 /// What the records of one frame are made with.
 pub(crate) struct Frame<'f, 'a> {
     pub(crate) base: &'f Base<'a>,
     pub(crate) limits: &'f Limits,
     pub(crate) codecs: &'f Codecs,
+    pub(crate) skeleton: &'f Skeleton,
     pub(crate) offset: u64,
 }
 
@@ -63,138 +73,148 @@ impl Frame<'_, '_> {
     pub(crate) fn corrupt<E: std::error::Error>(&self, what: impl Into<String>) -> ReplayError<E> {
         ReplayError::Corrupt { offset: self.offset, what: what.into() }
     }
+
+    fn size<E: std::error::Error>(&self, number: u32) -> Result<u64, ReplayError<E>> {
+        let new = usize::try_from(number).ok().and_then(|index| self.skeleton.new_contents().get(index));
+        new.map(|new| new.size).ok_or_else(|| self.corrupt(format!("there is no content {number}")))
+    }
 }
 
-impl Contents {
-    fn size<E: std::error::Error>(&self, frame: &Frame<'_, '_>, number: u32) -> Result<u64, ReplayError<E>> {
-        let new =
-            usize::try_from(number).ok().and_then(|index| self.prelude.skeleton.new_contents().get(index));
-        new.map(|new| new.size).ok_or_else(|| frame.corrupt(format!("there is no content {number}")))
-    }
+/// Why the records are not followed further.
+pub(crate) enum Stopped<E: std::error::Error + 'static> {
+    Failed(ReplayError<E>),
+    /// Because nobody takes any more of what comes out: why, the other side tells.
+    Abandoned,
+}
 
-    pub(crate) fn record<S: Sink>(
+impl<E: std::error::Error + 'static> From<ReplayError<E>> for Stopped<E> {
+    fn from(error: ReplayError<E>) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Sinks get at most so many bytes at once, whoever made them.
+const PIECE: usize = 64 << 10;
+
+/// Where what comes out of records goes, in this order: the bytes of one content after the other.
+pub(crate) trait Outlet<S: Sink> {
+    /// The next bytes of a content, at most [`PIECE`].
+    fn bytes(&mut self, number: u32, bytes: &[u8]) -> Result<(), Stopped<S::Error>>;
+
+    /// The next bytes of a content, which are yet to be made. Given back where it is for the caller to make them.
+    fn rest(&mut self, number: u32, rest: Rest) -> Result<Option<Rest>, Stopped<S::Error>>;
+
+    /// A content is whole.
+    fn whole(&mut self, number: u32) -> Result<(), Stopped<S::Error>>;
+
+    /// Opens a content that is whole.
+    fn open(&mut self, number: u32) -> Result<S::Content, Stopped<S::Error>>;
+
+    /// The digest of a content that is whole.
+    fn digest(&mut self, number: u32) -> Result<ContentDigest, Stopped<S::Error>>;
+}
+
+impl Followed {
+    pub(crate) fn record<'f, S: Sink>(
         &mut self,
-        frame: &Frame<'_, '_>,
-        (checked, state): (&mut HashSet<u32>, &mut skiff_patch::State),
+        frame: &Frame<'f, '_>,
+        state: &mut skiff_patch::State,
         record: &Record<&[u8]>,
-        sink: &mut S,
-    ) -> Result<(), ReplayError<S::Error>> {
+        outlet: &mut impl Outlet<S>,
+    ) -> Result<(), Stopped<S::Error>>
+    where
+        S::Content: 'f,
+    {
         let number = record.content;
-        let size = self.size(frame, number)?;
-        let mut open = self.take_open(frame, number)?;
-        if record.output_len > size - open.written {
-            return Err(frame.corrupt(format!("content {number} becomes longer than its {size} bytes")));
+        let size = frame.size(number)?;
+        let written = self.take_open(frame, number)?;
+        if record.output_len > size - written {
+            return Err(frame
+                .corrupt(format!("content {number} becomes longer than its {size} bytes"))
+                .into());
         }
         let codec = frame.codecs.find(record.codec);
         let codec =
             codec.ok_or_else(|| frame.corrupt(format!("the header does not name codec {}", record.codec)))?;
-        let source = self.source(frame, checked, record, sink)?;
+        let source = self.source(frame, record, outlet)?;
         let source_len = source.size();
         let mut source = Source::new(source, source_len);
-        let mut output = SinkWriter { sink, number, hasher: &mut open.hasher, failed: None };
+        let mut output = OutletWriter::<S, _> { outlet, number, stopped: None };
         let job = Job::new(codec, record.payload, record.output_len);
-        let decoded = skiff_patch::decode(&job, &mut source, &mut output, &frame.limits.patch, state);
-        if let Some(error) = output.failed {
-            return Err(ReplayError::Sink(error));
+        let limits = &frame.limits.patch;
+        let decoded = skiff_patch::decode_apart(&job, &mut source, &mut output, limits, state);
+        let decoded = match decoded {
+            Ok(Some(rest)) => match output.outlet.rest(number, rest)? {
+                Some(rest) => rest.finish(&mut output),
+                None => Ok(()),
+            },
+            decoded => decoded.map(|_| ()),
+        };
+        if let Some(stopped) = output.stopped {
+            return Err(stopped);
         }
         decoded.map_err(|source| ReplayError::Patch { offset: frame.offset, number, source })?;
-        open.written += record.output_len;
-        if open.written == size {
-            self.close(number, open.hasher, sink)?;
+        let written = written + record.output_len;
+        if written == size {
+            self.whole[number as usize] = true;
+            outlet.whole(number)?;
         } else {
-            self.open = Some(open);
+            self.open = Some((number, written));
         }
         Ok(())
     }
 
-    /// The content under way, which a record has to go on with, or a new one.
+    /// How much there is of the content under way, which a record has to go on with, or of a new one.
     fn take_open<E: std::error::Error>(
         &mut self,
         frame: &Frame<'_, '_>,
         number: u32,
-    ) -> Result<OpenContent, ReplayError<E>> {
+    ) -> Result<u64, ReplayError<E>> {
         match self.open.take() {
-            Some(open) if open.number == number => Ok(open),
-            Some(open) => {
-                Err(frame.corrupt(format!("content {number} begins before content {} ends", open.number)))
+            Some((open, written)) if open == number => Ok(written),
+            Some((open, _)) => {
+                Err(frame.corrupt(format!("content {number} begins before content {open} ends")))
             }
-            None if self.digests[number as usize].is_some() => {
+            None if self.whole[number as usize] => {
                 Err(frame.corrupt(format!("content {number} was whole already")))
             }
-            None => Ok(OpenContent { number, written: 0, hasher: Sha256::new() }),
+            None => Ok(0),
         }
     }
 
-    fn close<S: Sink>(
+    fn source<'f, S: Sink>(
         &mut self,
-        number: u32,
-        hasher: Sha256,
-        sink: &mut S,
-    ) -> Result<(), ReplayError<S::Error>> {
-        let digest = ContentDigest::from_bytes(hasher.finalize().into());
-        self.finished(number, digest);
-        sink.finish(number, digest).map_err(ReplayError::Sink)
-    }
-
-    fn finished(&mut self, number: u32, digest: ContentDigest) {
-        self.digests[number as usize] = Some(digest);
-        self.finished.add(number, digest);
-    }
-
-    /// A digest of everything that was written so far.
-    fn written(&self) -> [u8; 32] {
-        let mut hasher = Sha256::new();
-        hasher.update(self.finished.0);
-        if let Some(open) = &self.open {
-            hasher.update(open.hasher.clone().finalize());
-        }
-        hasher.finalize().into()
-    }
-
-    /// Contents of no bytes have no records.
-    pub(crate) fn finish_empty<S: Sink>(&mut self, sink: &mut S) -> Result<(), ReplayError<S::Error>> {
-        for number in 0..self.digests.len() {
-            if self.prelude.skeleton.new_contents()[number].size == 0 {
-                let number = u32::try_from(number).expect("because the section numbers contents in 32 bits");
-                self.close(number, Sha256::new(), sink)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn source<'s, S: Sink>(
-        &mut self,
-        frame: &Frame<'s, '_>,
-        checked: &mut HashSet<u32>,
+        frame: &Frame<'f, '_>,
         record: &Record<&[u8]>,
-        sink: &S,
-    ) -> Result<VirtualSource<'s>, ReplayError<S::Error>>
+        outlet: &mut impl Outlet<S>,
+    ) -> Result<VirtualSource<'f>, Stopped<S::Error>>
     where
-        S::Content: 's,
+        S::Content: 'f,
     {
         let mut source = VirtualSource::new();
         let mut held = 0;
         for part in &record.source {
-            let content: Box<dyn ReadAt + 's> = match part.origin {
-                Origin::Base(index) if part.extent == Extent::Renewed => {
-                    let worth = record.output_len.saturating_mul(RENEWED_PER_OUTPUT);
-                    let most = worth.saturating_add(RENEWED_FOR_ANYTHING).min(MAX_LIST);
-                    let list = open_base(frame, checked, index, (&mut held, record.output_len))?;
-                    if list.size() > most {
-                        return Err(frame.corrupt("a list that is too long to be renewed"));
-                    }
-                    Box::new(self.renew(&*list, (index, record.content), frame, sink)?)
-                }
-                Origin::Base(index) => open_base(frame, checked, index, (&mut held, record.output_len))?,
-                Origin::Target(number) => {
-                    self.size(frame, number)?;
+            let content: Box<dyn ReadAt + 'f> = match part.origin {
+                Origin::Base(index) => {
+                    let for_output = (&mut held, record.output_len);
+                    let content = open_base(frame, &mut self.checked, index, for_output)?;
                     if part.extent == Extent::Renewed {
-                        return Err(frame.corrupt("a new content is to be renewed"));
+                        let of_record = (record.content, record.output_len);
+                        Box::new(self.renewed(frame, (&*content, index), of_record, outlet)?)
+                    } else {
+                        content
                     }
-                    if self.digests[number as usize].is_none() {
-                        return Err(frame.corrupt(format!("content {number} is read before it is whole")));
+                }
+                Origin::Target(number) => {
+                    frame.size(number)?;
+                    if part.extent == Extent::Renewed {
+                        return Err(frame.corrupt("a new content is to be renewed").into());
                     }
-                    Box::new(sink.open(number).map_err(ReplayError::Sink)?)
+                    if !self.whole[number as usize] {
+                        let what = format!("content {number} is read before it is whole");
+                        return Err(frame.corrupt(what).into());
+                    }
+                    Box::new(outlet.open(number)?)
                 }
             };
             let range = match part.extent {
@@ -205,48 +225,94 @@ impl Contents {
         }
         Ok(source)
     }
+}
 
-    /// A list of the base with the checksums of what is finished.
-    fn renew<S: Sink>(
+impl Written {
+    pub(crate) fn bytes<S: Sink>(
         &mut self,
-        list: &dyn ReadAt,
-        (index, number): (u32, u32),
-        frame: &Frame<'_, '_>,
-        sink: &S,
-    ) -> Result<Vec<u8>, ReplayError<S::Error>> {
-        let path = |index: u32| &frame.base.tree.entries()[index as usize].path;
-        let list = skiff_tree::read_all(&list)
-            .map_err(|source| ReplayError::Base { path: path(index).clone(), source })?;
-        let Self { prelude, digests, checksums, .. } = self;
-        let skeleton = &prelude.skeleton;
-        let new = skeleton.new_contents();
-        let home = &skeleton.entries()[new[number as usize].entry as usize].path;
-        renew(&list, home, |path, kind| {
-            let number = match skeleton.content_at(path) {
-                None => return Ok(Named::Nothing),
-                Some(SkeletonContent::Base(_)) => return Ok(Named::Kept),
-                Some(SkeletonContent::New { number }) => number,
-            };
-            let Some(digest) = digests[number as usize] else { return Ok(Named::Kept) };
-            let size = new[number as usize].size;
-            let checksum = match kind {
-                Checksum::Sha256 => digest.as_bytes().to_vec(),
-                Checksum::Md5 => {
-                    let open = || sink.open(number).map_err(ReplayError::Sink);
-                    checksums.md5(frame, (number, size), open)?.to_vec()
-                }
-            };
-            Ok(Named::New { size, checksum })
-        })
+        number: u32,
+        bytes: &[u8],
+        sink: &mut S,
+    ) -> Result<(), ReplayError<S::Error>> {
+        sink.write(number, bytes).map_err(ReplayError::Sink)?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn rest<S: Sink>(
+        &mut self,
+        (number, offset): (u32, u64),
+        rest: Rest,
+        sink: &mut S,
+    ) -> Result<(), ReplayError<S::Error>> {
+        let mut output = SinkWriter { written: self, number, sink, failed: None };
+        let finished = rest.finish(&mut output);
+        match output.failed {
+            Some(error) => Err(error),
+            None => finished.map_err(|source| ReplayError::Patch { offset, number, source }),
+        }
+    }
+
+    pub(crate) fn whole<S: Sink>(&mut self, number: u32, sink: &mut S) -> Result<(), ReplayError<S::Error>> {
+        let digest = ContentDigest::from_bytes(std::mem::take(&mut self.hasher).finalize().into());
+        self.finished(number, digest);
+        sink.finish(number, digest).map_err(ReplayError::Sink)
+    }
+
+    /// Of a content that is whole.
+    pub(crate) fn digest(&self, number: u32) -> ContentDigest {
+        self.digests[number as usize]
+            .expect("because whole contents are hashed before others are asked about")
+    }
+
+    fn finished(&mut self, number: u32, digest: ContentDigest) {
+        self.digests[number as usize] = Some(digest);
+        self.finished.add(number, digest);
+    }
+}
+
+impl Contents {
+    pub(crate) fn new(base: &Tree, prelude: Prelude, codecs: Codecs) -> Self {
+        let entries = prelude.skeleton.entries();
+        let contents = prelude.skeleton.new_contents().iter();
+        let known = Known::new(base, contents.map(|new| (&entries[new.entry as usize].path, new.size)));
+        let count = prelude.skeleton.new_contents().len();
+        let followed =
+            Followed { whole: vec![false; count], open: None, checked: HashSet::new(), md5: HashMap::new() };
+        let (finished, hasher) = (FinishedDigest::default(), Sha256::new());
+        let written = Written { digests: vec![None; count], finished, hasher };
+        Self { prelude, known, codecs, followed, written }
+    }
+
+    /// A digest of everything that was written so far.
+    fn digest(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.written.finished.0);
+        if self.followed.open.is_some() {
+            hasher.update(self.written.hasher.clone().finalize());
+        }
+        hasher.finalize().into()
+    }
+
+    /// Contents of no bytes have no records.
+    pub(crate) fn finish_empty<S: Sink>(&mut self, sink: &mut S) -> Result<(), ReplayError<S::Error>> {
+        for (number, new) in self.prelude.skeleton.new_contents().iter().enumerate() {
+            if new.size == 0 {
+                self.followed.whole[number] = true;
+                let number = u32::try_from(number).expect("because the section numbers contents in 32 bits");
+                self.written.whole(number, sink)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn checkpoint(&self, index: usize) -> Checkpoint {
         Checkpoint {
             delta: *self.prelude.header.digest().as_bytes(),
             next_frame: u32::try_from(index + 1).unwrap_or(u32::MAX),
-            written: self.written(),
-            open: self.open.as_ref().map(|open| (open.number, open.written)),
-            finished: self.digests.iter().map(Option::is_some).collect(),
+            written: self.digest(),
+            open: self.followed.open,
+            finished: self.followed.whole.clone(),
         }
     }
 
@@ -256,25 +322,26 @@ impl Contents {
         checkpoint: &Checkpoint,
         sink: &S,
     ) -> Result<(), ReplayError<S::Error>> {
-        if checkpoint.finished.len() != self.digests.len() {
+        if checkpoint.finished.len() != self.followed.whole.len() {
             return Err(ReplayError::Checkpoint { what: "it has another number of contents" });
         }
         for (number, new) in self.prelude.skeleton.new_contents().to_vec().into_iter().enumerate() {
             let number32 = u32::try_from(number).expect("because the section numbers contents in 32 bits");
             if checkpoint.finished[number] {
                 let hasher = rehash(sink, number32, new, new.size)?;
-                self.finished(number32, ContentDigest::from_bytes(hasher.finalize().into()));
+                self.followed.whole[number] = true;
+                self.written.finished(number32, ContentDigest::from_bytes(hasher.finalize().into()));
             } else if let Some((open, written)) = checkpoint.open
                 && open == number32
             {
-                let hasher = rehash(sink, number32, new, written)?;
-                self.open = Some(OpenContent { number: number32, written, hasher });
+                self.written.hasher = rehash(sink, number32, new, written)?;
+                self.followed.open = Some((number32, written));
             }
         }
-        if checkpoint.open.is_some() != self.open.is_some() {
+        if checkpoint.open.is_some() != self.followed.open.is_some() {
             return Err(ReplayError::Checkpoint { what: "it has a content that the delta has not" });
         }
-        if checkpoint.written != self.written() {
+        if checkpoint.written != self.digest() {
             return Err(ReplayError::Checkpoint { what: "what was written before it was damaged since" });
         }
         Ok(())
@@ -302,22 +369,45 @@ fn rehash<S: Sink>(
     }
 }
 
-/// Hands what a codec writes to the sink and to the hasher.
-struct SinkWriter<'s, S: Sink> {
-    sink: &'s mut S,
+/// Hands what a codec writes to an outlet.
+struct OutletWriter<'o, S: Sink, O> {
+    outlet: &'o mut O,
     number: u32,
-    hasher: &'s mut Sha256,
-    /// The sink's error, which would lose its type on its way through the codec.
-    failed: Option<S::Error>,
+    /// The outlet's error, which would lose its type on its way through the codec.
+    stopped: Option<Stopped<S::Error>>,
+}
+
+impl<S: Sink, O: Outlet<S>> Write for OutletWriter<'_, S, O> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(PIECE)];
+        match self.outlet.bytes(self.number, bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(stopped) => {
+                self.stopped = Some(stopped);
+                Err(io::Error::other("the outlet failed"))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Hands what is left of a codec's work to the sink and to the hasher.
+struct SinkWriter<'s, S: Sink> {
+    written: &'s mut Written,
+    number: u32,
+    sink: &'s mut S,
+    /// As above.
+    failed: Option<ReplayError<S::Error>>,
 }
 
 impl<S: Sink> Write for SinkWriter<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.sink.write(self.number, bytes) {
-            Ok(()) => {
-                self.hasher.update(bytes);
-                Ok(bytes.len())
-            }
+        let bytes = &bytes[..bytes.len().min(PIECE)];
+        match self.written.bytes(self.number, bytes, self.sink) {
+            Ok(()) => Ok(bytes.len()),
             Err(error) => {
                 self.failed = Some(error);
                 Err(io::Error::other("the sink failed"))

@@ -56,13 +56,14 @@
 //! # Ok::<(), skiff_replay::ReplayError<Error>>(())
 //! ```
 
+mod ahead;
 mod base;
 mod checkpoint;
-mod checksums;
 mod codecs;
 mod contents;
 mod error;
 mod known;
+mod lists;
 pub mod record;
 pub mod renew;
 mod replay;

@@ -1,15 +1,13 @@
-use std::collections::HashSet;
 use std::io::Read;
+use std::sync::Arc;
 
 use skiff_format::{Digest, Event, Header, Reader, Section};
 use skiff_tree::{ConfigDigest, ReleaseId, Skeleton, Tree, TreeDigest};
 
 use crate::base::Base;
-use crate::checksums::Checksums;
 use crate::codecs::Codecs;
-use crate::contents::{Contents, FinishedDigest, Frame};
-use crate::record::{self, Known};
-use crate::{Checkpoint, Prelude, ReplayError, Sink};
+use crate::contents::Contents;
+use crate::{Checkpoint, Prelude, ReplayError, Sink, ahead};
 
 /// What a delta may cost. Each limit stops a delta that asks for more before it gets it.
 #[derive(Debug, Clone, Default)]
@@ -74,8 +72,6 @@ pub struct Replay<'a> {
     base: Base<'a>,
     limits: Limits,
     state: State,
-    /// The base files whose content was checked.
-    checked: HashSet<u32>,
 }
 
 enum State {
@@ -99,7 +95,7 @@ impl<'a> Replay<'a> {
     /// A replay from the start of a delta.
     #[must_use]
     pub fn new(base: Base<'a>, limits: Limits) -> Self {
-        Self { base, limits, state: State::Fresh, checked: HashSet::new() }
+        Self { base, limits, state: State::Fresh }
     }
 
     /// A replay that goes on from a checkpoint: feed it the events from frame
@@ -185,9 +181,9 @@ impl<'a> Replay<'a> {
     pub fn finish<S: Sink>(mut self, sink: &mut S) -> Result<Replayed, ReplayError<S::Error>> {
         self.begin(sink)?;
         let State::Contents(contents) = self.state else { return Err(out_of_place(0)) };
-        let Contents { prelude, digests, .. } = *contents;
+        let Contents { prelude, written, .. } = *contents;
         let offset = prelude.header.delta_size();
-        let digests: Option<Vec<_>> = digests.into_iter().collect();
+        let digests: Option<Vec<_>> = written.digests.into_iter().collect();
         let digests = digests.ok_or_else(|| ReplayError::Corrupt {
             offset,
             what: "it ends before all contents are whole".into(),
@@ -241,21 +237,8 @@ impl<'a> Replay<'a> {
             let what = "the new contents are not as many bytes as the header says".into();
             return Err(ReplayError::Corrupt { offset: begin_of(&header, Section::Tree), what });
         }
-        let digests = vec![None; skeleton.new_contents().len()];
-        let prelude = Prelude { header, config, manifest, tree_section, skeleton };
-        let entries = prelude.skeleton.entries();
-        let contents = prelude.skeleton.new_contents().iter();
-        let known =
-            Known::new(self.base.tree, contents.map(|new| (&entries[new.entry as usize].path, new.size)));
-        Ok(Contents {
-            prelude,
-            known,
-            codecs,
-            digests,
-            checksums: Checksums::default(),
-            open: None,
-            finished: FinishedDigest::default(),
-        })
+        let prelude = Prelude { header, config, manifest, tree_section, skeleton: Arc::new(skeleton) };
+        Ok(Contents::new(self.base.tree, prelude, codecs))
     }
 
     fn contents_frame<S: Sink>(
@@ -264,20 +247,10 @@ impl<'a> Replay<'a> {
         payload: &[u8],
         sink: &mut S,
     ) -> Result<(), ReplayError<S::Error>> {
-        let Self { base, limits, state, checked } = self;
+        let Self { base, limits, state } = self;
         let State::Contents(contents) = state else { return Err(out_of_place(0)) };
         let offset = contents.prelude.header.frames().get(index).map_or(0, |frame| frame.offset);
-        // Apart from the contents, which change with each record.
-        let known = std::mem::take(&mut contents.known);
-        let records = record::records(payload, &known)
-            .map_err(|error| ReplayError::Corrupt { offset, what: format!("records: {error}") })?;
-        let codecs = contents.codecs.clone();
-        let mut state = skiff_patch::State::new();
-        for record in records {
-            let frame = Frame { base, limits, codecs: &codecs, offset };
-            contents.record(&frame, (checked, &mut state), &record, sink)?;
-        }
-        contents.known = known;
+        ahead::follow(contents, (base, limits), (payload, offset), sink)?;
         let checkpoint = contents.checkpoint(index);
         sink.checkpoint(&checkpoint).map_err(ReplayError::Sink)
     }

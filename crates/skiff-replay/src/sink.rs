@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::sync::Arc;
 
 use skiff_format::Header;
 use skiff_tree::{ContentDigest, ReadAt, Skeleton};
@@ -16,8 +17,8 @@ pub struct Prelude {
     pub manifest: Option<Vec<u8>>,
     /// The payload of the tree section.
     pub tree_section: Vec<u8>,
-    /// What the tree section tells: the target's tree but for the digests of new contents.
-    pub skeleton: Skeleton,
+    /// What the tree section tells: the target's tree but for the digests of new contents. Shared, so that a sink may keep it.
+    pub skeleton: Arc<Skeleton>,
 }
 
 /// Where a replay puts what comes out of a delta.

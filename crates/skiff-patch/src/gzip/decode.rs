@@ -13,33 +13,55 @@ use crate::{Job, Limits, PatchError, Source, State};
 /// CRC-32 and length of the plain text, four bytes each.
 pub(super) const TRAILER_BYTES: u64 = 8;
 
-pub(crate) fn decode<S: Read + Seek + Send, W: Write>(
+/// Decodes the plain text, and leaves it to be compressed.
+pub(crate) fn decode<S: Read + Seek + Send>(
     job: &Job<'_>,
     source: &mut Source<S>,
-    output: &mut W,
     limits: &Limits,
     state: &mut State,
-) -> Result<(), PatchError> {
+) -> Result<Rest, PatchError> {
     let head = Head::read(job)?;
     let wanted = head.inner.job.output_len.max(head.opened.unwrap_or(0));
     limits.allow_plain(wanted)?;
     let plain = head.plain(source, state)?;
+    let longest_file = head.longest_file(job.output_len);
+    let Head { header, compressor, .. } = head;
+    Ok(Rest { header: header.to_vec(), compressor, plain, output_len: job.output_len, longest_file })
+}
 
-    let mut checksum = crc32fast::Hasher::new();
-    checksum.update(&plain);
-    // The format keeps the length modulo 2^32.
-    let trailer = [checksum.finalize().to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
-    // Held until it is known to have the promised length: of a bad payload nothing is written.
-    let longest = usize::try_from(head.longest_file(job.output_len)).unwrap_or(usize::MAX);
-    let mut file = Vec::with_capacity(longest);
-    file.extend(head.header);
-    let most = job.output_len - TRAILER_BYTES - file.len() as u64;
-    deflate::append(plain, head.compressor, &mut file, most)?;
-    file.extend(trailer);
-    if file.len() as u64 != job.output_len {
-        return Err(PatchError::corrupt(0, "the compressed file is shorter than the output"));
+/// A plain text that is to be compressed.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    header: Vec<u8>,
+    compressor: Compressor,
+    plain: Vec<u8>,
+    output_len: u64,
+    longest_file: u64,
+}
+
+impl Rest {
+    /// What it holds, with the file that is to be, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        let held = (self.header.capacity() + self.plain.capacity()) as u64;
+        held.saturating_add(self.longest_file)
     }
-    output.write_all(&file).map_err(PatchError::output)
+
+    pub(crate) fn finish<W: Write>(self, output: &mut W) -> Result<(), PatchError> {
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&self.plain);
+        // The format keeps the length modulo 2^32.
+        let trailer = [checksum.finalize().to_le_bytes(), (self.plain.len() as u32).to_le_bytes()].concat();
+        // Held until it is known to have the promised length: of a bad payload nothing is written.
+        let mut file = Vec::with_capacity(usize::try_from(self.longest_file).unwrap_or(usize::MAX));
+        file.extend(self.header);
+        let most = self.output_len - TRAILER_BYTES - file.len() as u64;
+        deflate::append(self.plain, self.compressor, &mut file, most)?;
+        file.extend(trailer);
+        if file.len() as u64 != self.output_len {
+            return Err(PatchError::corrupt(0, "the compressed file is shorter than the output"));
+        }
+        output.write_all(&file).map_err(PatchError::output)
+    }
 }
 
 pub(crate) fn decoder_memory(job: &Job<'_>) -> Result<u64, PatchError> {

@@ -11,6 +11,6 @@ mod decode;
 #[cfg(feature = "encode")]
 mod encode;
 
-pub(crate) use decode::{decode, decoder_memory};
+pub(crate) use decode::{Rest, decode, decoder_memory};
 #[cfg(feature = "encode")]
 pub use encode::{Encoded, PLAIN_BYTES, Plan, encode};
