@@ -276,9 +276,10 @@ impl Sink for StageSink<'_> {
 
     fn finish(&mut self, number: u32, _digest: ContentDigest) -> Result<(), ApplyError> {
         self.site.options.control.check()?;
-        // A content without bytes was never written to.
-        if self.open.take().is_none_or(|open| open.number != number) {
-            self.create(number)?;
+        match self.open.take().filter(|open| open.number == number) {
+            Some(open) => open.file.start_writing(open.written),
+            // A content without bytes was never written to.
+            None => drop(self.create(number)?),
         }
         if self.strategy == SyncStrategy::EachFile {
             self.unsynced.push(number);

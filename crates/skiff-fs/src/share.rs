@@ -165,7 +165,9 @@ impl Root {
                 Err(error) => return Err(self.failed("copying to", to)(error)),
             }
         }
-        copy_rest((source, done), &file, control)
+        let copied = copy_rest((source, done), &file, control)?;
+        file.start_writing(copied);
+        Ok(copied)
     }
 }
 

@@ -156,7 +156,8 @@ impl<S: Sink> Outlet<S> for Waiting<'_, S> {
     fn rest(&mut self, number: u32, rest: Rest) -> Result<Option<Rest>, Stopped<S::Error>> {
         let size = rest.held();
         // Where the other thread has so much to do, this one would wait for it.
-        if self.queue.lock().held + size > HELD / 2 {
+        let held = self.queue.lock().held;
+        if held > HELD / 2 || held + size > HELD {
             return Ok(Some(rest));
         }
         self.queue.put(Step::Rest(number, rest), size).map(|()| None)
