@@ -5,7 +5,7 @@ use std::io::{Cursor, Read as _};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::read::MultiGzDecoder;
-use skiff_patch::{Codec, Effort, Job, Limits, Source, State, bsdiff, decode, gzip};
+use skiff_patch::{Codec, Effort, Job, Limits, Source, State, align, bsdiff, decode, gzip};
 
 /// Two versions of a changelog, compressed by GNU gzip.
 const OLD_GZ: &[u8] = include_bytes!("../../crates/skiff-patch/tests/gzip/old.gz");
@@ -32,9 +32,29 @@ fn bsdiff(criterion: &mut Criterion) {
     assert!(rebuild(&jobs, &old, new.len()) == new);
     let mut group = criterion.benchmark_group("codecs/bsdiff");
     group.throughput(Throughput::Bytes(new.len() as u64)).sample_size(10);
-    group.bench_function("encode", |bencher| {
-        bencher.iter(|| bsdiff::encode(black_box(&old), &new, &bsdiff::Options::default()));
-    });
+    for (name, effort) in [("encode", Effort::Default), ("encode-fast", Effort::Fast)] {
+        let options = bsdiff::Options { effort, ..bsdiff::Options::default() };
+        // Nearly all of it is the search.
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| bsdiff::encode(black_box(&old), &new, &options));
+        });
+    }
+    group.bench_function("decode", |bencher| bencher.iter(|| rebuild(black_box(&jobs), &old, new.len())));
+}
+
+fn align(criterion: &mut Criterion) {
+    let old = skiff_benches::program(2 << 20);
+    let new = skiff_benches::next_version(&old);
+    let encode = |old: &[u8]| {
+        let plan = align::Plan::new(old, &new, &align::Options::default());
+        plan.write_held(old, &new, &mut State::new()).expect("what was planned of the same files")
+    };
+    let payload = encode(&old);
+    let jobs = [Job::new(Codec::Align, &payload, new.len() as u64)];
+    assert!(rebuild(&jobs, &old, new.len()) == new);
+    let mut group = criterion.benchmark_group("codecs/align");
+    group.throughput(Throughput::Bytes(new.len() as u64)).sample_size(10);
+    group.bench_function("encode", |bencher| bencher.iter(|| encode(black_box(&old))));
     group.bench_function("decode", |bencher| bencher.iter(|| rebuild(black_box(&jobs), &old, new.len())));
 }
 
@@ -54,5 +74,5 @@ fn gzip(criterion: &mut Criterion) {
         .bench_function("decode", |bencher| bencher.iter(|| rebuild(black_box(&jobs), OLD_GZ, NEW_GZ.len())));
 }
 
-criterion_group!(benches, bsdiff, gzip);
+criterion_group!(benches, bsdiff, align, gzip);
 criterion_main!(benches);

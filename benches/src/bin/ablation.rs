@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use skiff_benches::{Context as _, Failure, end};
-use skiff_diff::{Idea, Ideas, Options, Release, diff};
+use skiff_diff::{Idea, Ideas, Level, Options, Release, diff};
 use skiff_image::{FlatImage, FlattenOptions, Image, OpenOptions};
 
 /// Measures what each idea of the encoder saves on pairs of real images
@@ -27,9 +27,19 @@ struct Arguments {
     /// Leave out only these ideas, one after the other; all, unless named
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = idea)]
     without: Vec<Idea>,
+    /// How hard the encoder tries
+    #[arg(long, value_enum, default_value_t = Effort::Default)]
+    level: Effort,
     /// Write what was measured to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Effort {
+    Fast,
+    Default,
+    Best,
 }
 
 fn idea(name: &str) -> Result<Idea, String> {
@@ -43,13 +53,19 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let level = match arguments.level {
+        Effort::Fast => Level::Fast,
+        Effort::Default => Level::Default,
+        Effort::Best => Level::Best,
+    };
     let named = if arguments.without.is_empty() { Idea::ALL } else { &arguments.without };
     println!("{:<16} {:<20} {:>14} {:>14} {:>8} {:>9}", "pair", "without", "delta", "saved", "", "seconds");
     let mut rows = Vec::new();
     for pair in &arguments.pairs {
         let [old, new] = ["old", "new"].map(|side| flatten(&arguments.directory, pair, side));
         let (old, new) = (old?, new?);
-        let all = measure(&old, &new, Ideas::ALL)?;
+        let measure = |ideas| measure(&old, &new, ideas, level);
+        let all = measure(Ideas::ALL)?;
         let mut tell = |without: &str, (bytes, seconds): (u64, f64)| {
             let saved = i128::from(bytes) - i128::from(all.0);
             let share = saved as f64 * 100.0 / all.0 as f64;
@@ -58,9 +74,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         };
         tell("-", all);
         for &idea in named {
-            tell(idea.name(), measure(&old, &new, Ideas::ALL.without(idea))?);
+            tell(idea.name(), measure(Ideas::ALL.without(idea))?);
         }
-        tell("everything", measure(&old, &new, Ideas::NONE)?);
+        tell("everything", measure(Ideas::NONE)?);
     }
     match &arguments.json {
         None => Ok(()),
@@ -77,8 +93,8 @@ fn flatten(directory: &std::path::Path, pair: &str, side: &str) -> Result<FlatIm
 }
 
 /// The delta's bytes, and the seconds that making it took.
-fn measure(old: &FlatImage, new: &FlatImage, ideas: Ideas) -> Result<(u64, f64), Failure> {
-    let options = Options { ideas, ..Options::default() };
+fn measure(old: &FlatImage, new: &FlatImage, ideas: Ideas, level: Level) -> Result<(u64, f64), Failure> {
+    let options = Options { ideas, level, ..Options::default() };
     let started = Instant::now();
     let report =
         diff(&release(old), &release(new), &options, io::sink()).context(|| "making a delta".into())?;

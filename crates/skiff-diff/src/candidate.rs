@@ -29,6 +29,8 @@ pub(crate) struct Job<'a> {
     pub(crate) new: &'a [u8],
     /// What it is to be made from, and how that was found.
     pub(crate) pairing: Paired,
+    /// Whether it may be made from something else, too, so that what each takes is compared.
+    pub(crate) has_rivals: bool,
     pub(crate) sources: &'a [PlannedSource<'a>],
     /// What there is of that.
     pub(crate) old: Old<'a>,
@@ -151,11 +153,15 @@ fn planned(job: &Job<'_>, old: Option<&[u8]>) -> Option<Plan> {
 /// The plan, if it is worth it, and about how many bytes it takes, where compressing what is `plain` takes so many.
 ///
 /// What is literally in the file was estimated as frequencies of bytes, of which the compressor knows better what is in them. That
-/// matters little where there is a file by this name, and most of the new one is in it; else the estimate is put right.
+/// matters little where there is a file by this name, and most of the new one is in it; where there is more to choose from, the
+/// estimate is put right.
 fn learned(job: &Job<'_>, plan: Option<Plan>, plain: u64) -> Option<(Made, u64)> {
     let plan = plan?;
     let estimate = plan.forecast().estimate;
     let Plan::Align(_) = plan else { return (estimate < plain).then_some((Made::Planned(plan), estimate)) };
+    if job.pairing == Paired::Named && !job.has_rivals {
+        return (estimate < plain).then_some((Made::Planned(plan), estimate));
+    }
     let literally = align::Plan::new(&[], job.new, &align::Options::default()).forecast().estimate.max(1);
     let right = plain.clamp(literally / 2, literally * 2);
     let size =

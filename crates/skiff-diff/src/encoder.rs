@@ -304,6 +304,7 @@ impl<'a> Work<'a> {
                 number: planned.number,
                 new: &new,
                 pairing,
+                has_rivals: planned.alternatives().nth(1).is_some(),
                 sources,
                 old: self.old(planned, sources)?,
                 control: self.options.control,

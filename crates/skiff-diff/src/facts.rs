@@ -21,8 +21,8 @@ const XATTR_NODE: u64 = 512;
 const CONTENT_MEMORY: u64 = 176;
 /// What a replay holds of a list that it renews: both its forms, and the checksums of what lists name.
 const LIST_MEMORY: u64 = 4 * MAX_LIST;
-/// What a replay holds whatever the delta: buffers, and base files that are small enough to be held.
-const FIXED_MEMORY: u64 = 6 << 20;
+/// What a replay holds whatever the delta: buffers, what waits between its two threads, and base files that are small enough to be held.
+const FIXED_MEMORY: u64 = 7 << 20;
 
 /// Counts what goes into a delta.
 #[derive(Default)]

@@ -10,8 +10,6 @@ pub enum Idea {
     /// A new file is made from what is like it, wherever that is, where its name leads to nothing or to what is unlike it; from a
     /// new file before it, too, and from several together.
     Similar,
-    /// Files of a kind stand together in the delta, which compresses them together.
-    Order,
     /// Files are made from others by approximate matching.
     Bsdiff,
     /// What gzip compressed is compared uncompressed.
@@ -35,7 +33,6 @@ impl Idea {
     pub const ALL: &[Self] = &[
         Self::Siblings,
         Self::Similar,
-        Self::Order,
         Self::Bsdiff,
         Self::Gzip,
         Self::Zip,
@@ -52,7 +49,6 @@ impl Idea {
         match self {
             Self::Siblings => "siblings",
             Self::Similar => "similar",
-            Self::Order => "order",
             Self::Bsdiff => "bsdiff",
             Self::Gzip => "gzip",
             Self::Zip => "zip",

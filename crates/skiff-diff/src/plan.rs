@@ -73,8 +73,8 @@ impl PlannedSource<'_> {
     }
 }
 
-/// Plans all contents that have bytes. Like stands beside like, because that is what a compressor needs: first by what
-/// the file is, then by its extension, then by its path.
+/// Plans all contents that have bytes, in the order of the target's tree: what stands in one directory is like enough to be
+/// compressed together, and sorting by kind and extension made no pair smaller by half a per cent.
 pub(crate) fn plan<'a>(
     whole_base: &Base<'a>,
     target: &Release<'a>,
@@ -119,10 +119,6 @@ pub(crate) fn plan<'a>(
             memory,
         });
     }
-    if options.ideas.has(Idea::Order) {
-        let place = |planned: &Planned<'a>| (group(planned.kind), extension(planned.path), planned.path);
-        planned.sort_by(|a, b| place(a).cmp(&place(b)));
-    }
     if options.ideas.has(Idea::Similar) {
         similar::find(&mut planned, whole_base, target, options)?;
     }
@@ -147,16 +143,6 @@ fn beside_held(old: u64, new: u64) -> u64 {
 fn kind(target: &Release<'_>, path: &EntryPath) -> Result<FileKind, DiffError> {
     let failed = |source| DiffError::Read { side: "target", path: path.clone(), source };
     FileKind::of(&*target.contents.open(path).map_err(failed)?).map_err(failed)
-}
-
-/// What compresses well together has one number.
-fn group(kind: FileKind) -> u8 {
-    match kind {
-        FileKind::Elf(_) => 0,
-        FileKind::Zip | FileKind::Png | FileKind::PythonBytecode | FileKind::Other => 1,
-        FileKind::Gzip => 2,
-        FileKind::Text => 3,
-    }
 }
 
 pub(crate) fn extension(path: &EntryPath) -> &[u8] {

@@ -23,7 +23,7 @@ const HEAD_BYTES: u64 = 4;
 const TOGETHER: usize = 4 << 20;
 
 impl Work<'_> {
-    /// Sends those as they are that take less so, together. They stand side by side that have the same extension.
+    /// Sends those as they are that take less so, together: neighbours that have the same extension.
     pub(crate) fn reconsider(
         &self,
         wave: &[Planned<'_>],

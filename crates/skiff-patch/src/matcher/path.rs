@@ -34,7 +34,7 @@ mod cost {
 }
 
 /// The most shifts that are followed at a time.
-const LANES: usize = 12;
+const LANES: usize = 24;
 /// A shift is no longer followed when so many bytes more differed than were equal.
 const PATIENCE: i64 = 96;
 /// So many equal bytes end all other ways.

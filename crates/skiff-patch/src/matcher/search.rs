@@ -1,5 +1,6 @@
 //! From the index's answers to hints: at which shifts the files may be alike, and from where on.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::files::{Files, Shifts};
@@ -21,8 +22,10 @@ const AHEAD: usize = 64;
 /// Equal ranges are not compared further.
 const ENOUGH: usize = 1 << 12;
 
-/// How far back: what is half alike would go on and on in tables.
-const BACK: usize = 512;
+/// How far back a hint reaches: what is half alike goes on and on in tables.
+const BACK: usize = 32 << 10;
+/// And how far back it is given again: among many shifts that reach far back some are given up before they are met.
+const NEAR: usize = 512;
 
 /// Searches one part of the new file in one window of the old.
 pub(super) fn search(
@@ -39,6 +42,7 @@ pub(super) fn search(
         shifts: Shifts::new(shift),
         at: part.start,
         misses: 0,
+        hinted: HashMap::new(),
         found: Vec::new(),
     };
     let mut path = Path::new(files, part.start, shift);
@@ -63,12 +67,15 @@ struct Scan<'a> {
     at: usize,
     /// How many searches in a row found nothing.
     misses: usize,
+    /// From where on each shift was hinted at last in this chunk: what lies before is known.
+    hinted: HashMap<isize, usize>,
     found: Vec<Found>,
 }
 
 impl Scan<'_> {
     /// Appends the hints for a chunk.
     fn hints(&mut self, chunk: Range<usize>, hints: &mut Vec<Hint>) {
+        self.hinted.clear();
         while self.at < chunk.end {
             let run = self.files.run(self.at, self.shifts.current);
             let equal = if run >= ALIKE { ALIKE } else { self.gain(self.at, self.shifts.current, ALIKE).1 };
@@ -84,7 +91,7 @@ impl Scan<'_> {
             self.index.search(&self.files.new[self.at..], &mut self.found);
             match self.best() {
                 Some((length, shift)) => {
-                    hints.push(Hint { from: self.back(chunk.start, shift), to: self.at + length, shift });
+                    self.hint(chunk.start, (length, shift), hints);
                     self.shifts.turn(shift);
                     self.at += length.max(1);
                     self.misses = 0;
@@ -156,13 +163,24 @@ impl Scan<'_> {
         most as usize
     }
 
-    /// From where on the files are alike at a shift at which they are equal here.
+    /// Appends the hints of a shift at which the files are equal here; they reach back to `start` at most.
+    fn hint(&mut self, start: usize, (length, shift): (usize, isize), hints: &mut Vec<Hint>) {
+        let to = self.at + length;
+        let known = self.hinted.insert(shift, self.at).unwrap_or(start);
+        let from = self.back(known.max(self.at.saturating_sub(BACK)), shift);
+        let near = self.back(start.max(self.at.saturating_sub(NEAR)), shift);
+        hints.push(Hint { from: near, to, shift });
+        if from < near {
+            hints.push(Hint { from, to, shift });
+        }
+    }
+
+    /// From where on the files are alike at a shift at which they are equal here, not before `start`.
     fn back(&self, start: usize, shift: isize) -> usize {
         const DROP: isize = 16;
         let Some(position) = self.files.place(self.at, shift) else { return self.at };
         let (mut gain, mut most, mut from) = (0, 0, self.at);
-        let pairs =
-            self.files.new[..self.at].iter().enumerate().skip(start.max(self.at.saturating_sub(BACK))).rev();
+        let pairs = self.files.new[..self.at].iter().enumerate().skip(start).rev();
         for ((index, new), old) in pairs.zip(self.files.old[..position].iter().rev()) {
             gain += if new == old { 1 } else { -1 };
             if gain > most {
