@@ -50,11 +50,11 @@ impl<'a> Site<'a> {
 
 /// Completing beside writing: while new contents are decoded, this thread waits most of the time.
 ///
-/// It begins with the last frame of contents. Until that is here the delta may be cut off, and whatever is made that is no new
-/// content has to be made again then: on a bad line a device would write its image many times.
+/// It begins when little of the contents is still to come. Until all is here the delta may be cut off, and whatever is made that is no
+/// new content has to be made again then: on a bad line a device would write its image many times.
 struct Beside {
     skeleton: Arc<Skeleton>,
-    /// The last frame of contents.
+    /// The first frame of contents behind which little is to come.
     from_frame: usize,
     /// What all files of the base count for.
     weight: u64,
@@ -64,24 +64,33 @@ struct Beside {
     begun: Option<u64>,
 }
 
+/// So many bytes of a delta are fetched in a second or two, on most lines.
+const LITTLE: u64 = 256 << 10;
+
 impl Beside {
     fn new(skeleton: &Arc<Skeleton>, header: &Header, new_bytes: u64) -> Option<Self> {
-        let is_contents = |at: &usize| header.frames()[*at].section == Section::Contents;
-        let mut contents = (0..header.frames().len()).filter(is_contents);
-        let first = contents.next()?;
-        let last = contents.next_back().unwrap_or(first);
+        let contents =
+            header.frames().iter().enumerate().filter(|(_, frame)| frame.section == Section::Contents);
+        let (first, _) = contents.clone().next()?;
+        let mut to_come = 0;
+        let little = contents.rev().take_while(|(_, frame)| {
+            let is_little = to_come <= LITTLE;
+            to_come += frame.encoded_size;
+            is_little
+        });
+        let (begin, _) = little.last()?;
         Some(Self {
             weight: skeleton.entries().iter().map(weight).fold(0, u64::saturating_add),
             skeleton: Arc::clone(skeleton),
-            from_frame: last,
+            from_frame: begin,
             new_bytes,
             written: 0,
-            begun: (first == last).then_some(0),
+            begun: (first == begin).then_some(0),
         })
     }
 
-    /// How far completing should be: twice as far as writing is, since it began, because gzip files, which this thread compresses, come
-    /// last and take it most time for a byte. It depends on nothing but the delta, so that the calls to
+    /// How far completing should be: twice as far as writing is, since it began, so that it is over before what is compressed again, such
+    /// as gzip files, which this thread does. It depends on nothing but the delta, so that the calls to
     /// the disk are always the same ones in the same order.
     fn due(&self) -> Option<u64> {
         let begun = self.begun?;

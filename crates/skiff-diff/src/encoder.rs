@@ -194,6 +194,7 @@ impl<'a> Work<'a> {
         for planned in listed {
             let list = lists.remove(&planned.number).expect("because those with a list stand last");
             grouped.extend(groups.add(Part::of_list(planned, list)));
+            self.options.control.advance(planned.size);
         }
         grouped.extend(groups.flush());
         for (records, contents) in self.write_all(grouped)? {

@@ -17,12 +17,13 @@ use crate::{DiffError, Release, Report};
 const ALLOCATION: u64 = 32;
 /// What a node of a map of extended attributes takes; it has room for eleven, and for five at least where there are several.
 const XATTR_NODE: u64 = 512;
-/// What a replay holds for a new content, in bytes: its size and places, its digest twice, and lists' room to grow.
-const CONTENT_MEMORY: u64 = 176;
-/// What a replay holds of a list that it renews: both its forms, and the checksums of what lists name.
-const LIST_MEMORY: u64 = 4 * MAX_LIST;
-/// What a replay holds whatever the delta: buffers, what waits between its two threads, and base files that are small enough to be held.
-const FIXED_MEMORY: u64 = 7 << 20;
+/// What a replay holds for a new content, in bytes: its size and places, its digest three times, its MD5, and lists' room to grow.
+const CONTENT_MEMORY: u64 = 272;
+/// What a replay holds of a list that it renews: both its forms, each with room to grow.
+pub(crate) const LIST_MEMORY: u64 = 4 * MAX_LIST;
+/// What a replay holds whatever the delta: buffers, what waits between its two threads, what one of them compresses beside the other,
+/// and base files that are small enough to be held.
+const FIXED_MEMORY: u64 = 8 << 20;
 
 /// Counts what goes into a delta.
 #[derive(Default)]

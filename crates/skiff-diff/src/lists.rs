@@ -9,6 +9,7 @@ use skiff_replay::renew::{Checksum, MAX_LIST, Named, md5, renew};
 use skiff_tree::{ContentDigest, ContentSource, EntryPath, Kind};
 
 use crate::encoder::{Work, load};
+use crate::facts::LIST_MEMORY;
 use crate::plan::Planned;
 use crate::release::BaseContents;
 use crate::{DiffError, FileKind, Idea};
@@ -62,7 +63,10 @@ impl Work<'_> {
         contents: &Contents<'_, '_>,
     ) -> Result<Option<List>, DiffError> {
         let Some(named) = planned.base.filter(|named| {
-            planned.kind == FileKind::Text && named.size <= MAX_LIST.min(planned.size.saturating_mul(16))
+            planned.kind == FileKind::Text
+                && planned.is_held
+                && planned.size <= MAX_LIST
+                && named.size <= MAX_LIST.min(planned.size.saturating_mul(2))
         }) else {
             return Ok(None);
         };
@@ -81,7 +85,7 @@ impl Work<'_> {
         let forecast = plan.forecast();
         let is_worth_it = forecast.reads_source
             && forecast.estimate + WORTH <= without
-            && forecast.decoder_memory <= self.budget.codec_memory;
+            && forecast.decoder_memory.saturating_add(LIST_MEMORY) <= self.budget.codec_memory;
         Ok(is_worth_it.then_some(List { renewed, plan, named: numbers }))
     }
 }
@@ -105,16 +109,19 @@ impl<'w, 'a> Contents<'w, 'a> {
         numbers.push(number);
         let checksum = match checksum {
             Checksum::Sha256 => file.digest.as_bytes().to_vec(),
-            Checksum::Md5 => self.md5(number, path)?.to_vec(),
+            Checksum::Md5 => self.md5(number)?.to_vec(),
         };
         Ok(Named::New { size, checksum })
     }
 
-    fn md5(&self, number: u32, path: &EntryPath) -> Result<[u8; 16], DiffError> {
+    fn md5(&self, number: u32) -> Result<[u8; 16], DiffError> {
         let known = || self.md5.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(&known) = known().get(&number) {
             return Ok(known);
         }
+        // The line may name a hard link, which only leads to a content.
+        let entry = self.work.told.new_contents[number as usize].entry;
+        let path = &self.work.target.tree.entries()[entry as usize].path;
         let failed = |source| DiffError::Read { side: "target", path: path.clone(), source };
         let content = self.work.target.contents.open(path).map_err(failed)?;
         let checksum = md5(&content, content.size()).map_err(failed)?;

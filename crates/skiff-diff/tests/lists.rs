@@ -2,13 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 mod common;
 
 use common::*;
-use skiff_diff::{Idea, Ideas, Level, Options};
+use skiff_diff::{DiffError, Idea, Ideas, Level, Options, diff};
 use skiff_replay::renew::md5;
-use skiff_replay::{Limits, replay};
+use skiff_replay::{Checkpoint, Limits, Prelude, Sink, replay};
+use skiff_tree::{ContentDigest, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, Tree};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -84,4 +88,115 @@ fn nothing_is_made_from_a_list_that_comes_last() {
     copy.extend_from_slice(b"and more\n");
     new.insert("zzz".to_owned(), copy);
     size(&old, &new, &Options::default());
+}
+
+/// Fails, or panics, at one of its calls.
+struct Failing {
+    memory: Memory,
+    left: std::cell::Cell<usize>,
+    panics: bool,
+}
+
+impl Failing {
+    fn call(&self) -> io::Result<()> {
+        let left = self.left.get().checked_sub(1);
+        assert!(left.is_some() || !self.panics, "the call that panics");
+        self.left.set(left.ok_or_else(|| io::Error::other("the call that fails"))?);
+        Ok(())
+    }
+}
+
+impl Sink for Failing {
+    type Error = io::Error;
+    type Content = Vec<u8>;
+
+    fn begin(&mut self, prelude: &Prelude) -> io::Result<()> {
+        self.memory.begin(prelude)
+    }
+    fn write(&mut self, number: u32, bytes: &[u8]) -> io::Result<()> {
+        self.call().and_then(|()| self.memory.write(number, bytes))
+    }
+    fn finish(&mut self, number: u32, digest: ContentDigest) -> io::Result<()> {
+        self.call().and_then(|()| self.memory.finish(number, digest))
+    }
+    fn open(&self, number: u32) -> io::Result<Vec<u8>> {
+        self.call().and_then(|()| self.memory.open(number))
+    }
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
+        self.memory.checkpoint(checkpoint)
+    }
+}
+
+#[test]
+fn a_sink_that_fails_ends_the_replay() {
+    let lists = [("usr/MD5SUMS", "usr/"), ("var/share.md5sums", ""), ("zoo/share.md5sums", "usr")];
+    let (old, new) = (release(1, &lists[..2]), release(2, &lists));
+    let (base, target) = (Image::new(&old, None), Image::new(&new, None));
+    let delta = made(&base, &target, &Options::default());
+    let (sender, done) = std::sync::mpsc::channel();
+    let watched = std::thread::spawn(move || {
+        for panics in [false, true] {
+            for calls in 0.. {
+                let mut sink = Failing { memory: Memory::default(), left: calls.into(), panics };
+                let follow = AssertUnwindSafe(|| {
+                    replay(&delta[..], base.base(), &mut sink, Limits::default()).is_ok()
+                });
+                if catch_unwind(follow).unwrap_or(false) {
+                    assert!(calls > 2 * FILES, "{calls}");
+                    break;
+                }
+            }
+        }
+        sender.send(()).unwrap();
+    });
+    let ended = done.recv_timeout(Duration::from_secs(120));
+    assert!(ended.is_ok() || watched.is_finished(), "it waits for ever");
+    watched.join().unwrap();
+}
+
+#[test]
+fn a_list_may_name_a_hard_link() {
+    let image = |version: u8| {
+        let entry = |path: &str, kind| Entry::inode(EntryPath::new(path).unwrap(), Metadata::default(), kind);
+        let mut contents = MemoryContents::default();
+        let mut entries = vec![entry("", Kind::Directory)];
+        let mut list = String::new();
+        for number in 0..20 {
+            let bytes = [number, version];
+            entries.push(entry(&format!("file-{number}"), Kind::File(FileContent::of(&bytes))));
+            contents.insert(EntryPath::new(format!("file-{number}")).unwrap(), bytes);
+            let [link, owner] =
+                ["link", "file"].map(|name| EntryPath::new(format!("{name}-{number}")).unwrap());
+            entries.push(Entry::hard_link(link, owner));
+            let digits = md5(&&bytes[..], 2).unwrap().map(|byte| format!("{byte:02x}")).concat();
+            list += &format!("{digits}  link-{number}\n");
+        }
+        entries.push(entry("sums", Kind::File(FileContent::of(list.as_bytes()))));
+        contents.insert(EntryPath::new("sums").unwrap(), list);
+        Image { tree: Tree::from_unsorted(entries).unwrap(), contents, config: None }
+    };
+    let (base, target) = (image(1), image(2));
+    let sizes = [Options::default(), without()].map(|options| made(&base, &target, &options).len());
+    assert!(sizes[0] + 20 * 15 < sizes[1], "{sizes:?}");
+}
+
+#[test]
+fn a_list_is_left_as_it_is_where_a_device_has_no_memory_for_it() {
+    let lists = [("usr/MD5SUMS", "usr/")];
+    let (old, new) = (release(1, &lists), release(2, &lists));
+    let mut told = 0;
+    for mebibytes in 1..64 {
+        let options = Options { max_decoder_memory: Some(mebibytes << 20), ..Options::default() };
+        let (base, target) = (Image::new(&old, None), Image::new(&new, None));
+        let mut delta = Vec::new();
+        match diff(&base.release(), &target.release(), &options, &mut delta) {
+            Ok(report) => assert!(report.decoder_memory <= mebibytes << 20),
+            Err(DiffError::DecoderMemory { .. }) => {
+                assert_eq!(told, mebibytes - 1, "less was enough");
+                told = mebibytes;
+            }
+            Err(error) => panic!("{mebibytes} MiB: {error}"),
+        }
+    }
+    assert!(told < 16, "{told}");
 }

@@ -73,9 +73,9 @@ fn by_two<S: Sink>(
         };
         let thread = thread::Builder::new().name("skiff-decode".into()).spawn_scoped(scope, ahead).ok()?;
         // However this ends, the other thread does not wait for it.
-        let closing = Closing(&queue);
+        let abandoning = Abandoning(&queue);
         let taken = take(&queue, frame.offset, (written, sink));
-        drop(closing);
+        drop(abandoning);
         let decoded = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // What comes out first fails first.
         Some(taken.and(match decoded {
@@ -181,7 +181,7 @@ impl<S: Sink> Outlet<S> for Waiting<'_, S> {
     }
 }
 
-/// What waits, in order. An item counts until the next one is asked for.
+/// What waits, in order. An item counts, with its place in a list that may have as many places free, until the next one is asked for.
 struct Queue<T> {
     state: Mutex<State<T>>,
     /// One thread puts and one takes: there is never more than one of them waiting.
@@ -195,6 +195,9 @@ struct State<T> {
 }
 
 impl<T> Queue<T> {
+    /// What an item takes beside what it says, in bytes: its place, one that is free, and what it has on the heap.
+    const PLACE: u64 = 2 * size_of::<(T, u64)>() as u64 + 32;
+
     fn new() -> Self {
         let state = State { waiting: VecDeque::new(), held: 0, is_closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
@@ -207,6 +210,7 @@ impl<T> Queue<T> {
 
     /// Waits until there is room.
     fn put<E: std::error::Error>(&self, item: T, size: u64) -> Result<(), Stopped<E>> {
+        let size = size + Self::PLACE;
         let is_full = |state: &mut State<T>| !state.is_closed && state.held + size > HELD;
         let waited = self.changed.wait_while(self.lock(), is_full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -230,12 +234,26 @@ impl<T> Queue<T> {
     }
 }
 
-/// Closes a queue when it goes: nothing is put into it any more, and no end of it is waited for.
+/// Closes a queue when it goes, because nothing more is put into it. What waits is taken still.
 struct Closing<'q, T>(&'q Queue<T>);
 
 impl<T> Drop for Closing<'_, T> {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
+        self.0.changed.notify_one();
+    }
+}
+
+/// Closes a queue when it goes, because nothing more is taken out of it. What waits is dropped, so that nobody waits for an answer.
+struct Abandoning<'q, T>(&'q Queue<T>);
+
+impl<T> Drop for Abandoning<'_, T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(waiting);
         self.0.changed.notify_one();
     }
 }
@@ -262,7 +280,7 @@ mod tests {
             let (mut done, mut most) = (0, 0);
             let mut expected = 0..500;
             while let Some((item, size)) = queue.next(done) {
-                assert_eq!((Some(item), size), (expected.next(), sizes(item)));
+                assert_eq!((Some(item), size), (expected.next(), sizes(item) + Queue::<u64>::PLACE));
                 most = most.max(queue.lock().held);
                 done = size;
             }
@@ -278,11 +296,35 @@ mod tests {
         thread::scope(|scope| {
             let putting = scope.spawn(|| (0..).take_while(|&item| put(&queue, item, HELD / 4)).count());
             {
-                let _closing = Closing(&queue);
-                assert_eq!(queue.next(0), Some((0, HELD / 4)));
+                let _abandoning = Abandoning(&queue);
+                assert_eq!(queue.next(0).map(|(item, _)| item), Some(0));
             }
             assert!(putting.join().unwrap_or_default() <= 5);
         });
         assert!(!put(&queue, 0, 1));
+    }
+
+    #[test]
+    fn nobody_waits_for_an_answer_from_a_thread_that_has_ended() {
+        let queue = Queue::new();
+        let (sender, answer) = sync_channel::<()>(1);
+        assert!(queue.put::<Error>(sender, 0).is_ok());
+        drop(Abandoning(&queue));
+        assert!(answer.recv().is_err());
+    }
+
+    #[test]
+    fn what_waits_without_bytes_counts_too() {
+        let queue = Queue::new();
+        let put = || queue.put::<Error>(0, 0).is_ok();
+        thread::scope(|scope| {
+            let putting = scope.spawn(|| (0..1_000_000).take_while(|_| put()).count());
+            while !putting.is_finished() && queue.lock().held + Queue::<u64>::PLACE <= HELD {
+                thread::yield_now();
+            }
+            assert!(queue.lock().held <= HELD);
+            drop(Abandoning(&queue));
+            assert!(putting.join().unwrap_or_default() as u64 <= HELD / Queue::<u64>::PLACE);
+        });
     }
 }

@@ -34,7 +34,8 @@ pub(crate) struct Followed {
     open: Option<(u32, u64)>,
     /// The base files whose content was checked.
     checked: HashSet<u32>,
-    /// The MD5 of contents that lists name.
+    /// What is known of contents that lists name.
+    pub(crate) digests: HashMap<u32, ContentDigest>,
     pub(crate) md5: HashMap<u32, [u8; 16]>,
 }
 
@@ -199,6 +200,9 @@ impl Followed {
                     let for_output = (&mut held, record.output_len);
                     let content = open_base(frame, &mut self.checked, index, for_output)?;
                     if part.extent == Extent::Renewed {
+                        if record.source.len() > 1 {
+                            return Err(frame.corrupt("a list is renewed beside other sources").into());
+                        }
                         let of_record = (record.content, record.output_len);
                         Box::new(self.renewed(frame, (&*content, index), of_record, outlet)?)
                     } else {
@@ -277,8 +281,13 @@ impl Contents {
         let contents = prelude.skeleton.new_contents().iter();
         let known = Known::new(base, contents.map(|new| (&entries[new.entry as usize].path, new.size)));
         let count = prelude.skeleton.new_contents().len();
-        let followed =
-            Followed { whole: vec![false; count], open: None, checked: HashSet::new(), md5: HashMap::new() };
+        let followed = Followed {
+            whole: vec![false; count],
+            open: None,
+            checked: HashSet::new(),
+            digests: HashMap::new(),
+            md5: HashMap::new(),
+        };
         let (finished, hasher) = (FinishedDigest::default(), Sha256::new());
         let written = Written { digests: vec![None; count], finished, hasher };
         Self { prelude, known, codecs, followed, written }

@@ -1,15 +1,14 @@
 //! Sources that are lists of checksums, renewed.
 
 use skiff_patch::PatchError;
-use skiff_tree::{ReadAt, SkeletonContent};
+use skiff_tree::{ContentDigest, ReadAt, SkeletonContent};
 
 use crate::contents::{Followed, Frame, Outlet, Stopped};
 use crate::renew::{Checksum, MAX_LIST, Named, md5, renew};
 use crate::{ReplayError, Sink};
 
-/// A list may be so much longer than what is made of it: else many records could have it renewed for a byte each.
-const RENEWED_PER_OUTPUT: u64 = 16;
-const RENEWED_FOR_ANYTHING: u64 = 4 << 10;
+/// A list may be so many times as long as what is made of it: else many records could have it renewed for a byte each.
+const RENEWED_PER_OUTPUT: u64 = 2;
 
 impl Followed {
     /// The list at a place among the base's entries, with the checksums of what is whole, for a record that makes so much of it.
@@ -23,8 +22,7 @@ impl Followed {
     where
         S::Content: 'f,
     {
-        let worth = output_len.saturating_mul(RENEWED_PER_OUTPUT);
-        if list.size() > worth.saturating_add(RENEWED_FOR_ANYTHING).min(MAX_LIST) {
+        if list.size() > output_len.saturating_mul(RENEWED_PER_OUTPUT).min(MAX_LIST) {
             return Err(frame.corrupt("a list that is too long to be renewed").into());
         }
         let path = frame.base.tree.entries()[index as usize].path.clone();
@@ -39,14 +37,28 @@ impl Followed {
             };
             let size = new[number as usize].size;
             let checksum = match kind {
-                Checksum::Sha256 => outlet.digest(number)?.as_bytes().to_vec(),
+                Checksum::Sha256 => self.digest(number, outlet)?.as_bytes().to_vec(),
                 Checksum::Md5 => self.md5(frame, (number, size), outlet)?.to_vec(),
             };
             Ok(Named::New { size, checksum })
         })
     }
 
-    /// Computed once, however many records ask for it.
+    /// Asked for once, however many lines tell it.
+    fn digest<S: Sink>(
+        &mut self,
+        number: u32,
+        outlet: &mut impl Outlet<S>,
+    ) -> Result<ContentDigest, Stopped<S::Error>> {
+        if let Some(known) = self.digests.get(&number) {
+            return Ok(*known);
+        }
+        let digest = outlet.digest(number)?;
+        self.digests.insert(number, digest);
+        Ok(digest)
+    }
+
+    /// Computed once, however many lines tell it.
     fn md5<'f, S: Sink>(
         &mut self,
         frame: &Frame<'f, '_>,

@@ -11,7 +11,7 @@ use super::{Found, Match, ROW, SHORTEST, last_shift};
 /// How many bytes of the new file hints are gathered for before the path is continued through them.
 const CHUNK: usize = 256 << 10;
 /// What the hints of a chunk and the path take, in bytes.
-pub(super) const MEMORY: u64 = 16 << 20;
+pub(super) const MEMORY: u64 = 36 << 20;
 /// The files are alike if they are for that many bytes: no other shift is looked for.
 const ALIKE: usize = 32;
 /// How many of those bytes may differ.

@@ -351,6 +351,7 @@ fn of_contents() -> Vec<Case> {
             parts.contents = with_source(&[&[1, 4][..], &most, &most].concat());
         }),
         contents("source-is-not-made-yet", |parts| parts.contents = with_source(&[1, 1, 0])),
+        contents("renewed-beside-others", |parts| parts.contents = with_source(&[2, 4, 1, 0, 0])),
         contents("source-is-new-and-renewed", |parts| parts.contents = with_source(&[1, 1, 1])),
         contents("source-is-unknown", |parts| parts.contents = with_source(&[1, 3, 0])),
         case(Expected::Payload, "too-short", |parts| {

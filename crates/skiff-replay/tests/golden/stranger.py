@@ -357,7 +357,8 @@ class Contents:
                 content = (self.folder / "contents" / digest.hex()).read_bytes()
                 must(sha256(content) == digest, "a file of the base was changed")
             if piece == 1:
-                must(len(content) <= min(1 << 20, 4096 + 16 * output), "a list that is too long")
+                must(len(parts) == 1, "a list that is renewed beside others")
+                must(len(content) <= min(1 << 20, 2 * output), "a list that is too long")
                 content = renewed(content, self.paths[number_made], self.leads_to)
             elif piece:
                 must(piece[0] + piece[1] <= len(content), "a range outside of its content")
