@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use common::*;
 use skiff_apply::*;
+use skiff_format::Section;
 use skiff_fs::{DiskStorage, Fault, FaultyStorage};
+use skiff_replay::renew::md5;
 
 fn disk(fault: Option<(usize, Fault)>) -> Arc<FaultyStorage<DiskStorage>> {
     let disk = FaultyStorage::new(DiskStorage);
@@ -117,6 +119,26 @@ fn applying_with_hard_links_survives_a_fault_at_every_call() {
         store.apply(&mut OnePassDelta::new(&delta[..]), Expectation::Release(new.id()), &options).map(drop)
     };
     enumerate(|| Fixture::quick(&old), apply, [&old, &new]);
+}
+
+/// Lists are told last, from what was written before, which is opened again.
+#[test]
+fn applying_with_lists_survives_a_fault_at_every_call() {
+    let release = |version: &str| {
+        let file = |name: &str| (name.to_owned(), format!("{name} {version}\n"));
+        let files = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(file);
+        let sum =
+            |text: &str| md5(&text.as_bytes(), text.len() as u64).unwrap().map(|byte| format!("{byte:02x}"));
+        let list: String =
+            files.iter().map(|(name, text)| format!("{}  {name}\n", sum(text).concat())).collect();
+        let builder =
+            files.iter().fold(Builder::new(), |builder, (name, text)| builder.file(name, text.as_bytes()));
+        builder.file("sums", list.as_bytes()).file("unchanged", b"as it was\n").build(None)
+    };
+    let (old, new) = (release("1"), release("2"));
+    let delta = delta(&old, &new);
+    assert_eq!(frames(&delta).frames().iter().filter(|frame| frame.section == Section::Contents).count(), 2);
+    enumerate(|| Fixture::quick(&old), |store| apply(store, &delta, &new).map(drop), [&old, &new]);
 }
 
 #[test]

@@ -115,8 +115,7 @@ pub(crate) struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(base: &'a Base<'a>, target: &'a Release<'a>, options: &'a Options<'a>) -> Result<Self, DiffError> {
         let told = section::encode(base.tree, target.tree);
-        let path = |entry: u32| &target.tree.entries()[entry as usize].path;
-        let known = Known::new(base.tree, told.new_contents.iter().map(|new| (path(new.entry), new.size)));
+        let known = Known::new(base.tree, target.tree.entries(), &told.new_contents);
         let fixed = fixed_memory(base, target, &told);
         let budget = Budget::new(options.max_decoder_memory, fixed)?;
         let ideas = match options.level {

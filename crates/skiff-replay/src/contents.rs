@@ -277,9 +277,7 @@ impl Written {
 
 impl Contents {
     pub(crate) fn new(base: &Tree, prelude: Prelude, codecs: Codecs) -> Self {
-        let entries = prelude.skeleton.entries();
-        let contents = prelude.skeleton.new_contents().iter();
-        let known = Known::new(base, contents.map(|new| (&entries[new.entry as usize].path, new.size)));
+        let known = Known::new(base, prelude.skeleton.entries(), prelude.skeleton.new_contents());
         let count = prelude.skeleton.new_contents().len();
         let followed = Followed {
             whole: vec![false; count],

@@ -1,6 +1,6 @@
 //! What the heads of records leave out, because whoever reads them knows the trees.
 
-use skiff_tree::{EntryPath, Tree};
+use skiff_tree::{Entry, NewContent, Tree};
 
 /// The new contents as both sides know them before the first record.
 #[derive(Debug, Clone, Default)]
@@ -13,15 +13,15 @@ struct KnownContent {
 }
 
 impl Known {
-    /// Of contents in the order of their numbers: for each the path of the first entry of the target that has it, and its size in
-    /// bytes.
+    /// Of the new contents by number, which the target's entries have.
     #[must_use]
-    pub fn new<'p>(base: &Tree, contents: impl IntoIterator<Item = (&'p EntryPath, u64)>) -> Self {
-        let known = |(path, size)| {
+    pub fn new<C>(base: &Tree, entries: &[Entry<C>], contents: &[NewContent]) -> Self {
+        let known = |&NewContent { size, entry }: &NewContent| {
+            let path = &entries[entry as usize].path;
             let home = base.position(path).filter(|&index| base.entries()[index].as_file().is_some());
             KnownContent { size, home: home.and_then(|index| u32::try_from(index).ok()) }
         };
-        Self(contents.into_iter().map(known).collect())
+        Self(contents.iter().map(known).collect())
     }
 
     /// How many bytes a content has.

@@ -318,7 +318,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use skiff_tree::{Entry, EntryPath, FileContent, Kind, Metadata, Tree};
+    use skiff_tree::{Entry, EntryPath, FileContent, Kind, Metadata, NewContent, Tree};
 
     fn part() -> impl Strategy<Value = Part> {
         let origin = prop_oneof![any::<u32>().prop_map(Origin::Base), any::<u32>().prop_map(Origin::Target)];
@@ -347,8 +347,9 @@ mod tests {
         let entry = |name: &str, kind| Entry::inode(path(name), Metadata::default(), kind);
         let file = |name: &str| entry(name, Kind::File(FileContent::of(name.as_bytes())));
         let base = Tree::new(vec![entry("", Kind::Directory), file("b"), file("c"), entry("d", Kind::Fifo)]);
-        let paths = ["a", "b", "c", "d"].map(path);
-        Known::new(&base.unwrap(), paths.iter().zip(0..))
+        let entries = ["a", "b", "c", "d"].map(file);
+        let contents = [0, 1, 2, 3].map(|number| NewContent { size: number.into(), entry: number });
+        Known::new(&base.unwrap(), &entries, &contents)
     }
 
     fn owned(record: Record<&[u8]>) -> Record {

@@ -67,7 +67,8 @@ pub fn replay<S: Sink>(
 }
 
 /// A replay that is fed the events of a [`skiff_format::Decoder`] or [`Reader`], and does no I/O but through the sink
-/// and the base's contents.
+/// and the base's contents. Where there is more than one processor, a second thread decodes the records of a frame: it reads the base's
+/// contents and what the sink [opens](Sink::open), while this thread calls the sink.
 pub struct Replay<'a> {
     base: Base<'a>,
     limits: Limits,

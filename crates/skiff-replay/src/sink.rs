@@ -25,7 +25,9 @@ pub struct Prelude {
 ///
 /// The calls come in this order: [`begin`](Self::begin) once (not after a resumption); for each new content its
 /// [`write`](Self::write)s, in order and without gaps, then [`finish`](Self::finish); between frames
-/// [`checkpoint`](Self::checkpoint). Contents that the base has are never written: the skeleton tells where they are.
+/// [`checkpoint`](Self::checkpoint). Contents that the base has are never written: the skeleton tells where they are. All calls come
+/// from the thread that feeds the replay, the same ones in the same order on any number of processors, but for how early contents are
+/// opened; those may be read in another thread.
 pub trait Sink {
     /// Why the sink cannot go on.
     type Error: Error + Send + Sync + 'static;

@@ -9,7 +9,8 @@ use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section, c
 use skiff_replay::record::{self, Extent, Known, Origin, Part, Record};
 use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust, replay};
 use skiff_tree::{
-    ContentDigest, ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, ReadAt, Tree,
+    ContentDigest, ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, NewContent,
+    ReadAt, Tree,
 };
 
 /// One file, whose bytes read are counted.
@@ -141,8 +142,11 @@ fn a_long_list_is_not_renewed_for_a_byte() {
         let made = skiff_patch::bsdiff::encode(&old, &new, &skiff_patch::bsdiff::Options::default());
         let payload = made[0].payload.clone();
         let record = Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload };
-        let path = EntryPath::new("file").unwrap();
-        let delta = with_records(&delta, &[record], &Known::new(&old_tree, [(&path, 1)]));
+        let delta = with_records(
+            &delta,
+            &[record],
+            &Known::new(&old_tree, new_tree.entries(), &[NewContent { size: 1, entry: 1 }]),
+        );
         let base =
             Base { release: sides[0].id(), tree: &old_tree, contents: &old_contents, trust: Trust::Checked };
         let outcome = replay(&delta[..], base, &mut Nowhere, Limits::default());

@@ -199,8 +199,7 @@ pub fn in_small_frames(base: &Image, target: &Image) -> Vec<u8> {
     let delta = delta(base, target);
     let (base, target) = (base.release().tree, target.release().tree);
     let told = skiff_tree::section::encode(base, target).new_contents;
-    let path = |entry: u32| &target.entries()[entry as usize].path;
-    let known = Known::new(base, told.iter().map(|new| (path(new.entry), new.size)));
+    let known = Known::new(base, target.entries(), &told);
     let mut reader = Reader::new(&delta[..], skiff_format::Limits::default());
     let mut encoder = Encoder::new(Cursor::new(Vec::new()));
     let mut fields = None;

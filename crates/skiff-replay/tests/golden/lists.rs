@@ -20,7 +20,7 @@ pub(crate) fn make(base: &Image, target: &Image) -> Vec<u8> {
 
     let told = section::encode(&base.tree, &target.tree).new_contents;
     let path = |entry: u32| &target.tree.entries()[entry as usize].path;
-    let known = Known::new(&base.tree, told.iter().map(|new| (path(new.entry), new.size)));
+    let known = Known::new(&base.tree, target.tree.entries(), &told);
     let (mut plain, mut lists) = (Vec::new(), Vec::new());
     for (content, new) in (0..).zip(&told) {
         let path = path(new.entry);
