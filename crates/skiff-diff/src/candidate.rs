@@ -108,8 +108,12 @@ pub(crate) fn make(job: &Job<'_>) -> Result<(Made, u64), DiffError> {
         _ => {}
     }
     if job.ideas.has(Idea::Align) && !matches!(job.old, Old::Open { .. } | Old::Signed(..)) {
-        let plan = planned(job, old).filter(|plan| plan.forecast().decoder_memory <= job.budget.codec_memory);
-        return Ok(learned(job, plan, plain_size).unwrap_or((Made::Records(best), plain_size)));
+        let plan = planned(job, old);
+        let fits = |plan: &Plan| plan.forecast().decoder_memory <= job.budget.codec_memory;
+        // Where a device has no memory for a code that learns, others take far less than sending the file.
+        if plan.as_ref().is_none_or(fits) {
+            return Ok(learned(job, plan, plain_size).unwrap_or((Made::Records(best), plain_size)));
+        }
     }
     let opened = if job.ideas.has(Idea::Gzip) { gzip::encode(old, job.new, job.effort) } else { None };
     let is_opened = opened.is_some();

@@ -68,7 +68,7 @@ fn what_was_inserted_changed_and_moved_is_all_that_is_sent() {
 fn every_level_and_every_device_is_served() {
     let (base, target) = images_of(1 << 17);
     for level in [Level::Fast, Level::Default, Level::Best] {
-        for max_decoder_memory in [None, Some(24 << 20), Some(9 << 20)] {
+        for max_decoder_memory in [None, Some(24 << 20), Some(11 << 20)] {
             let options = Options { level, max_decoder_memory, memory: 64 << 10, ..Options::default() };
             match max_decoder_memory {
                 Some(granted) => assert!(checked(&base, &target, &options).decoder_memory <= granted),

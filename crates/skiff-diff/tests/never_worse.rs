@@ -66,3 +66,25 @@ fn noise_costs_itself() {
     let delta = made(&image(1), &image(2), &Options::default());
     assert!(delta.len() < (1 << 18) + 1024, "{}", delta.len());
 }
+
+/// A device without memory for the code that learns gets differences all the same.
+#[test]
+fn little_memory_costs_little() {
+    let mut state = 1_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    };
+    let old: Vec<u8> = std::iter::repeat_with(&mut noise).take(200_000).collect();
+    let mut new = old.clone();
+    new.iter_mut().step_by(20_000).for_each(|byte| *byte ^= 1);
+    let image = |bytes: Vec<u8>| Image::new(&BTreeMap::from([("file".to_owned(), bytes)]), None);
+    let (base, target) = (image(old), image(new));
+    for level in [Level::Fast, Level::Default, Level::Best] {
+        for mebibytes in [16, 24, 32, 64] {
+            let options = Options { level, max_decoder_memory: Some(mebibytes << 20), ..Options::default() };
+            let delta = made(&base, &target, &options).len();
+            assert!(delta < 1_000, "{level:?}, {mebibytes} MiB: {delta} bytes");
+        }
+    }
+}
