@@ -16,7 +16,7 @@
 //! // On the server: `old` and `new` are such as "oci:images:1.0" or "docker-archive:saved.tar".
 //! let mut delta = Vec::new();
 //! let report = skiff::diff(&old.parse()?, &new.parse()?, &skiff::diff::Options::default(), &mut delta)?;
-//! println!("{} bytes instead of {:?}", report.delta_bytes, report.pull_bytes);
+//! println!("{} bytes instead of {}", report.delta_bytes, report.pull_bytes.unwrap_or_default());
 //!
 //! // On the device, here without root. `target` comes over a way that the device trusts; the delta need not.
 //! let options = skiff::apply::Options { ownership: skiff::fs::Ownership::Record, ..Default::default() };
