@@ -97,8 +97,8 @@ fn an_explanation_is_told_to_people() {
 #[test]
 fn a_delta_for_a_small_device_takes_no_more_than_granted() {
     let place = Place::new();
-    let granted = place.json("new", &["--max-decoder-memory", "8M", "--memory", "64M", "--spool", "."]);
-    assert!(granted["decoder_memory"].as_u64().unwrap() <= 8 << 20, "{granted}");
+    let granted = place.json("new", &["--max-decoder-memory", "10M", "--memory", "64M", "--spool", "."]);
+    assert!(granted["decoder_memory"].as_u64().unwrap() <= 10 << 20, "{granted}");
     for (size, message) in
         [("1K", "1024 were granted"), ("8X", "no unit"), ("", "integer"), ("99999999999G", "counted")]
     {
