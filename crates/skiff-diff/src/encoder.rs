@@ -432,6 +432,8 @@ struct FrameBuilder<'k> {
 
 /// The most bytes a record takes beside its payload.
 pub(crate) const RECORD_OVERHEAD: usize = 96;
+/// What most take.
+pub(crate) const HEAD_BYTES: u64 = 4;
 
 impl<'k> FrameBuilder<'k> {
     fn new(most: usize, known: &'k Known) -> Self {

@@ -8,6 +8,7 @@ use skiff_replay::record::{self, Known, Origin};
 use skiff_tree::{EntryPath, Tree};
 
 use crate::FileKind;
+use crate::encoder::HEAD_BYTES;
 use crate::plan::Planned;
 
 /// Where the bytes of a delta went.
@@ -162,7 +163,6 @@ pub(crate) fn weigh(payload: &[u8], known: &Known) -> Vec<Weighed> {
 
 /// A record without a payload still has a head.
 fn weight(payload: &[u8]) -> u64 {
-    const HEAD_BYTES: u64 = 3;
     let compressed = compress(Section::Contents, payload, &Compression::Zstd { level: 3 });
     HEAD_BYTES + compressed.map_or(payload.len() as u64, |frame| frame.encoded_size())
 }

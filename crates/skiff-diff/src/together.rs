@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::DiffError;
 use crate::candidate::{Made, compressed_size, plain};
-use crate::encoder::{Work, load};
+use crate::encoder::{HEAD_BYTES, Work, load};
 use crate::plan::{Planned, PlannedSource, extension};
 
 /// How a content is made.
@@ -17,8 +17,6 @@ pub(crate) struct Chosen<'p, 'a> {
     pub(crate) doubt: Option<u64>,
 }
 
-/// What a record takes that is not compressed, beside its payload, in bytes.
-const HEAD_BYTES: u64 = 4;
 /// What is compressed together to see what it takes, in bytes.
 const TOGETHER: usize = 4 << 20;
 

@@ -140,20 +140,27 @@ impl Followed {
         let source = self.source(frame, record, outlet)?;
         let source_len = source.size();
         let mut source = Source::new(source, source_len);
-        let mut output = OutletWriter::<S, _> { outlet, number, stopped: None };
+        let mut output = Pieces::new(|bytes: &[u8]| outlet.bytes(number, bytes));
         let job = Job::new(codec, record.payload, record.output_len);
         let limits = &frame.limits.patch;
         let decoded = skiff_patch::decode_apart(&job, &mut source, &mut output, limits, state);
+        if let Some(stopped) = output.failed {
+            return Err(stopped);
+        }
         let decoded = match decoded {
-            Ok(Some(rest)) => match output.outlet.rest(number, rest)? {
-                Some(rest) => rest.finish(&mut output),
+            Ok(Some(rest)) => match outlet.rest(number, rest)? {
+                Some(rest) => {
+                    let mut output = Pieces::new(|bytes: &[u8]| outlet.bytes(number, bytes));
+                    let finished = rest.finish(&mut output);
+                    if let Some(stopped) = output.failed {
+                        return Err(stopped);
+                    }
+                    finished
+                }
                 None => Ok(()),
             },
             decoded => decoded.map(|_| ()),
         };
-        if let Some(stopped) = output.stopped {
-            return Err(stopped);
-        }
         decoded.map_err(|source| ReplayError::Patch { offset: frame.offset, number, source })?;
         let written = written + record.output_len;
         if written == size {
@@ -249,7 +256,7 @@ impl Written {
         rest: Rest,
         sink: &mut S,
     ) -> Result<(), ReplayError<S::Error>> {
-        let mut output = SinkWriter { written: self, number, sink, failed: None };
+        let mut output = Pieces::new(|bytes: &[u8]| self.bytes(number, bytes, sink));
         let finished = rest.finish(&mut output);
         match output.failed {
             Some(error) => Err(error),
@@ -376,48 +383,27 @@ fn rehash<S: Sink>(
     }
 }
 
-/// Hands what a codec writes to an outlet.
-struct OutletWriter<'o, S: Sink, O> {
-    outlet: &'o mut O,
-    number: u32,
-    /// The outlet's error, which would lose its type on its way through the codec.
-    stopped: Option<Stopped<S::Error>>,
+/// Hands on what a codec writes, in pieces that are the same ones whoever takes them.
+struct Pieces<F, E> {
+    hand_on: F,
+    /// Why a piece was not taken, which would lose its type on its way through the codec.
+    failed: Option<E>,
 }
 
-impl<S: Sink, O: Outlet<S>> Write for OutletWriter<'_, S, O> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = &bytes[..bytes.len().min(PIECE)];
-        match self.outlet.bytes(self.number, bytes) {
-            Ok(()) => Ok(bytes.len()),
-            Err(stopped) => {
-                self.stopped = Some(stopped);
-                Err(io::Error::other("the outlet failed"))
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl<E, F: FnMut(&[u8]) -> Result<(), E>> Pieces<F, E> {
+    fn new(hand_on: F) -> Self {
+        Self { hand_on, failed: None }
     }
 }
 
-/// Hands what is left of a codec's work to the sink and to the hasher.
-struct SinkWriter<'s, S: Sink> {
-    written: &'s mut Written,
-    number: u32,
-    sink: &'s mut S,
-    /// As above.
-    failed: Option<ReplayError<S::Error>>,
-}
-
-impl<S: Sink> Write for SinkWriter<'_, S> {
+impl<E, F: FnMut(&[u8]) -> Result<(), E>> Write for Pieces<F, E> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = &bytes[..bytes.len().min(PIECE)];
-        match self.written.bytes(self.number, bytes, self.sink) {
-            Ok(()) => Ok(bytes.len()),
+        let piece = &bytes[..bytes.len().min(PIECE)];
+        match (self.hand_on)(piece) {
+            Ok(()) => Ok(piece.len()),
             Err(error) => {
                 self.failed = Some(error);
-                Err(io::Error::other("the sink failed"))
+                Err(io::Error::other("what was written is not taken"))
             }
         }
     }

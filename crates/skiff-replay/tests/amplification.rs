@@ -10,7 +10,7 @@ use skiff_replay::record::{self, Extent, Known, Origin, Part, Record};
 use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust, replay};
 use skiff_tree::{
     ContentDigest, ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, NewContent,
-    ReadAt, Tree,
+    ReadAt, ReleaseId, Tree,
 };
 
 /// One file, whose bytes read are counted.
@@ -75,6 +75,14 @@ fn contents(content: &[u8]) -> MemoryContents {
     contents
 }
 
+/// The release that a delta leads from, and the delta.
+fn made(old: (&Tree, &MemoryContents), new: (&Tree, &MemoryContents)) -> (ReleaseId, Vec<u8>) {
+    let sides = [old, new].map(|(tree, contents)| skiff_diff::Release::new(tree, contents));
+    let mut delta = Vec::new();
+    skiff_diff::diff(&sides[0], &sides[1], &skiff_diff::Options::default(), &mut delta).unwrap();
+    (sides[0].id(), delta)
+}
+
 /// A delta whose contents are told by these records instead.
 fn with_records(delta: &[u8], records: &[Record], known: &Known) -> Vec<u8> {
     let mut reader = Reader::new(delta, skiff_format::Limits::default());
@@ -106,19 +114,14 @@ fn a_byte_from_a_large_file_does_not_read_all_of_it() {
     let new: Vec<u8> = (0..1_000_u32).flat_map(u32::to_le_bytes).collect();
     let (old_tree, new_tree) = (tree(&old), tree(&new));
     let (old_contents, new_contents) = (contents(&old), contents(&new));
-    let sides = [
-        skiff_diff::Release::new(&old_tree, &old_contents),
-        skiff_diff::Release::new(&new_tree, &new_contents),
-    ];
-    let mut delta = Vec::new();
-    skiff_diff::diff(&sides[0], &sides[1], &skiff_diff::Options::default(), &mut delta).unwrap();
+    let (release, delta) = made((&old_tree, &old_contents), (&new_tree, &new_contents));
     let source = vec![Part { origin: Origin::Base(1), extent: Extent::Range { offset: 0, length: 1 } }];
-    let made = skiff_patch::bsdiff::encode(&old[..1], b"x", &skiff_patch::bsdiff::Options::default());
+    let parts = skiff_patch::bsdiff::encode(&old[..1], b"x", &skiff_patch::bsdiff::Options::default());
     let one =
-        Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload: made[0].payload.clone() };
+        Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload: parts[0].payload.clone() };
     let delta = with_records(&delta, &vec![one; new.len()], &Known::default());
     let counted = Counted { bytes: old, read: AtomicU64::new(0) };
-    let base = Base { release: sides[0].id(), tree: &old_tree, contents: &counted, trust: Trust::Checked };
+    let base = Base { release, tree: &old_tree, contents: &counted, trust: Trust::Checked };
     let error = replay(&delta[..], base, &mut Nowhere, Limits::default()).unwrap_err();
     assert!(matches!(error, ReplayError::WrongResult { .. }), "{error}");
     // Once to check it, and then little.
@@ -132,23 +135,17 @@ fn a_long_list_is_not_renewed_for_a_byte() {
         let (old, new) = (vec![b'\n'; length], b"x".to_vec());
         let (old_tree, new_tree) = (tree(&old), tree(&new));
         let (old_contents, new_contents) = (contents(&old), contents(&new));
-        let sides = [
-            skiff_diff::Release::new(&old_tree, &old_contents),
-            skiff_diff::Release::new(&new_tree, &new_contents),
-        ];
-        let mut delta = Vec::new();
-        skiff_diff::diff(&sides[0], &sides[1], &skiff_diff::Options::default(), &mut delta).unwrap();
+        let (release, delta) = made((&old_tree, &old_contents), (&new_tree, &new_contents));
         let source = vec![Part { origin: Origin::Base(1), extent: Extent::Renewed }];
-        let made = skiff_patch::bsdiff::encode(&old, &new, &skiff_patch::bsdiff::Options::default());
-        let payload = made[0].payload.clone();
+        let parts = skiff_patch::bsdiff::encode(&old, &new, &skiff_patch::bsdiff::Options::default());
+        let payload = parts[0].payload.clone();
         let record = Record { codec: CODEC.id(), content: 0, output_len: 1, source, payload };
         let delta = with_records(
             &delta,
             &[record],
             &Known::new(&old_tree, new_tree.entries(), &[NewContent { size: 1, entry: 1 }]),
         );
-        let base =
-            Base { release: sides[0].id(), tree: &old_tree, contents: &old_contents, trust: Trust::Checked };
+        let base = Base { release, tree: &old_tree, contents: &old_contents, trust: Trust::Checked };
         let outcome = replay(&delta[..], base, &mut Nowhere, Limits::default());
         match outcome {
             Ok(_) => assert_eq!(length, 2),
