@@ -1,10 +1,10 @@
 //! Archives as `docker save` writes them.
 
-use crate::documents::{DockerImage, parse};
+use crate::documents::{DockerImage, check_platform, parse};
 use crate::error::escape;
 use crate::files::Files;
 use crate::image::{Image, Layer, LayerInfo, OpenOptions, Source};
-use crate::oci::{check_platform, diff_ids};
+use crate::oci::diff_ids;
 use crate::{BlobDigest, Compression, ImageError, Part, Selection};
 
 /// What names the images, since Docker 1.10.
@@ -26,7 +26,7 @@ pub(crate) fn open(
     let image = select(images, selection, files)?;
     let config = files.read(&image.config, Part::Config, limits)?;
     check_name(&image.config, &config)?;
-    check_platform(&config, files, options)?;
+    check_platform(&config, options.platform.as_ref(), &files.path().display())?;
     let names = image.layers.unwrap_or_default();
     let diff_ids = diff_ids(&config, names.len(), limits)?;
     let mut layers = Vec::new();

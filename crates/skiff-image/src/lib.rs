@@ -41,7 +41,7 @@ mod archive;
 mod contents;
 mod digest;
 mod docker;
-mod documents;
+pub mod documents;
 mod error;
 mod files;
 mod flatten;

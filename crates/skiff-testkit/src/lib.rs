@@ -17,13 +17,17 @@
 mod docker;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod http;
 mod image;
 mod large;
 mod layer;
+mod registry;
 mod sparse;
 
 pub use docker::{DockerForm, docker_archive, write_docker_archive};
+pub use http::{FlakyProxy, HttpAnswer, HttpRequest, HttpServer};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
 pub use large::{LargeImage, LargeLayout};
 pub use layer::Layer;
+pub use registry::{RegistryOptions, TestRegistry};
 pub use sparse::SparseFormat;

@@ -1,0 +1,102 @@
+//! Images fetched from a registry on loopback.
+
+mod common;
+
+use common::*;
+use skiff_image::{FlattenOptions, Image as OpenImage, OpenOptions};
+use skiff_registry::{Layout, RegistryError};
+use skiff_testkit::{HttpAnswer, Image, Layer, OciLayout, RegistryOptions, TestRegistry};
+
+/// A layer that does not compress.
+fn noise(name: &str, size: usize) -> Layer {
+    Layer::new().file(name, noise_bytes(name, size))
+}
+
+fn two_images() -> OciLayout {
+    let base = noise("lib", 200_000);
+    let old = Image::new().layer(base.clone()).layer(noise("old", 1000));
+    let new = Image::new().layer(base).layer(noise("new", 2000));
+    OciLayout::new().image("1.0", old).image("1.1", new)
+}
+
+#[test]
+fn an_image_is_what_it_is_in_the_layout_it_came_from() {
+    let work = Work::new();
+    let registry = TestRegistry::start(RegistryOptions::default());
+    let images = two_images();
+    registry.put_layout("team/app", &images);
+    images.write_directory(&work.path("source"));
+
+    let layout = Layout::create(work.path("cache")).unwrap();
+    let client = client();
+    for tag in ["1.0", "1.1"] {
+        let fetched = client.fetch(&reference(&registry, &format!("team/app:{tag}")), None, &layout).unwrap();
+        let opened = OpenImage::open(&fetched.image, &OpenOptions::default()).unwrap();
+        let source = format!("oci:{}:{tag}", work.path("source").display()).parse().unwrap();
+        let source = OpenImage::open(&source, &OpenOptions::default()).unwrap();
+        assert_eq!(opened.manifest(), source.manifest());
+        let release = |image: &OpenImage| image.flatten(&FlattenOptions::default()).unwrap().release_id();
+        assert_eq!(release(&opened), release(&source));
+    }
+}
+
+#[test]
+fn what_is_there_is_not_fetched_again() {
+    let work = Work::new();
+    let registry = TestRegistry::start(RegistryOptions::default());
+    registry.put_layout("app", &two_images());
+    let layout = Layout::create(work.path("cache")).unwrap();
+    let first = client().fetch(&reference(&registry, "app:1.0"), None, &layout).unwrap();
+    assert!(first.transferred > 200_000 && first.reused == 0, "{first:?}");
+    let second = client().fetch(&reference(&registry, "app:1.1"), None, &layout).unwrap();
+    assert!(second.transferred < 10_000 && second.reused > 200_000, "{second:?}");
+
+    // By digest, nobody is asked at all.
+    let before = registry.requests().len();
+    let by_digest = reference(&registry, &format!("app@{}", second.manifest));
+    let third = client().fetch(&by_digest, None, &layout).unwrap();
+    assert_eq!((third.transferred, third.reused), (0, second.transferred + second.reused));
+    assert_eq!(third.image, second.image);
+    assert_eq!(registry.requests().len(), before);
+}
+
+#[test]
+fn a_connection_that_is_cut_goes_on_where_it_was() {
+    let work = Work::new();
+    let registry = TestRegistry::scripted(RegistryOptions::default(), |request, _| {
+        let start = request.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?;
+        assert_ne!(start, "0");
+        None
+    });
+    registry.put_layout("app", &two_images());
+    let proxy = skiff_testkit::FlakyProxy::start(&registry.address(), 20_000);
+    let layout = Layout::create(work.path("cache")).unwrap();
+    let fetched = client().fetch(&at(&proxy.address(), "app:1.0"), None, &layout).unwrap();
+    assert!(proxy.cuts() >= 9, "{}", proxy.cuts());
+    assert!(fetched.transferred < proxy.bytes_down());
+    let heads = proxy.connections() * 1000;
+    assert!(
+        proxy.bytes_down() < fetched.transferred + heads,
+        "{} {}",
+        proxy.bytes_down(),
+        fetched.transferred
+    );
+    OpenImage::open(&fetched.image, &OpenOptions::default())
+        .unwrap()
+        .flatten(&FlattenOptions::default())
+        .unwrap();
+}
+
+#[test]
+fn what_is_not_what_the_digest_names_is_refused_and_not_kept() {
+    let work = Work::new();
+    let registry = TestRegistry::scripted(RegistryOptions::default(), |request, _| {
+        let is_blob = request.path.contains("/blobs/");
+        is_blob.then(|| HttpAnswer::new(200).body(vec![b'x'; 1]).declare(1))
+    });
+    registry.put_layout("app", &two_images());
+    let layout = Layout::create(work.path("cache")).unwrap();
+    let error = client().fetch(&reference(&registry, "app:1.0"), None, &layout).unwrap_err();
+    assert!(matches!(error, RegistryError::Corrupt { .. }), "{error}");
+    assert_eq!(std::fs::read_dir(work.path("cache/blobs/sha256")).unwrap().count(), 1);
+}
