@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// What a device can apply: every delta that it gets keeps to this.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Capabilities {
     /// Versions of the delta's format that it reads.
     pub formats: BTreeSet<u16>,
     /// Codecs that it has.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub codecs: BTreeSet<Codec>,
     /// The most memory that decoding may take, in bytes; none where that is no matter.
+    #[serde(default)]
     pub decoder_memory: Option<u64>,
 }
 
@@ -23,7 +29,8 @@ pub struct Capabilities {
 /// assert_eq!("5.1".parse(), Ok(Codec { id: 5, version: 1 }));
 /// assert_eq!(Codec { id: 3, version: 0 }.to_string(), "3");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Codec {
     /// The codec's number.
     pub id: u16,
@@ -49,6 +56,20 @@ impl FromStr for Codec {
             (Some(id), Some(version)) => Ok(Self { id, version }),
             _ => Err(CodecParseError(text.chars().take(80).collect())),
         }
+    }
+}
+
+impl TryFrom<String> for Codec {
+    type Error = CodecParseError;
+
+    fn try_from(text: String) -> Result<Self, CodecParseError> {
+        text.parse()
+    }
+}
+
+impl From<Codec> for String {
+    fn from(codec: Codec) -> Self {
+        codec.to_string()
     }
 }
 

@@ -89,6 +89,10 @@ pub struct NewRelease {
     /// Where the image is: `docker://HOST/NAME[:TAG|@DIGEST]`, or `oci:DIRECTORY[:TAG]` in the server's directory for images.
     #[cfg_attr(feature = "openapi", schema(max_length = 1024))]
     pub image: String,
+    /// Which image of several that are for different platforms: `OS/ARCH[/VARIANT]`. Needed where there are several.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 100))]
+    pub platform: Option<String>,
 }
 
 /// A release of a fleet.
@@ -99,8 +103,11 @@ pub struct Release {
     pub fleet: Name,
     /// The how manieth of the fleet it is, from 1. Its image's tag is this number.
     pub number: u64,
-    /// Where the image came from.
-    pub image: String,
+    /// Where the image came from; none where it was sent.
+    pub image: Option<String>,
+    /// Which image of several platforms was asked for.
+    #[serde(default)]
+    pub platform: Option<String>,
     /// When it was released, in seconds since 1970.
     pub created: u64,
     /// How far it is.

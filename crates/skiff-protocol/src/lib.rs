@@ -42,4 +42,4 @@ pub use problem::{Problem, ProblemCode};
 pub use settings::{Setting, Settings, WrongValue};
 pub use status::{Event, ImageSource, Outcome, Phase, Report, Status, Target};
 pub use text::Text;
-pub use variable::{MAX_VALUE, VariableError, VariableName, Variables, effective};
+pub use variable::{MAX_VALUE, MAX_VARIABLES, VariableError, VariableName, Variables, effective};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use skiff_tree::{ManifestDigest, ReleaseId};
 
-use crate::{Name, Problem, Text, Variables};
+use crate::{Capabilities, Name, Problem, Text, Variables};
 
 /// What a device shall run, and how its supervisor shall behave: the answer to `GET /v1/device/target`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ pub struct Report {
     /// How the last update ended, once one has.
     #[serde(default)]
     pub outcome: Option<Outcome>,
+    /// What it can apply, so that deltas that it will ask for are made before it does.
+    #[serde(default)]
+    pub capabilities: Option<Capabilities>,
 }
 
 /// What a device is doing.

@@ -10,6 +10,8 @@ use crate::settings::Setting;
 
 /// The longest value of a variable, in bytes.
 pub const MAX_VALUE: usize = 4096;
+/// How many variables a fleet or a device may have.
+pub const MAX_VARIABLES: usize = 1000;
 const MAX_NAME: usize = 128;
 
 /// The name of a variable: 1 to 128 of `A` to `Z`, `0` to `9` and `_`, not beginning with a digit.
