@@ -16,7 +16,10 @@
 //!
 //! // Served alone, or as a part of another router.
 //! let app = axum::Router::new().nest("/updates", server.router());
-//! # let _ = app;
+//! # if false {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8600").await.unwrap();
+//! skiff_server::serve(listener, app, skiff_server::Connections::default(), std::future::pending()).await.unwrap();
+//! # }
 //! # server.shut_down();
 //! # Ok::<(), skiff_server::ServerError>(())
 //! # })?;
@@ -42,6 +45,7 @@ mod progress;
 mod record;
 mod releases;
 mod routes;
+mod serve;
 mod server;
 mod tokens;
 mod variant;
@@ -49,4 +53,5 @@ mod variant;
 pub use database::{Change, Database, Loader, Sqlite, Table};
 pub use error::{DatabaseError, ServerError};
 pub use options::{BeforeEach, Options};
+pub use serve::{Connections, serve};
 pub use server::Server;

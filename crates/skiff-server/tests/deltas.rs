@@ -50,7 +50,9 @@ async fn a_device_gets_what_leads_from_what_it_runs_to_what_it_shall_run() {
 
 /// Where the header ends: behind it stands what it says at its beginning.
 fn header_len(delta: &[u8]) -> usize {
-    (0..=delta.len()).find(|&len| skiff_format::Header::parse(&delta[..len]).is_ok()).unwrap()
+    (0..=delta.len())
+        .find(|&len| skiff_format::Header::parse(&delta[..len]).is_ok())
+        .expect("because it begins with a header")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 //! A server with images to release, asked without a network.
-#![allow(dead_code, reason = "not every test file needs all of it")]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
