@@ -30,6 +30,8 @@ pub(crate) async fn events(
     let state = (server, listener, permit);
     let events = stream::unfold(state, async |(server, mut listener, permit)| {
         let event = tokio::select! {
+            // What has happened is told before the end.
+            biased;
             event = listener.recv() => match event {
                 Ok(event) => event,
                 Err(RecvError::Lagged(events)) => Event::Missed { events },

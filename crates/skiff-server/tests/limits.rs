@@ -1,0 +1,125 @@
+//! What clients may hold, and what is told of what happens.
+
+mod common;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use common::{ALL, Harness};
+use serde_json::{Value, json};
+use skiff_server::{Connections, serve};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt as _;
+
+#[tokio::test]
+async fn events_are_told_as_they_happen() {
+    let harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let request =
+        Request::get("/v1/events").header("authorization", format!("Bearer {}", harness.administrator));
+    let response = harness.server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let old = harness.release("pumps", "1").await;
+    harness.running(&token, &old).await;
+    let new = harness.release("pumps", "2").await;
+    harness.delta(&token, &format!("/v1/deltas/{old}/{new}?{ALL}")).await.expect(200);
+    harness.server.shut_down();
+    // The stream ends with the server.
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    let events: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["release", "device", "release", "delta"], "{text}");
+    assert_eq!((&events[0]["release"], &events[1]["device"]), (&json!(old), &json!("pump-1")));
+    assert_eq!((&events[3]["base"], &events[3]["target"]), (&json!(old), &json!(new)));
+}
+
+#[tokio::test]
+async fn more_polls_than_may_be_held_are_told_to_come_back() {
+    let harness = Harness::with(|mut options| {
+        options.polls = 1;
+        options
+    })
+    .await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let first = harness.get("/v1/device/target", &token).await.expect(200);
+    let poll = || {
+        let request =
+            Request::get("/v1/device/target?wait=60").header("authorization", format!("Bearer {token}"));
+        harness.send(request.header("if-none-match", first.header("etag")).body(Body::empty()).unwrap())
+    };
+    let refused = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let refused = poll().await.expect(503);
+        assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("busy", "10"));
+        harness.server.shut_down();
+    };
+    tokio::join!(poll(), refused).0.expect(304);
+}
+
+#[tokio::test]
+async fn what_is_sent_too_slowly_or_is_too_long_is_refused_and_leaves_nothing() {
+    let harness = Harness::with(|mut options| {
+        (options.idle_timeout, options.upload_bytes) = (Duration::from_millis(200), 1000);
+        options
+    })
+    .await;
+    harness.fleet("pumps").await;
+    let send = |body: Body| {
+        let request = Request::post("/v1/fleets/pumps/releases").header("content-type", "application/x-tar");
+        let request = request.header("authorization", format!("Bearer {}", harness.administrator));
+        harness.send(request.body(body).unwrap())
+    };
+    assert_eq!(send(Body::from(vec![0; 1001])).await.expect(413).code(), "too-large");
+    let stalled = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    assert_eq!(send(Body::from_stream(stalled)).await.expect(408).code(), "timed-out");
+    let cut = futures_util::stream::iter([Ok(vec![0; 10]), Err(std::io::Error::other("cut"))]);
+    assert_eq!(send(Body::from_stream(cut)).await.expect(400).code(), "bad-request");
+    for directory in ["spool", "uploads"] {
+        assert_eq!(std::fs::read_dir(harness.data.join(directory)).unwrap().count(), 0, "{directory}");
+    }
+    assert_eq!(harness.admin("GET", "/v1/fleets/pumps/releases", None).await.expect(200).json(), json!([]));
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn connections_that_stall_end() {
+    let harness = Harness::new().await;
+    let mut limits = Connections::default();
+    (limits.head_timeout, limits.stall_timeout) = (Duration::from_millis(200), Duration::from_millis(500));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    // Something to send that no buffer of the system takes whole.
+    let large = axum::routing::get(|| async { vec![0_u8; 64 << 20] });
+    let router = harness.server.router().route("/large", large);
+    let serving = tokio::spawn(serve(listener, router, limits, async {
+        let _ = ended.await;
+    }));
+    // A head that does not come.
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nhost:").await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(5), slow.read_to_end(&mut Vec::new())).await.is_ok());
+    // A client that takes nothing.
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut taken = Vec::new();
+    let _ = idle.read_to_end(&mut taken).await;
+    assert!(taken.len() < 64 << 20);
+    // And one that does as it should, while the server goes down.
+    let mut good = TcpStream::connect(address).await.unwrap();
+    good.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    good.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    end.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+    harness.server.shut_down();
+}
