@@ -8,6 +8,7 @@ use ureq::http::header::{ACCEPT, CONTENT_TYPE};
 
 use crate::download::{Moved, Wanted};
 use crate::error::shown;
+use crate::layout::BlobPlace;
 use crate::session::{Answered, Call, Session};
 use crate::{Client, Layout, Reference, RegistryError, Repository, Version};
 
@@ -201,8 +202,16 @@ impl Session<'_> {
             self.control.advance(wanted.size);
             return Ok(Moved { transferred: 0, reused: wanted.size });
         }
-        let (part, to) = (layout.part_path(&wanted.digest), layout.blob_path(&wanted.digest));
-        self.download(repository, wanted, &part, &to)
+        self.download(repository, wanted, &BlobPlace::new(layout, wanted))
+    }
+
+    /// The bytes of a manifest that is named by its digest.
+    pub(crate) fn manifest_bytes(
+        &self,
+        reference: &Reference,
+        named_as: Option<&Descriptor>,
+    ) -> Result<Vec<u8>, RegistryError> {
+        Ok(self.manifest(reference, named_as, None, &mut Moved::default())?.0.bytes)
     }
 
     /// A manifest or an index: from the layout, where it is named by digest and is there, or else from the registry.
