@@ -47,8 +47,7 @@ fn push_find_pull(options: RegistryOptions, listed_by: ListedBy) {
     }
     // Of another image there are none.
     let other = client.resolve(&reference(&registry, "app:1.0"), None).unwrap();
-    let other = other.manifest.blob_digest(skiff_image::Part::Manifest).unwrap();
-    assert_eq!(client.find_deltas(&repository, &other).unwrap(), []);
+    assert_eq!(client.find_deltas(&repository, &other.digest).unwrap(), []);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use skiff_format::{
     BaseInfo, CodecInfo, Compression, Digest, Encoder, Facts, HeaderFields, Section, TargetInfo, compress,
 };
+use skiff_image::BlobDigest;
 use skiff_image::documents::Descriptor;
-use skiff_image::{BlobDigest, Part};
 use skiff_registry::{Client, ClientOptions, Reference, Repository, Retries, Transport};
 use skiff_testkit::{Image, Layer, OciLayout, TestRegistry};
 use skiff_tree::ReleaseId;
@@ -108,6 +108,5 @@ pub fn with_images(registry: &TestRegistry, address: &str) -> (Repository, Descr
     registry.put_layout("app", &OciLayout::new().image("1.0", image("old")).image("1.1", image("new")));
     let reference = at(address, "app:1.1");
     let resolved = client().resolve(&reference, None).expect("the image");
-    let digest = resolved.manifest.blob_digest(Part::Manifest).expect("a digest");
-    (reference.repository().clone(), resolved.manifest, digest)
+    (reference.repository().clone(), resolved.manifest, resolved.digest)
 }
