@@ -109,14 +109,15 @@ impl Session<'_> {
     ) -> Result<u64, RegistryError> {
         let Some(before) = upload.take() else { return Ok(chunk) };
         *upload = self.status(repository, blob, &before)?;
-        let least = CHUNK_MIN.max(before.chunk_min).min(chunk);
+        let sent = chunk.min(blob.size - before.received);
+        let least = CHUNK_MIN.max(before.chunk_min).min(sent);
         let has_more = upload.as_ref().is_some_and(|upload| upload.received > before.received);
-        if has_more || chunk == least {
+        if has_more || sent == least {
             return Ok(chunk);
         }
         // What gets further is smaller chunks; there are only so many halves.
         attempts.progressed();
-        Ok((chunk / 2).max(least))
+        Ok((sent / 2).max(least))
     }
 
     /// Begins, sends a chunk, or ends.

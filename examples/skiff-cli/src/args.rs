@@ -12,7 +12,7 @@ pub(crate) use block::{
     Block, BlockCommand, BlockDelta, BlockOptions, BlockPatch, BlockSignature, HashName, RollsumName,
 };
 
-pub(crate) use registry::{Cache, Choice, Find, Pull, Push, Registries};
+pub(crate) use registry::{Choice, Find, OpenImages, Pull, Push, Registries};
 
 const IMAGES: &str = "IMAGE is one of:
   oci:DIR[:TAG]               an OCI layout
@@ -135,8 +135,8 @@ Run again after an interruption, it goes on where it was; a delta on standard in
     Block(Block),
     /// Put a delta into a registry, beside the image that it leads to
     #[command(
-        after_help = "The delta becomes an OCI artifact that refers to the image. Where the registry does not list those, a tag does that is
-named after the image's digest.
+        after_help = "The delta becomes an OCI artifact that refers to the image. Where the registry does not list those, a tag
+does that is named after the image's digest.
 
 Example:
   skiff push update.skiff docker://registry.example/app:1.1"
@@ -148,8 +148,8 @@ Example:
     Find(Find),
     /// Fetch the delta from a registry that leads from a release to an image
     #[command(
-        after_help = "The smallest is taken of those that can be applied here. Run again after an interruption, it goes on where it was. What comes
-is not to be trusted: `skiff apply --target` says what must come out.
+        after_help = "The smallest is taken of those that can be applied here. Run again after an interruption, it goes on
+where it was. What comes is not to be trusted: `skiff apply --target` says what must come out.
 
 Example:
   skiff pull docker://registry.example/app:1.1 --base 4f5c… -o update.skiff"
@@ -185,7 +185,7 @@ pub(crate) enum Level {
 pub(crate) struct Diff {
     /// The image that devices have, and the one that they shall have; with --against only the latter
     #[arg(value_names = ["OLD", "NEW"], required = true, num_args = 1..=2)]
-    pub(crate) images: Vec<String>,
+    pub(crate) pair: Vec<String>,
     /// Lead from the release that was signed with `skiff sign-tree`, which need not be here; "-" reads standard input
     #[arg(long, value_name = "SIGNATURE")]
     pub(crate) against: Option<PathBuf>,
@@ -193,7 +193,7 @@ pub(crate) struct Diff {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
+    pub(crate) images: OpenImages,
     /// How hard to try
     #[arg(long, value_enum, default_value_t = Level::Default)]
     pub(crate) level: Level,
@@ -217,10 +217,6 @@ pub(crate) struct Diff {
     pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) print: Output,
-    #[command(flatten)]
-    pub(crate) registries: Registries,
-    #[command(flatten)]
-    pub(crate) cache: Cache,
 }
 
 /// Bytes, with a unit of K, M or G, which are powers of 1024, or without.
@@ -291,17 +287,13 @@ pub(crate) struct Install {
     /// The image
     pub(crate) image: String,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
+    pub(crate) images: OpenImages,
     #[command(flatten)]
     pub(crate) store: StorePath,
     #[command(flatten)]
     pub(crate) staging: Staging,
     #[command(flatten)]
     pub(crate) print: Output,
-    #[command(flatten)]
-    pub(crate) registries: Registries,
-    #[command(flatten)]
-    pub(crate) cache: Cache,
 }
 
 #[derive(Debug, Args)]
@@ -345,7 +337,7 @@ pub(crate) struct Flatten {
     /// The image
     pub(crate) image: String,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
+    pub(crate) images: OpenImages,
     /// Write a tar archive, which replaces an existing file once it is whole; "-" writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -357,8 +349,4 @@ pub(crate) struct Flatten {
     pub(crate) rootless: bool,
     #[command(flatten)]
     pub(crate) print: Output,
-    #[command(flatten)]
-    pub(crate) registries: Registries,
-    #[command(flatten)]
-    pub(crate) cache: Cache,
 }

@@ -105,14 +105,7 @@ fn open(path: &Path) -> Result<Store, Failure> {
 pub(crate) fn install(args: &args::Install) -> Result<(), Failure> {
     let watch = Watch::new(args.print)?;
     let installed = watch.run(Some(&args.staging), |options| {
-        let images = Images {
-            platform: &args.platform,
-            registries: &args.registries,
-            cache: &args.cache,
-            spool: None,
-            print: args.print,
-            control: options.control,
-        };
+        let images = Images { args: &args.images, spool: None, print: args.print, control: options.control };
         let [image] = images.open([&args.image])?;
         Ok(skiff::install_image(&args.store.path, &image, options)?)
     })?;

@@ -8,15 +8,13 @@ use skiff::image::{Image, OpenOptions};
 use skiff::registry::{Client, ClientOptions, Credentials, Layout, Reference, Transport};
 use tempfile::TempDir;
 
-use crate::args::{Cache, ForPlatform, Output, Registries};
+use crate::args::{OpenImages, Output, Registries};
 use crate::failure::Failure;
 use crate::progress::Bar;
 
 /// How images are opened.
 pub(crate) struct Images<'a> {
-    pub(crate) platform: &'a ForPlatform,
-    pub(crate) registries: &'a Registries,
-    pub(crate) cache: &'a Cache,
+    pub(crate) args: &'a OpenImages,
     /// Where temporary files go, if that was said.
     pub(crate) spool: Option<&'a Path>,
     pub(crate) print: Output,
@@ -47,12 +45,12 @@ impl Images<'_> {
 
     fn options(&self) -> OpenOptions<'_> {
         let mut options = OpenOptions::default().with_control(self.control);
-        options.platform.clone_from(&self.platform.platform);
+        options.platform.clone_from(&self.args.platform.platform);
         options
     }
 
     fn fetching(&self) -> Result<Fetching, Failure> {
-        let (layout, temporary) = match &self.cache.cache {
+        let (layout, temporary) = match &self.args.cache.cache {
             Some(directory) => (Layout::create(directory)?, None),
             None => {
                 let place = self.spool.map_or_else(std::env::temp_dir, Path::to_owned);
@@ -61,7 +59,7 @@ impl Images<'_> {
                 (Layout::create(directory.path())?, Some(directory))
             }
         };
-        Ok(Fetching { client: client(self.registries)?, layout, _temporary: temporary })
+        Ok(Fetching { client: client(&self.args.registries)?, layout, _temporary: temporary })
     }
 
     fn fetch(&self, fetching: &Fetching, reference: &Reference) -> Result<Image, Failure> {
@@ -69,7 +67,7 @@ impl Images<'_> {
         let progress = |count| bar.advance(count);
         let control = Control { progress: Some(&progress), ..self.control };
         let client = fetching.client.with_control(control);
-        let platform = self.platform.platform.as_ref();
+        let platform = self.args.platform.platform.as_ref();
         let resolved = fetching.client.with_control(self.control).resolve(reference, platform)?;
         bar.expect(resolved.bytes());
         let fetched = client.fetch_resolved(&resolved, platform, &fetching.layout)?;

@@ -79,9 +79,9 @@ fn output(command: &Command) -> Option<Output> {
         | Command::Recover(args)
         | Command::Confirm(args)
         | Command::Status(args) => Some(args.print),
-        Command::Push(args) => Some(args.print),
-        Command::Find(args) => Some(args.choice.print),
-        Command::Pull(args) => Some(args.choice.print),
+        Command::Push(args) => Some(args.remote.print),
+        Command::Find(args) => Some(args.choice.remote.print),
+        Command::Pull(args) => Some(args.choice.remote.print),
         Command::Completions { .. } | Command::Man { .. } => None,
     }
 }

@@ -18,16 +18,16 @@ pub(crate) fn push(args: &args::Push) -> Result<(), Failure> {
     let started = Instant::now();
     let target: Reference = args.target.parse()?;
     let mut options = PushOptions::default();
-    options.platform.clone_from(&args.platform.platform);
+    options.platform.clone_from(&args.remote.platform.platform);
     options.base = args.base_image.as_deref().map(str::parse).transpose()?;
     let cancel = cancel_on_signals()?;
-    let bar = Bar::new(args.print, "pushing");
+    let bar = Bar::new(args.remote.print, "pushing");
     if let Ok(file) = std::fs::metadata(&args.delta) {
         bar.expect(file.len());
     }
     let progress = |count| bar.advance(count);
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-    let client = client(&args.registries)?.with_control(control);
+    let client = client(&args.remote.registries)?.with_control(control);
     let pushed = skiff::push_delta(&client, &args.delta, &target, &options)?;
     bar.finish();
     let listed_by = match pushed.listed_by {
@@ -35,7 +35,7 @@ pub(crate) fn push(args: &args::Push) -> Result<(), Failure> {
         ListedBy::Tag => "tag",
         _ => "other",
     };
-    if args.print.json {
+    if args.remote.print.json {
         let mut value = as_json(&pushed.info);
         value["manifest"] = json!(pushed.manifest.digest);
         value["listed_by"] = json!(listed_by);
@@ -59,9 +59,9 @@ pub(crate) fn find(args: &args::Find) -> Result<(), Failure> {
     let (target, choice) = wanted(&args.choice, args.base.as_deref())?;
     let cancel = cancel_on_signals()?;
     let control = Control { cancel: Some(&cancel), ..Control::default() };
-    let client = client(&args.choice.registries)?.with_control(control);
+    let client = client(&args.choice.remote.registries)?.with_control(control);
     let found = skiff::find_deltas(&client, &target, &choice)?;
-    if args.choice.print.json {
+    if args.choice.remote.print.json {
         let deltas: Vec<Value> = found.iter().map(found_as_json).collect();
         say!("{}", json!({ "target": target.to_string(), "deltas": deltas }));
         return Ok(());
@@ -84,13 +84,13 @@ pub(crate) fn find(args: &args::Find) -> Result<(), Failure> {
 /// `skiff pull`
 pub(crate) fn pull(args: &args::Pull) -> Result<(), Failure> {
     let started = Instant::now();
-    let print = args.choice.print;
+    let print = args.choice.remote.print;
     let (target, choice) = wanted(&args.choice, Some(&args.base))?;
     let cancel = cancel_on_signals()?;
     let bar = Bar::new(print, "pulling");
     let progress = |count| bar.advance(count);
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-    let client = client(&args.choice.registries)?.with_control(control);
+    let client = client(&args.choice.remote.registries)?.with_control(control);
     let (found, pulled) = skiff::pull_delta(&client, &target, &choice, &args.output)?;
     bar.finish();
     if print.json {
@@ -110,7 +110,7 @@ pub(crate) fn pull(args: &args::Pull) -> Result<(), Failure> {
 
 fn wanted(args: &args::Choice, base: Option<&str>) -> Result<(Reference, DeltaChoice), Failure> {
     let mut choice = DeltaChoice::default();
-    choice.platform.clone_from(&args.platform.platform);
+    choice.platform.clone_from(&args.remote.platform.platform);
     choice.base = base.map(str::parse).transpose().map_err(Failure::usage)?;
     choice.max_decoder_memory = args.max_decoder_memory;
     Ok((args.target.parse()?, choice))

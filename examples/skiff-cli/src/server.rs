@@ -80,14 +80,12 @@ impl Pair {
     fn open(args: &args::Diff, cancel: &AtomicBool) -> Result<Self, Failure> {
         let unwatched = Control { cancel: Some(cancel), ..Control::default() };
         let images = Images {
-            platform: &args.platform,
-            registries: &args.registries,
-            cache: &args.cache,
+            args: &args.images,
             spool: args.spool.as_deref(),
             print: args.print,
             control: unwatched,
         };
-        match (&args.against, &args.images[..]) {
+        match (&args.against, &args.pair[..]) {
             (None, [base, target]) => {
                 let [base, target] = images.open([base, target])?;
                 let bar = Bar::new(args.print, "flattening");
@@ -136,14 +134,7 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     let output = args.output.as_deref().map(|path| Destination::new(Some(path), args.print)).transpose()?;
     let cancel = cancel_on_signals()?;
     let control = Control { cancel: Some(&cancel), ..Control::default() };
-    let images = Images {
-        platform: &args.platform,
-        registries: &args.registries,
-        cache: &args.cache,
-        spool: None,
-        print: args.print,
-        control,
-    };
+    let images = Images { args: &args.images, spool: None, print: args.print, control };
     let [image] = images.open([&args.image])?;
     let bar = Bar::new(args.print, "flattening");
     let progress = |count| bar.advance(count);

@@ -6,29 +6,51 @@ use clap::Args;
 
 use super::{ForPlatform, Output};
 
+const HEADING: &str = "Registries (docker://)";
+
 /// How registries are asked, where an image is in one.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Registries (docker://)")]
 pub(crate) struct Registries {
     /// Ask registries without TLS: everything can be read on the way, passwords too
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     pub(crate) plain_http: bool,
     /// Trust the authorities whose certificates are in this PEM file, beside those that the system trusts
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     pub(crate) ca: Option<PathBuf>,
     /// Where `docker login` or `skopeo login` stored names and passwords; ~/.docker/config.json unless set
-    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING, env = "REGISTRY_AUTH_FILE")]
     pub(crate) authfile: Option<PathBuf>,
 }
 
 /// Where what is fetched from registries is kept.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Registries (docker://)")]
 pub(crate) struct Cache {
     /// Keep what is fetched in this directory, an OCI layout, so that it is not fetched again, and what was cut goes on; unless
     /// set, it goes to the directory for temporary files, and is gone afterwards
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = HEADING)]
     pub(crate) cache: Option<PathBuf>,
+}
+
+/// How images are found and read.
+#[derive(Debug, Args)]
+pub(crate) struct OpenImages {
+    #[command(flatten)]
+    pub(crate) platform: ForPlatform,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+    #[command(flatten)]
+    pub(crate) cache: Cache,
+}
+
+/// What every command has that goes over a registry.
+#[derive(Debug, Args)]
+pub(crate) struct Remote {
+    #[command(flatten)]
+    pub(crate) platform: ForPlatform,
+    #[command(flatten)]
+    pub(crate) registries: Registries,
+    #[command(flatten)]
+    pub(crate) print: Output,
 }
 
 #[derive(Debug, Args)]
@@ -43,11 +65,7 @@ pub(crate) struct Push {
     #[arg(long, value_name = "IMAGE")]
     pub(crate) base_image: Option<String>,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
-    #[command(flatten)]
-    pub(crate) registries: Registries,
-    #[command(flatten)]
-    pub(crate) print: Output,
+    pub(crate) remote: Remote,
 }
 
 /// Which of the deltas to an image.
@@ -60,11 +78,7 @@ pub(crate) struct Choice {
     #[arg(long, value_name = "BYTES", value_parser = super::size)]
     pub(crate) max_decoder_memory: Option<u64>,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
-    #[command(flatten)]
-    pub(crate) registries: Registries,
-    #[command(flatten)]
-    pub(crate) print: Output,
+    pub(crate) remote: Remote,
 }
 
 #[derive(Debug, Args)]
