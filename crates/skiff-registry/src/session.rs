@@ -156,7 +156,7 @@ impl<'s> Session<'s> {
             match answered.status {
                 401 if is_home && challenges < CHALLENGES_MAX => {
                     challenges += 1;
-                    self.answer_challenge(call, place, answered, authorization.is_some())?;
+                    self.answer_challenge(call, place, answered, authorization.as_ref())?;
                 }
                 401 | 403 if is_home => return Err(self.unauthorized(answered, place).into()),
                 301 | 302 | 303 | 307 | 308 => url = self.redirect(call, &answered, place)?,
@@ -195,14 +195,14 @@ impl<'s> Session<'s> {
         call: &Call<'_>,
         place: &str,
         answered: Answered,
-        was_answered: bool,
+        answered_with: Option<&Authorization>,
     ) -> Result<(), Failure> {
         let headers = answered.headers.get_all(WWW_AUTHENTICATE);
         let challenge = Challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()));
         let login = self.shared.options.credentials.for_repository(call.repository);
         match (challenge, login) {
             // There is only one password; a token that was given cannot be had anew.
-            (Some(challenge @ Challenge::Basic), Some(Login::Basic { .. })) if !was_answered => {
+            (Some(challenge @ Challenge::Basic), Some(Login::Basic { .. })) if answered_with.is_none() => {
                 self.obtain(call, challenge, place).map(drop)
             }
             (Some(challenge @ Challenge::Bearer { .. }), None | Some(Login::Basic { .. })) => {

@@ -257,13 +257,13 @@ impl FlakyProxy {
         self.counts.cuts.load(Ordering::SeqCst)
     }
 
-    /// Bytes that came from those who connect: all of them, those too that were not passed on for the cut.
+    /// Bytes of those who connect that were passed on.
     #[must_use]
     pub fn bytes_up(&self) -> u64 {
         self.counts.up.load(Ordering::SeqCst)
     }
 
-    /// Bytes that went to those who connect.
+    /// Bytes that were passed on to those who connect.
     #[must_use]
     pub fn bytes_down(&self) -> u64 {
         self.counts.down.load(Ordering::SeqCst)
