@@ -86,6 +86,8 @@ fn select(
         None => format!("single image in {place}; say which"),
         Some(Selection::Name(name)) => format!("image named {name:?} in {place}"),
         Some(Selection::Index(index)) => format!("image at position {index} in {place}"),
+        // Its images have no manifests.
+        Some(Selection::Digest(digest)) => format!("image with the manifest {digest} in {place}"),
     };
     let known = images.iter().enumerate().flat_map(|(index, image)| match &names(image)[..] {
         [] => vec![format!("@{index}")],
@@ -96,6 +98,7 @@ fn select(
         None => count == 1,
         Some(Selection::Name(name)) => names(image).iter().any(|own| full_name(own) == full_name(name)),
         Some(Selection::Index(wanted)) => index == wanted,
+        Some(Selection::Digest(_)) => false,
     });
     let mut wanted: Vec<DockerImage> = wanted.map(|(_, image)| image).collect();
     match wanted.len() {

@@ -204,6 +204,19 @@ impl Compression {
     }
 }
 
+impl Compression {
+    /// What a manifest says of a layer that is compressed so.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::None => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+            // No media type is registered for it; what reads this looks at the first bytes.
+            Self::Xz => "application/vnd.oci.image.layer.v1.tar+xz",
+        }
+    }
+}
+
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -48,6 +48,7 @@ mod flatten;
 mod image;
 mod input;
 mod layer;
+mod layout;
 mod limits;
 mod merge;
 mod oci;

@@ -14,9 +14,14 @@ pub(crate) fn open(
     selection: Option<&Selection>,
     options: &OpenOptions<'_>,
 ) -> Result<Image, ImageError> {
-    let index: LayoutIndex = parse(&files.read("index.json", Part::Index, &options.limits)?, Part::Index)?;
-    let manifests = index.manifests.unwrap_or_default();
-    let Chosen { mut descriptor, mut is_for_platform } = select(manifests, selection, files, options)?;
+    let Chosen { mut descriptor, mut is_for_platform } = match selection {
+        Some(Selection::Digest(digest)) => named(digest, files)?,
+        _ => {
+            let index = files.read("index.json", Part::Index, &options.limits)?;
+            let index: LayoutIndex = parse(&index, Part::Index)?;
+            select(index.manifests.unwrap_or_default(), selection, files, options)?
+        }
+    };
     for _ in 0..INDEXES_MAX {
         let bytes = read_blob(files, &descriptor, Part::Manifest, &options.limits)?;
         match Document::parse(&bytes, &descriptor.media_type)? {
@@ -71,6 +76,16 @@ pub(crate) fn diff_ids(config: &[u8], layers: usize, limits: &Limits) -> Result<
     texts.iter().map(parse).collect()
 }
 
+/// The manifest of this digest, which the index need not name.
+fn named(digest: &BlobDigest, files: &Files) -> Result<Chosen, ImageError> {
+    let missing = || ImageError::NotFound {
+        what: format!("image {digest} in {}", files.path().display()),
+        known: Vec::new(),
+    };
+    let size = files.open(&blob_name(digest))?.ok_or_else(missing)?.size;
+    Ok(Chosen { descriptor: Descriptor::new("", *digest, size), is_for_platform: false })
+}
+
 fn select(
     manifests: Vec<Descriptor>,
     selection: Option<&Selection>,
@@ -87,11 +102,13 @@ fn select(
         None => format!("single image in {place}; say which"),
         Some(Selection::Name(tag)) => format!("image tagged {tag:?} in {place}"),
         Some(Selection::Index(index)) => format!("image at position {index} in {place}"),
+        Some(Selection::Digest(digest)) => format!("image {digest} in {place}"),
     };
     let wanted = manifests.into_iter().enumerate().filter(|(index, manifest)| match selection {
         None => true,
         Some(Selection::Name(tag)) => manifest.tag() == Some(tag),
         Some(Selection::Index(wanted)) => index == wanted,
+        Some(Selection::Digest(digest)) => manifest.digest == digest.to_string(),
     });
     let mut wanted: Vec<Descriptor> = wanted.map(|(_, manifest)| manifest).collect();
     // Some tools write the platforms of one image into the layout's own index, under one tag or none.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::ImageError;
+use crate::{BlobDigest, ImageError};
 
 /// Where an image is, spelled as skopeo spells it.
 ///
@@ -15,7 +15,7 @@ use crate::ImageError;
 /// | `rootfs:DIRECTORY` | a root file system in a directory |
 ///
 /// As in skopeo, the first `:` after a path of the first three ends it, so that those paths cannot hold one, and `@N` in
-/// place of a tag or name takes the image at that position, from 0. Those of the last two can. Archives may be compressed with
+/// place of a tag or name takes the image at that position, from 0, and `@sha256:DIGEST` the one whose manifest has that digest. Those of the last two can. Archives may be compressed with
 /// gzip, zstd or xz.
 ///
 /// ```
@@ -70,6 +70,9 @@ pub enum Selection {
     Name(String),
     /// The one at this position, counted from 0: spelled `@N`.
     Index(usize),
+    /// The one whose manifest has this digest, whether the layout's index names it or not: spelled `@sha256:` and 64 hexadecimal
+    /// digits. Of an OCI layout only.
+    Digest(BlobDigest),
 }
 
 const FORMS: &str = "it is one of oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME[:TAG]], tar:FILE, rootfs:DIRECTORY";
@@ -123,6 +126,7 @@ impl fmt::Display for Selection {
         match self {
             Self::Name(name) => f.write_str(name),
             Self::Index(index) => write!(f, "@{index}"),
+            Self::Digest(digest) => write!(f, "@{digest}"),
         }
     }
 }
@@ -135,6 +139,12 @@ fn selection(text: &str) -> Result<Selection, String> {
         None => return Ok(Selection::Name(text.into())),
         Some(digits) => digits,
     };
+    if digits.starts_with("sha256:") {
+        return digits
+            .parse()
+            .map(Selection::Digest)
+            .map_err(|error: skiff_wire::DigestParseError| error.to_string());
+    }
     // `parse` alone would take a sign too.
     let digits_only = digits.bytes().all(|byte| byte.is_ascii_digit());
     let index = digits.parse().ok().filter(|_| digits_only);
@@ -154,6 +164,7 @@ mod tests {
             "oci:/a/dir:v1.2",
             "oci:dir:name/with:colon",
             "oci-archive:f.tar:@3",
+            "oci:dir:@sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             "docker-archive:f.tar:registry:5000/a/b:tag",
             "tar:with:colon.tar",
             "rootfs:/a:b",
@@ -175,6 +186,7 @@ mod tests {
             "oci:dir:",
             "oci:dir:@",
             "oci:dir:@x",
+            "oci:dir:@sha256:ba78",
             "tar:",
         ] {
             let error = text.parse::<ImageRef>().unwrap_err();

@@ -1,0 +1,160 @@
+//! The state: all of it in memory, and every change in the database first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use skiff_protocol::{Name, Release, ReleaseState};
+use skiff_tree::ReleaseId;
+
+use crate::database::{Change, Database, Table};
+use crate::record::{
+    DeltaRecord, DeviceRecord, FleetRecord, ImageRecord, JobRecord, Record, Role, SignatureRecord,
+    TokenRecord,
+};
+use crate::{DatabaseError, ServerError};
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) fleets: BTreeMap<Name, FleetRecord>,
+    pub(crate) devices: BTreeMap<Name, DeviceRecord>,
+    pub(crate) tokens: HashMap<String, Role>,
+    pub(crate) releases: BTreeMap<(Name, u64), Release>,
+    pub(crate) images: HashMap<ReleaseId, ImageRecord>,
+    pub(crate) signatures: HashMap<ReleaseId, SignatureRecord>,
+    pub(crate) deltas: BTreeMap<String, DeltaRecord>,
+    pub(crate) jobs: BTreeMap<String, JobRecord>,
+}
+
+impl Book {
+    /// The releases of a fleet, the newest last.
+    pub(crate) fn releases_of<'b>(&'b self, fleet: &Name) -> impl DoubleEndedIterator<Item = &'b Release> {
+        self.releases.range((fleet.clone(), 0)..=(fleet.clone(), u64::MAX)).map(|(_, release)| release)
+    }
+
+    /// Whether a release is one of a fleet that devices can have.
+    pub(crate) fn is_of_fleet(&self, release: ReleaseId, fleet: &Name) -> bool {
+        self.releases_of(fleet).any(|other| ready(other) == Some(release))
+    }
+
+    /// The devices of a fleet.
+    pub(crate) fn devices_of<'b>(&'b self, fleet: &'b Name) -> impl Iterator<Item = &'b DeviceRecord> {
+        self.devices.values().filter(move |device| device.fleet == *fleet)
+    }
+
+    fn put(&mut self, table: Table, key: &str, value: &[u8]) -> Result<(), DatabaseError> {
+        match table {
+            Table::Fleets => {
+                let fleet = FleetRecord::read(key, value)?;
+                self.fleets.insert(fleet.name.clone(), fleet);
+            }
+            Table::Devices => {
+                let device = DeviceRecord::read(key, value)?;
+                self.devices.insert(device.name.clone(), device);
+            }
+            Table::Tokens => {
+                let TokenRecord { digest, role } = TokenRecord::read(key, value)?;
+                self.tokens.insert(digest, role);
+            }
+            Table::Releases => {
+                let release = Release::read(key, value)?;
+                self.releases.insert((release.fleet.clone(), release.number), release);
+            }
+            Table::Images => {
+                let image = ImageRecord::read(key, value)?;
+                self.images.insert(image.release.0, image);
+            }
+            Table::Signatures => {
+                let signature = SignatureRecord::read(key, value)?;
+                self.signatures.insert(signature.release.0, signature);
+            }
+            Table::Deltas => drop(self.deltas.insert(key.into(), DeltaRecord::read(key, value)?)),
+            Table::Jobs => drop(self.jobs.insert(key.into(), JobRecord::read(key, value)?)),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, table: Table, key: &str) {
+        match table {
+            Table::Fleets => self.fleets.retain(|name, _| name.as_str() != key),
+            Table::Devices => self.devices.retain(|name, _| name.as_str() != key),
+            Table::Tokens => drop(self.tokens.remove(key)),
+            Table::Releases => self.releases.retain(|_, release| release.key() != key),
+            Table::Images => self.images.retain(|_, image| image.key() != key),
+            Table::Signatures => self.signatures.retain(|_, signature| signature.key() != key),
+            Table::Deltas => drop(self.deltas.remove(key)),
+            Table::Jobs => drop(self.jobs.remove(key)),
+        }
+    }
+}
+
+/// The release that devices can have, where a fleet's release is one.
+pub(crate) fn ready(release: &Release) -> Option<ReleaseId> {
+    match &release.state {
+        ReleaseState::Ready { release, .. } => Some(release.0),
+        _ => None,
+    }
+}
+
+/// A change that takes a record away.
+pub(crate) fn remove<R: Record>(record: &R) -> Change {
+    Change::Remove { table: R::TABLE, key: record.key() }
+}
+
+/// The book, where several threads read it, and one at a time changes it.
+#[derive(Debug)]
+pub(crate) struct Books {
+    book: RwLock<Book>,
+    database: Box<dyn Database>,
+    /// Held from looking at the book to having changed it.
+    writing: Mutex<()>,
+}
+
+impl Books {
+    pub(crate) fn open(database: Box<dyn Database>) -> Result<Self, DatabaseError> {
+        let mut book = Book::default();
+        database.load(&mut |table, key, value| book.put(table, key, value))?;
+        Ok(Self { book: RwLock::new(book), database, writing: Mutex::new(()) })
+    }
+
+    /// Looks at it. What is returned must not be held while anything else is waited for.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Book> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes it as a function says that looks at it. Waits for the disk.
+    pub(crate) fn change<T, E: Into<ServerError>>(
+        &self,
+        decide: impl FnOnce(&Book) -> Result<(Vec<Change>, T), E>,
+    ) -> Result<T, ServerError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (changes, value) = decide(&self.read()).map_err(Into::into)?;
+        if !changes.is_empty() {
+            self.database.commit(&changes)?;
+            let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+            for change in &changes {
+                match change {
+                    Change::Put { table, key, value } => book.put(*table, key, value)?,
+                    Change::Remove { table, key } => book.remove(*table, key),
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    /// Notes what a device said that need not outlast the server.
+    pub(crate) fn note(&self, device: &Name, status: skiff_protocol::Status) {
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = book.devices.get_mut(device) {
+            device.status = Some(status);
+        }
+    }
+
+    /// Notes that a delta was asked for.
+    pub(crate) fn use_delta(&self, name: &str, now: u64) {
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(delta) = book.deltas.get_mut(name) {
+            delta.used = now;
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Deltas: asked for, made once however many ask, kept, and collected.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use skiff_diff::{DiffError, Level, Options, Release, Report};
+use skiff_fs::Control;
+use skiff_image::{FlatImage, LayerInfo, pull_size};
+use skiff_protocol::{Event, Pending, Problem, ProblemCode, Stage, Text};
+use skiff_signature::TreeSignature;
+use skiff_tree::ReleaseId;
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::ServerError;
+use crate::book::{Books, remove};
+use crate::clock::now;
+use crate::images::Images;
+use crate::metrics::Metrics;
+use crate::objects::{Objects, blocking};
+use crate::progress::Progress;
+use crate::record::{DeltaRecord, Found, ImageRecord, JobRecord, Record as _};
+use crate::variant::Variant;
+
+/// Which delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    pub(crate) base: ReleaseId,
+    pub(crate) target: ReleaseId,
+    pub(crate) variant: Variant,
+}
+
+/// What became of a delta.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// It is there.
+    Made(DeltaRecord),
+    /// It is being made.
+    Pending(Pending),
+    /// There is none.
+    None(Problem),
+}
+
+/// Makes and keeps deltas.
+#[derive(Debug)]
+pub(crate) struct Deltas {
+    pub(crate) books: Arc<Books>,
+    pub(crate) images: Arc<Images>,
+    pub(crate) objects: Objects,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) cancel: Arc<AtomicBool>,
+    pub(crate) settings: Settings,
+    jobs: Mutex<Jobs>,
+    workers: Semaphore,
+}
+
+/// How they are made and kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) queue: usize,
+    pub(crate) level: Level,
+    pub(crate) memory: u64,
+    pub(crate) kept_bytes: u64,
+    pub(crate) before_each: Option<crate::BeforeEach>,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    running: HashMap<Wanted, Arc<Progress>>,
+    /// Those that failed for a reason that may pass, until they are tried again.
+    failed: HashMap<Wanted, Instant>,
+}
+
+/// How long a delta is not tried again that failed for a reason that may pass.
+const RETRY: Duration = Duration::from_secs(60);
+
+impl Wanted {
+    /// What it is called, among objects too.
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{}-{}", self.base, self.target, self.variant.name())
+    }
+}
+
+pub(crate) fn object_name(name: &str) -> String {
+    format!("deltas/{name}")
+}
+
+/// The parts that deltas are made with.
+pub(crate) struct Parts {
+    pub(crate) books: Arc<Books>,
+    pub(crate) images: Arc<Images>,
+    pub(crate) objects: Objects,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) cancel: Arc<AtomicBool>,
+}
+
+impl Deltas {
+    pub(crate) fn new(parts: Parts, settings: Settings) -> Self {
+        let Parts { books, images, objects, metrics, events, cancel } = parts;
+        let workers = Semaphore::new(settings.workers);
+        Self { books, images, objects, metrics, events, cancel, settings, jobs: Mutex::default(), workers }
+    }
+
+    /// Goes on with what was to be made when the server ended.
+    pub(crate) fn go_on(self: &Arc<Self>) {
+        let jobs: Vec<JobRecord> = self.books.read().jobs.values().cloned().collect();
+        for JobRecord { base, target, variant, .. } in jobs {
+            let wanted = Wanted { base: base.0, target: target.0, variant };
+            self.begin(&mut self.jobs(), wanted);
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The delta, where it is there; else it is begun to be made. The base is an image or a signature that is here, the target an
+    /// image.
+    pub(crate) async fn ask(self: &Arc<Self>, wanted: Wanted) -> Result<Answer, ServerError> {
+        let name = wanted.name();
+        {
+            let mut jobs = self.jobs();
+            if let Some(progress) = jobs.running.get(&wanted) {
+                return Ok(Answer::Pending(progress.pending()));
+            }
+            // Looked at with the jobs held: a job notes what came of it before it is one no longer.
+            if let Some(record) = self.books.read().deltas.get(&name) {
+                return Ok(match &record.found {
+                    Found::Made { .. } => Answer::Made(record.clone()),
+                    Found::None { problem } => Answer::None(problem.clone()),
+                });
+            }
+            if let Some(failed) = jobs.failed.get(&wanted) {
+                if failed.elapsed() < RETRY {
+                    let detail =
+                        "it could not be made, for a reason that may pass; the server's log says which";
+                    return Err(Problem::new(ProblemCode::Busy, detail).into());
+                }
+                jobs.failed.remove(&wanted);
+            }
+            if jobs.running.len() >= self.settings.queue.saturating_add(self.settings.workers) {
+                let detail = format!("{} deltas wait to be made", self.settings.queue);
+                return Err(Problem::new(ProblemCode::Busy, detail).into());
+            }
+            self.begin(&mut jobs, wanted);
+        }
+        let (books, Wanted { base, target, variant }) = (Arc::clone(&self.books), wanted);
+        let record = JobRecord { name, base: Text(base), target: Text(target), variant };
+        // Noted so that it is made after a restart, unless it has come to an end before that.
+        let this = Arc::clone(self);
+        blocking(move || {
+            books.change(|book| {
+                let is_over =
+                    book.deltas.contains_key(&record.name) || !this.jobs().running.contains_key(&wanted);
+                Ok::<_, ServerError>((if is_over { Vec::new() } else { vec![record.put()] }, ()))
+            })
+        })
+        .await?;
+        Ok(Answer::Pending(Pending { stage: Stage::Waiting, done: 0, total: 0 }))
+    }
+
+    fn begin(self: &Arc<Self>, jobs: &mut Jobs, wanted: Wanted) {
+        let progress = Arc::new(Progress::default());
+        jobs.running.insert(wanted, Arc::clone(&progress));
+        self.metrics.waiting.inc();
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let making = Arc::clone(&this);
+            // In a task of its own, so that a defect in one delta ends that task alone.
+            let made = tokio::spawn(async move { making.make(wanted, &progress).await }).await;
+            let made = made.unwrap_or_else(|error| {
+                tracing::error!(%error, delta = wanted.name(), "making a delta panicked");
+                let problem =
+                    Problem::new(ProblemCode::DeltaFailed, "the server has a defect that this pair shows");
+                Err(problem.into())
+            });
+            this.end(wanted, made).await;
+            this.metrics.waiting.dec();
+        });
+    }
+
+    async fn make(&self, wanted: Wanted, progress: &Arc<Progress>) -> Result<Found, ServerError> {
+        let _permit = self.workers.acquire().await.map_err(|_| ServerError::GoingDown)?;
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(ServerError::GoingDown);
+        }
+        self.metrics.computations.inc();
+        progress.enter(Stage::Reading, 0);
+        let started = Instant::now();
+        let (image, base) = {
+            let book = self.books.read();
+            let base = book.images.get(&wanted.base).cloned();
+            let signature = book.signatures.get(&wanted.base).map(|signature| signature.bytes);
+            let image = book.images.get(&wanted.target).cloned();
+            (image, base.map(BaseIs::Image).or(signature.map(BaseIs::Signature)))
+        };
+        let gone = || Problem::new(ProblemCode::NotFound, "it was removed meanwhile");
+        let (image, base) = (image.ok_or_else(gone)?, base.ok_or_else(gone)?);
+        let target = self.images.flat(&image).await?;
+        let side = match base {
+            BaseIs::Image(record) => Side::Image(self.images.flat(&record).await?),
+            BaseIs::Signature(bytes) => {
+                let name = signature_name(&wanted.base);
+                let bytes = self.objects.bytes(&name, bytes).await?;
+                Side::Signature(Box::new(TreeSignature::read(
+                    &bytes[..],
+                    &skiff_signature::Limits::default(),
+                )?))
+            }
+        };
+        let work = Work {
+            wanted,
+            base: side,
+            target,
+            settings: self.settings.clone(),
+            spool: self.images.spool().to_owned(),
+            cancel: Arc::clone(&self.cancel),
+            progress: Arc::clone(progress),
+        };
+        let Encoded { report, digest, file } = blocking(move || work.encode()).await?;
+        self.metrics.seconds.observe(started.elapsed().as_secs_f64());
+        if let Some(problem) = useless(&wanted, &report) {
+            return Ok(Found::None { problem });
+        }
+        self.objects.keep(&object_name(&wanted.name()), file.as_ref()).await?;
+        tracing::info!(
+            base = %wanted.base, target = %wanted.target, bytes = report.delta_bytes,
+            pull_bytes = report.pull_bytes, seconds = started.elapsed().as_secs_f64(), "made a delta"
+        );
+        Ok(Found::Made { bytes: report.delta_bytes, digest })
+    }
+
+    /// Notes what came of a delta, where that is to be remembered, and tells of it.
+    async fn end(self: &Arc<Self>, wanted: Wanted, made: Result<Found, ServerError>) {
+        let (base, target) = (Text(wanted.base), Text(wanted.target));
+        let found = match made {
+            Ok(found) => found,
+            // It stays noted as one that is to be made.
+            Err(ServerError::GoingDown) => return drop(self.jobs().running.remove(&wanted)),
+            Err(error) => match permanent(&error) {
+                Some(problem) => Found::None { problem },
+                None => {
+                    tracing::error!(%error, delta = wanted.name(), "making a delta failed");
+                    let mut jobs = self.jobs();
+                    jobs.failed.retain(|_, failed| failed.elapsed() < RETRY);
+                    jobs.failed.insert(wanted, Instant::now());
+                    jobs.running.remove(&wanted);
+                    return;
+                }
+            },
+        };
+        let (bytes, problem) = match &found {
+            Found::Made { bytes, .. } => (Some(*bytes), None),
+            Found::None { problem } => (None, Some(problem.clone())),
+        };
+        let record = DeltaRecord { name: wanted.name(), base, target, found, used: now() };
+        let job = JobRecord { name: wanted.name(), base, target, variant: wanted.variant };
+        let this = Arc::clone(self);
+        let noted = blocking(move || {
+            let noted = this.books.change(|_| Ok::<_, ServerError>((vec![record.put(), remove(&job)], ())));
+            this.jobs().running.remove(&wanted);
+            noted
+        });
+        if let Err(error) = noted.await {
+            tracing::error!(%error, delta = wanted.name(), "what came of a delta could not be noted");
+        }
+        // Nobody may be listening.
+        let _ = self.events.send(Event::Delta { base, target, bytes, problem });
+        if let Err(error) = self.collect(&wanted.name()).await {
+            tracing::error!(%error, "collecting deltas failed");
+        }
+    }
+
+    /// Removes the deltas that were asked for longest ago, until the others keep to the limit; never the one named.
+    async fn collect(self: &Arc<Self>, newest: &str) -> Result<(), ServerError> {
+        let (this, newest) = (Arc::clone(self), newest.to_owned());
+        let removed = blocking(move || {
+            this.books.change(|book| {
+                let size = |record: &DeltaRecord| match record.found {
+                    Found::Made { bytes, .. } => bytes,
+                    Found::None { .. } => 0,
+                };
+                let mut sum: u64 = book.deltas.values().map(size).sum();
+                let mut oldest: Vec<&DeltaRecord> =
+                    book.deltas.values().filter(|record| size(record) > 0 && record.name != newest).collect();
+                oldest.sort_by_key(|record| record.used);
+                let over = oldest.into_iter().take_while(|record| {
+                    let is_over = sum > this.settings.kept_bytes;
+                    sum -= if is_over { size(record) } else { 0 };
+                    is_over
+                });
+                let over: Vec<DeltaRecord> = over.cloned().collect();
+                this.metrics.kept_bytes.set(i64::try_from(sum).unwrap_or(i64::MAX));
+                Ok::<_, ServerError>((over.iter().map(remove).collect(), over))
+            })
+        });
+        for record in removed.await? {
+            self.objects.remove(&object_name(&record.name)).await?;
+            tracing::info!(delta = record.name, "collected a delta");
+        }
+        Ok(())
+    }
+}
+
+enum BaseIs {
+    Image(ImageRecord),
+    Signature(u64),
+}
+
+enum Side {
+    Image(Arc<FlatImage>),
+    Signature(Box<TreeSignature>),
+}
+
+/// Everything that it takes to make a delta, for a thread of its own.
+struct Work {
+    wanted: Wanted,
+    base: Side,
+    target: Arc<FlatImage>,
+    settings: Settings,
+    spool: PathBuf,
+    cancel: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+}
+
+struct Encoded {
+    report: Report,
+    digest: String,
+    file: tempfile::TempPath,
+}
+
+impl Work {
+    fn encode(&self) -> Result<Encoded, ServerError> {
+        let Self { wanted, target, settings, spool, progress, .. } = self;
+        if let Some(before_each) = &settings.before_each {
+            before_each.0(wanted.base, wanted.target);
+        }
+        let base_tree = match &self.base {
+            Side::Image(base) => &base.tree,
+            Side::Signature(base) => base.tree(),
+        };
+        progress.enter(Stage::Comparing, target.tree.content_bytes_missing_from(base_tree));
+        let advance = |bytes| progress.advance(bytes);
+        let pulled: &[LayerInfo] = match &self.base {
+            Side::Image(base) => &base.layers,
+            Side::Signature(_) => &[],
+        };
+        let options = Options {
+            level: settings.level,
+            memory: settings.memory,
+            pull_bytes: Some(pull_size(&target.layers, pulled)),
+            spool: Some(spool),
+            max_decoder_memory: wanted.variant.max_decoder_memory(),
+            ideas: wanted.variant.ideas(),
+            control: Control { cancel: Some(&self.cancel), progress: Some(&advance), ..Control::default() },
+            ..Options::default()
+        };
+        let file =
+            tempfile::NamedTempFile::new_in(spool).map_err(ServerError::io("making a file in", spool))?;
+        let mut out = Hashing { inner: std::io::BufWriter::new(file), hasher: Sha256::new() };
+        let report = match &self.base {
+            Side::Image(base) => skiff_diff::diff(&release(base), &release(target), &options, &mut out),
+            Side::Signature(base) => skiff_diff::diff_against(base, &release(target), &options, &mut out),
+        };
+        let report = report.map_err(|error| match error {
+            DiffError::Interrupted(_) => ServerError::GoingDown,
+            other => other.into(),
+        })?;
+        let file = out
+            .inner
+            .into_inner()
+            .map_err(|error| ServerError::io("writing in", spool)(error.into_error()))?;
+        let digest = out.hasher.finalize();
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Encoded { report, digest, file: file.into_temp_path() })
+    }
+}
+
+struct Hashing<W> {
+    inner: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn release(image: &FlatImage) -> Release<'_> {
+    Release {
+        config: image.config.as_deref(),
+        manifest: image.manifest.as_deref(),
+        ..Release::new(&image.tree, &image.contents)
+    }
+}
+
+/// Where a signature is kept.
+pub(crate) fn signature_name(release: &ReleaseId) -> String {
+    format!("signatures/{release}")
+}
+
+/// Why a delta is of no use to the devices that it was made for, if it is.
+fn useless(wanted: &Wanted, report: &Report) -> Option<Problem> {
+    if let Some(codec) = report.codecs.iter().find(|used| !wanted.variant.has(used.codec)) {
+        let detail = format!("the delta takes the codec {}, which the device lacks", codec.codec.name());
+        return Some(Problem::new(ProblemCode::NotForDevice, detail));
+    }
+    if report.is_smaller_than_pull() == Some(false) {
+        let (delta, pull) = (report.delta_bytes, report.pull_bytes.unwrap_or_default());
+        let detail = format!("the delta takes {delta} bytes, and pulling the layers that are missing {pull}");
+        return Some(Problem::new(ProblemCode::PullCheaper, detail));
+    }
+    None
+}
+
+/// What is told to everyone who asks from now on, where a failure comes again however often it is tried.
+fn permanent(error: &ServerError) -> Option<Problem> {
+    match error {
+        ServerError::Refused(problem) => Some(problem.clone()),
+        ServerError::Diff(error @ DiffError::DecoderMemory { .. }) => {
+            Some(Problem::new(ProblemCode::NotForDevice, error.to_string()))
+        }
+        ServerError::Image(_) | ServerError::Signature(_) => {
+            Some(Problem::new(ProblemCode::DeltaFailed, error.to_string()))
+        }
+        _ => None,
+    }
+}

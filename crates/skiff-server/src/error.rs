@@ -1,0 +1,104 @@
+//! What goes wrong.
+
+use std::io;
+use std::path::PathBuf;
+
+use skiff_protocol::{Problem, ProblemCode};
+
+/// Why a server cannot start, or one of its parts failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Its state cannot be read or written.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Images and deltas cannot be read or written.
+    #[error("images and deltas: {0}")]
+    Objects(#[from] object_store::Error),
+    /// A file cannot be read or written.
+    #[error("{op} {}: {source}", path.display())]
+    Io {
+        /// What was done.
+        op: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another server works on the same data.
+    #[error("another server works in {}: there may be one at a time", data.display())]
+    Busy {
+        /// The data.
+        data: PathBuf,
+    },
+    /// The options contradict each other or name what is not there.
+    #[error("{0}")]
+    Options(String),
+    /// An image cannot be read.
+    #[error(transparent)]
+    Image(#[from] skiff_image::ImageError),
+    /// An image cannot be fetched.
+    #[error(transparent)]
+    Registry(#[from] skiff_registry::RegistryError),
+    /// A signature cannot be read.
+    #[error(transparent)]
+    Signature(#[from] skiff_signature::SignatureError),
+    /// A delta cannot be made.
+    #[error(transparent)]
+    Diff(#[from] skiff_diff::DiffError),
+    /// What was asked is refused.
+    #[error(transparent)]
+    Refused(#[from] Problem),
+    /// It was ended before it was done.
+    #[error("the server is going down")]
+    GoingDown,
+}
+
+/// Why a [`Database`](crate::Database) failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatabaseError {
+    /// It cannot be read or written.
+    #[error("the database: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A record is not what this version writes.
+    #[error("the database: {table}/{key} cannot be read: {source}")]
+    Record {
+        /// The record's table.
+        table: &'static str,
+        /// Its key.
+        key: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// It was written by a later version.
+    #[error(
+        "the database is of version {found}, and this program knows {known} and before: it takes a later program"
+    )]
+    TooNew {
+        /// Its version.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+}
+
+impl ServerError {
+    pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { op, path: path.into(), source }
+    }
+
+    /// What is told to whoever asked. What is the server's own fault is told to its log alone, because it may name what is not
+    /// for everyone.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Refused(problem) => problem.clone(),
+            Self::Image(error) => Problem::new(ProblemCode::Unprocessable, error.to_string()),
+            Self::Registry(error) => Problem::new(ProblemCode::Unprocessable, error.to_string()),
+            Self::Signature(error) => Problem::new(ProblemCode::Unprocessable, error.to_string()),
+            Self::GoingDown => Problem::new(ProblemCode::Busy, self.to_string()),
+            _ => Problem::new(ProblemCode::Internal, "it is not the request's fault"),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the database holds, as JSON.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use skiff_image::{BlobDigest, DiffId};
+use skiff_protocol::{Name, Problem, Release, Status, Text, Variables};
+use skiff_tree::{ManifestDigest, ReleaseId};
+
+use crate::DatabaseError;
+use crate::database::{Change, Table};
+
+/// A kind of record.
+pub(crate) trait Record: Serialize + DeserializeOwned {
+    const TABLE: Table;
+
+    fn key(&self) -> String;
+
+    fn put(&self) -> Change {
+        let value = serde_json::to_vec(self).expect("because records are structs with keys that are text");
+        Change::Put { table: Self::TABLE, key: self.key(), value }
+    }
+
+    fn read(key: &str, value: &[u8]) -> Result<Self, DatabaseError> {
+        serde_json::from_slice(value).map_err(|source| DatabaseError::Record {
+            table: Self::TABLE.name(),
+            key: key.into(),
+            source,
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FleetRecord {
+    pub(crate) name: Name,
+    pub(crate) target: Option<Text<ReleaseId>>,
+    pub(crate) created: u64,
+    pub(crate) variables: Variables,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceRecord {
+    pub(crate) name: Name,
+    pub(crate) fleet: Name,
+    pub(crate) created: u64,
+    pub(crate) variables: Variables,
+    pub(crate) status: Option<Status>,
+}
+
+/// Whom a token is for. The token itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenRecord {
+    pub(crate) digest: String,
+    pub(crate) role: Role,
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Administrator,
+    Device(Name),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LayerRecord {
+    pub(crate) diff_id: Text<DiffId>,
+    pub(crate) digest: Text<BlobDigest>,
+    pub(crate) size: u64,
+}
+
+/// An image whose layers are here and were checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    pub(crate) release: Text<ReleaseId>,
+    pub(crate) manifest: Text<ManifestDigest>,
+    pub(crate) manifest_bytes: u64,
+    pub(crate) media_type: String,
+    pub(crate) config: Text<BlobDigest>,
+    pub(crate) layers: Vec<LayerRecord>,
+    pub(crate) entries: u64,
+}
+
+/// A release of which only a signature is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SignatureRecord {
+    pub(crate) release: Text<ReleaseId>,
+    pub(crate) bytes: u64,
+    pub(crate) at: u64,
+}
+
+/// What has come of a delta that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeltaRecord {
+    pub(crate) name: String,
+    pub(crate) base: Text<ReleaseId>,
+    pub(crate) target: Text<ReleaseId>,
+    pub(crate) found: Found,
+    /// When it was asked for last, in seconds since 1970.
+    pub(crate) used: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Found {
+    /// It is there.
+    Made { bytes: u64, digest: String },
+    /// There is no use in one.
+    None { problem: Problem },
+}
+
+/// A delta that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobRecord {
+    pub(crate) name: String,
+    pub(crate) base: Text<ReleaseId>,
+    pub(crate) target: Text<ReleaseId>,
+    pub(crate) variant: crate::variant::Variant,
+}
+
+/// Declares which table a record is in, and by what it is found there.
+macro_rules! records {
+    ($($record:ident in $table:ident by |$value:ident| $key:expr;)*) => {$(
+        impl Record for $record {
+            const TABLE: Table = Table::$table;
+
+            fn key(&self) -> String {
+                let $value = self;
+                $key
+            }
+        }
+    )*};
+}
+
+records! {
+    FleetRecord in Fleets by |fleet| fleet.name.to_string();
+    DeviceRecord in Devices by |device| device.name.to_string();
+    TokenRecord in Tokens by |token| token.digest.clone();
+    Release in Releases by |release| format!("{}/{}", release.fleet, release.number);
+    ImageRecord in Images by |image| image.release.to_string();
+    SignatureRecord in Signatures by |signature| signature.release.to_string();
+    DeltaRecord in Deltas by |delta| delta.name.clone();
+    JobRecord in Jobs by |job| job.name.clone();
+}

@@ -1,0 +1,183 @@
+//! Deltas, and signatures of what devices run that is not known here.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use skiff_protocol::{
+    DELTA_BASE_HEADER, DELTA_SIZE_HEADER, DeltaQuery, DeltaRequest, Pending, Problem, ProblemCode, Text,
+};
+use skiff_signature::TreeSignature;
+use skiff_tree::ReleaseId;
+
+use super::admin::{change, spool};
+use super::answer::{Answered, Refusal, refuse};
+use super::caller::{Caller, DeviceCaller};
+use super::input::{Asked, At};
+use super::transfer::{Kept, send};
+use crate::clock::now;
+use crate::deltas::{Answer, Wanted, object_name, signature_name};
+use crate::objects::blocking;
+use crate::record::{DeltaRecord, Found, Record as _, SignatureRecord};
+use crate::variant::Variant;
+use crate::{Server, ServerError};
+
+/// How long to wait before a delta is asked for again that is being made, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+/// What a delta is sent as.
+const DELTA_TYPE: &str = "application/vnd.skiff.delta";
+
+/// The delta to a release from one that the device runs: the smallest, where it names several.
+#[utoipa::path(get, path = "/v1/deltas/{base}/{target}", tag = "devices", security(("token" = [])),
+    params(("base" = String, Path, pattern = "^[0-9a-f]{64}$"), ("target" = String, Path, pattern = "^[0-9a-f]{64}$"), DeltaQuery), responses(
+    (status = 200, description = "The delta, with an ETag", body = Vec<u8>, content_type = "application/vnd.skiff.delta"),
+    (status = 202, description = "It is being made: `Retry-After` says when to ask again", body = Pending),
+    (status = 206, description = "The part of the delta that `Range` asked for", body = Vec<u8>, content_type = "application/vnd.skiff.delta"),
+    (status = 303, description = "It lies where `Location` says"),
+    (status = 304, description = "It is as the ETag has it"),
+    (status = 404, description = "The base or the target is not known: of a base, a signature helps", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "There is none that the device could use, or pulling is cheaper", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many wait to be made", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn delta(
+    State(server): State<Server>,
+    caller: Caller,
+    At((base, target)): At<(String, String)>,
+    Asked(query): Asked<DeltaQuery>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answered<Response> {
+    let request = DeltaRequest::parse(&base, &target, &query)?;
+    let variant = Variant::of(&request.capabilities)?;
+    let bases = known_bases(&server, &caller, &request)?;
+    let (mut made, mut none): (Vec<DeltaRecord>, _) = (Vec::new(), None);
+    let mut pending = None;
+    for base in bases {
+        match server.parts.deltas.ask(Wanted { base, target: request.target, variant }).await? {
+            Answer::Made(record) => made.push(record),
+            Answer::Pending(state) => pending = Some(state),
+            Answer::None(problem) => none = Some(problem),
+        }
+    }
+    if let Some(state) = pending {
+        return Ok((StatusCode::ACCEPTED, [(header::RETRY_AFTER, RETRY_AFTER)], Json(state)).into_response());
+    }
+    let size = |record: &DeltaRecord| match record.found {
+        Found::Made { bytes, .. } => bytes,
+        Found::None { .. } => u64::MAX,
+    };
+    match (made.into_iter().min_by_key(size), none) {
+        (Some(record), _) => serve(&server, (&method, &headers), &record).await,
+        (None, Some(problem)) => Err(problem.into()),
+        (None, None) => refuse(ProblemCode::BaseUnknown, "none of the bases is known here"),
+    }
+}
+
+/// The bases that a caller may have a delta from.
+fn known_bases(server: &Server, caller: &Caller, request: &DeltaRequest) -> Result<Vec<ReleaseId>, Refusal> {
+    let book = server.parts.books.read();
+    let is_visible = match caller {
+        Caller::Administrator => book.images.contains_key(&request.target),
+        Caller::Device(device) => book.is_of_fleet(request.target, &device.fleet),
+    };
+    if !is_visible {
+        return refuse(
+            ProblemCode::TargetUnknown,
+            format!("{} is no release that is ready here", request.target),
+        );
+    }
+    let may_use = |base: &ReleaseId| match caller {
+        Caller::Administrator => true,
+        Caller::Device(device) => book.is_of_fleet(*base, &device.fleet) || is_recorded(&book, device, *base),
+    };
+    let is_known = |base: &ReleaseId| book.images.contains_key(base) || book.signatures.contains_key(base);
+    let known: Vec<ReleaseId> =
+        request.bases.iter().copied().filter(|base| may_use(base) && is_known(base)).collect();
+    if known.is_empty() {
+        let detail =
+            "none of the bases is a release of the fleet, or the one that the device is recorded to run";
+        return refuse(ProblemCode::BaseUnknown, detail);
+    }
+    Ok(known)
+}
+
+/// Whether a device said that it runs a release.
+fn is_recorded(book: &crate::book::Book, device: &DeviceCaller, release: ReleaseId) -> bool {
+    let device = book.devices.get(&device.name);
+    let running = device.and_then(|device| device.status.as_ref()?.report.running);
+    running == Some(Text(release))
+}
+
+async fn serve(server: &Server, asked: (&Method, &HeaderMap), record: &DeltaRecord) -> Answered<Response> {
+    let Found::Made { bytes, digest } = &record.found else {
+        return refuse(ProblemCode::NotFound, "there is no delta");
+    };
+    server.parts.books.use_delta(&record.name, now());
+    let name = object_name(&record.name);
+    let text = |value: String| HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
+    let about = [
+        (HeaderName::from_static(DELTA_BASE_HEADER), text(record.base.to_string())),
+        (HeaderName::from_static(DELTA_SIZE_HEADER), HeaderValue::from(*bytes)),
+    ];
+    if let Some(public) = &server.parts.limits.public_objects {
+        let at = format!("{}/{name}", public.as_str().trim_end_matches('/'));
+        return Ok((StatusCode::SEE_OTHER, about, [(header::LOCATION, text(at))]).into_response());
+    }
+    let kept = Kept { name: &name, size: *bytes, digest, content_type: DELTA_TYPE, kind: "delta" };
+    let sent = send(server, asked, &kept).await?;
+    Ok((about, sent).into_response())
+}
+
+/// Takes a signature of the release that the device runs, which is not known here: deltas can be made from it then.
+#[utoipa::path(put, path = "/v1/signatures/{base}", tag = "devices", security(("token" = [])),
+    params(("base" = String, Path, pattern = "^[0-9a-f]{64}$")), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+    (status = 204, description = "It is kept, or the release is known"),
+    (status = 413, description = "It is too long", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "It is no signature, or of another release", body = Problem, content_type = "application/problem+json"),
+    (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn sign(
+    State(server): State<Server>,
+    caller: Caller,
+    At(base): At<String>,
+    request: Request,
+) -> Answered<StatusCode> {
+    let base: ReleaseId = base.parse().map_err(|error: skiff_tree::DigestParseError| {
+        Problem::new(ProblemCode::NotFound, error.to_string())
+    })?;
+    if let Caller::Device(device) = &caller
+        && !is_recorded(&server.parts.books.read(), device, base)
+    {
+        let detail = "the device is not recorded to run this release: send its status first";
+        return refuse(ProblemCode::Forbidden, detail);
+    }
+    {
+        let book = server.parts.books.read();
+        if book.images.contains_key(&base) || book.signatures.contains_key(&base) {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+    }
+    let file = spool(&server, request.into_body(), server.parts.limits.signature_bytes).await?;
+    let (path, bytes) = blocking(move || {
+        let opened = std::fs::File::open(&file).map_err(ServerError::io("opening", &*file))?;
+        let bytes = opened.metadata().map_err(ServerError::io("reading", &*file))?.len();
+        let signature =
+            TreeSignature::read(std::io::BufReader::new(opened), &skiff_signature::Limits::default())?;
+        let release = signature.release_id();
+        if release != base {
+            let detail = format!("it is a signature of {release}");
+            return Err(Problem::new(ProblemCode::Unprocessable, detail).into());
+        }
+        Ok((file, bytes))
+    })
+    .await?;
+    server.parts.objects.keep(&signature_name(&base), &path).await?;
+    change(&server, move |_| {
+        let record = SignatureRecord { release: Text(base), bytes, at: now() };
+        Ok((vec![record.put()], ()))
+    })
+    .await?;
+    server.parts.metrics.signatures.inc();
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,55 @@
+//! What every request passes.
+
+use std::any::Any;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use skiff_protocol::{Problem, ProblemCode};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::answer::Refusal;
+use crate::Server;
+use crate::metrics;
+
+/// Answers in time.
+pub(crate) async fn limit_time(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let limit = server.parts.limits.request_timeout;
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Refusal(Problem::new(ProblemCode::TimedOut, format!("it took more than {limit:?}")))
+            .into_response(),
+    }
+}
+
+/// Refuses what is too much at once, instead of letting it wait.
+pub(crate) async fn limit_requests(State(server): State<Server>, request: Request, next: Next) -> Response {
+    match server.parts.requests.try_acquire() {
+        Ok(_permit) => next.run(request).await,
+        Err(_) => Refusal(Problem::new(ProblemCode::Busy, "too many requests are under way")).into_response(),
+    }
+}
+
+/// Counts requests by their routes.
+pub(crate) async fn count(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().as_str().to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    tracing::debug!(%method, %route, status, "answered");
+    server.parts.metrics.requests.get_or_create(&metrics::Request { route, method, status }).inc();
+    response
+}
+
+/// A defect in one request is answered, and ends no other.
+pub(crate) fn catch_panics() -> CatchPanicLayer<fn(Box<dyn Any + Send + 'static>) -> Response> {
+    CatchPanicLayer::custom(panicked as fn(_) -> _)
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let what =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = what.unwrap_or("without words"), "a request panicked");
+    Refusal(Problem::new(ProblemCode::Internal, "the server has a defect that this request shows"))
+        .into_response()
+}

@@ -1,0 +1,84 @@
+//! What is asked over HTTP, and answered.
+
+mod admin;
+mod answer;
+mod caller;
+mod configuration;
+mod delta;
+mod device;
+mod distribution;
+mod events;
+mod guard;
+mod health;
+mod input;
+mod transfer;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Server;
+
+/// The longest body of a request that is JSON, in bytes.
+const JSON_BYTES: usize = 64 << 10;
+
+/// All routes, and their description.
+pub(crate) fn router(server: &Server) -> (Router, OpenApi) {
+    let quick = OpenApiRouter::with_openapi(description())
+        .routes(routes!(admin::fleets, admin::new_fleet))
+        .routes(routes!(admin::fleet, admin::remove_fleet))
+        .routes(routes!(admin::set_target))
+        .routes(routes!(admin::devices_of_fleet, admin::new_device))
+        .routes(routes!(admin::devices))
+        .routes(routes!(admin::device, admin::remove_device))
+        .routes(routes!(admin::move_device))
+        .routes(routes!(admin::new_token))
+        .routes(routes!(admin::releases))
+        .routes(routes!(admin::release))
+        .routes(routes!(configuration::of_fleet))
+        .routes(routes!(configuration::set_of_fleet, configuration::remove_of_fleet))
+        .routes(routes!(configuration::of_device))
+        .routes(routes!(configuration::set_of_device, configuration::remove_of_device))
+        .routes(routes!(device::status))
+        .routes(routes!(delta::delta))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::openapi))
+        .merge(distribution::routes())
+        .layer(DefaultBodyLimit::max(JSON_BYTES))
+        .layer(from_fn_with_state(server.clone(), guard::limit_time))
+        .layer(from_fn_with_state(server.clone(), guard::limit_requests));
+    let held = OpenApiRouter::new().routes(routes!(device::target)).routes(routes!(events::events));
+    let sent = OpenApiRouter::new()
+        .routes(routes!(admin::new_release))
+        .routes(routes!(delta::sign))
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(server.clone(), guard::limit_requests));
+    let (router, api) = quick
+        .merge(held)
+        .merge(sent)
+        // Asked most where all else is refused.
+        .routes(routes!(health::healthz))
+        .layer(from_fn_with_state(server.clone(), guard::count))
+        .split_for_parts();
+    let router = router.with_state(server.clone());
+    (router.layer(guard::catch_panics()).layer(from_fn(answer::as_problems)), api)
+}
+
+fn description() -> OpenApi {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token of a device or an administrator"));
+    let mut info = InfoBuilder::new().title("Skiff").version(env!("CARGO_PKG_VERSION"));
+    info = info
+        .description(Some("Deltas of container images on request, and what a fleet of devices shall run."));
+    OpenApiBuilder::new()
+        .info(info.build())
+        .components(Some(
+            ComponentsBuilder::new().security_scheme("token", SecurityScheme::Http(bearer.build())).build(),
+        ))
+        .build()
+}

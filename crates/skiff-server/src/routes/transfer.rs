@@ -1,0 +1,142 @@
+//! Sending what is kept, and parts of it.
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use skiff_protocol::{Problem, ProblemCode};
+use tokio_util::io::ReaderStream;
+
+use super::answer::Answered;
+use crate::metrics::Kind;
+use crate::objects::READ;
+use crate::{Server, ServerError};
+
+/// Something that is kept and never changes.
+pub(crate) struct Kept<'a> {
+    /// Where.
+    pub(crate) name: &'a str,
+    pub(crate) size: u64,
+    /// A digest of it, which is its ETag.
+    pub(crate) digest: &'a str,
+    pub(crate) content_type: &'a str,
+    /// What it counts as.
+    pub(crate) kind: &'static str,
+}
+
+/// Sends it, or the part that was asked for.
+pub(crate) async fn send(
+    server: &Server,
+    (method, asked): (&Method, &HeaderMap),
+    kept: &Kept<'_>,
+) -> Answered<Response> {
+    let etag = format!("\"{}\"", kept.digest);
+    let mut headers = HeaderMap::new();
+    let text = |value: &str| HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
+    headers.insert(header::ETAG, text(&etag));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_TYPE, text(kept.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, immutable, max-age=31536000"));
+    if matches_any(asked.get(header::IF_NONE_MATCH), &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    let range = match asked_range(asked, &etag, kept.size) {
+        Ok(range) => range,
+        Err(problem) => {
+            headers.insert(header::CONTENT_RANGE, text(&format!("bytes */{}", kept.size)));
+            headers.remove(header::CONTENT_TYPE);
+            let refusal = super::answer::Refusal(problem);
+            return Ok((headers, refusal).into_response());
+        }
+    };
+    let (status, sent) = match &range {
+        Some(range) => {
+            let told = format!("bytes {}-{}/{}", range.start, range.end - 1, kept.size);
+            headers.insert(header::CONTENT_RANGE, text(&told));
+            (StatusCode::PARTIAL_CONTENT, range.end - range.start)
+        }
+        None => (StatusCode::OK, kept.size),
+    };
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sent));
+    if method == Method::HEAD {
+        return Ok((status, headers).into_response());
+    }
+    let Some((body, size)) = server.parts.objects.open(kept.name, range).await? else {
+        let gone = ServerError::Options(format!("{} is gone from where it is kept", kept.name));
+        return Err(gone.into());
+    };
+    if size != kept.size {
+        return Err(ServerError::Options(format!("{} has {size} bytes, not {}", kept.name, kept.size)).into());
+    }
+    server.parts.metrics.sent_bytes.get_or_create(&Kind { kind: kept.kind }).inc_by(sent);
+    Ok((status, headers, Body::from_stream(ReaderStream::with_capacity(body, READ))).into_response())
+}
+
+/// Whether an ETag is among those of a header.
+pub(crate) fn matches_any(header: Option<&HeaderValue>, etag: &str) -> bool {
+    let Some(listed) = header.and_then(|header| header.to_str().ok()) else { return false };
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    listed.split(',').any(|tag| tag.trim() == "*" || bare(tag) == etag)
+}
+
+/// The one range that is asked for. More than one, and units that are not known, are answered with the whole, as is what has changed.
+fn asked_range(asked: &HeaderMap, etag: &str, size: u64) -> Result<Option<Range<u64>>, Problem> {
+    let text = |name| asked.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if text(header::IF_RANGE).is_some_and(|tag| tag != etag) {
+        return Ok(None);
+    }
+    let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else {
+        return Ok(None);
+    };
+    let Some((first, last)) = range.split_once('-').filter(|_| !range.contains(',')) else { return Ok(None) };
+    let number = |digits: &str| digits.trim().parse::<u64>().ok();
+    let range = match (number(first), number(last)) {
+        (Some(first), None) if last.trim().is_empty() => first..size,
+        (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(size),
+        (None, Some(count)) if first.trim().is_empty() && count > 0 => size.saturating_sub(count)..size,
+        (None, Some(_)) if first.trim().is_empty() => size..size,
+        _ => return Ok(None),
+    };
+    if range.is_empty() {
+        let detail = format!("there are {size} bytes");
+        return Err(Problem::new(ProblemCode::RangeNotSatisfiable, detail));
+    }
+    Ok(Some(range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &[(header::HeaderName, &str)]) -> HeaderMap {
+        headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn ranges_are_understood_as_rfc_9110_has_them() {
+        for (range, expected) in [
+            ("bytes=0-", Some(0..10)),
+            ("bytes=3-5", Some(3..6)),
+            ("bytes=3-99", Some(3..10)),
+            ("bytes=-4", Some(6..10)),
+            ("bytes=-40", Some(0..10)),
+            ("bytes=0-1,4-5", None),
+            ("bytes=5-3", None),
+            ("lines=1-2", None),
+            ("bytes=a-b", None),
+        ] {
+            assert_eq!(
+                asked_range(&asked(&[(header::RANGE, range)]), "\"x\"", 10).unwrap(),
+                expected,
+                "{range}"
+            );
+        }
+        for range in ["bytes=10-", "bytes=10-12", "bytes=-0", "bytes=18446744073709551615-"] {
+            assert!(asked_range(&asked(&[(header::RANGE, range)]), "\"x\"", 10).is_err(), "{range}");
+        }
+        let with = |tag| asked(&[(header::RANGE, "bytes=3-"), (header::IF_RANGE, tag)]);
+        assert_eq!(asked_range(&with("\"x\""), "\"x\"", 10).unwrap(), Some(3..10));
+        assert_eq!(asked_range(&with("\"y\""), "\"x\"", 10).unwrap(), None);
+    }
+}

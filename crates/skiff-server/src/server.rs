@@ -1,0 +1,219 @@
+//! A server: its parts, opened and put together.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use skiff_fs::{Lock, LockKind, Root};
+use skiff_protocol::Event;
+use skiff_registry::Client;
+use skiff_tree::EntryPath;
+use tokio::sync::{Semaphore, broadcast, watch};
+
+use crate::book::Books;
+use crate::database::Sqlite;
+use crate::deltas::{self, Deltas, Parts};
+use crate::images::{self, Images};
+use crate::metrics::Metrics;
+use crate::objects::{Objects, blocking};
+use crate::record::{Record as _, Role, TokenRecord};
+use crate::releases::{Changes, Releases};
+use crate::{Options, ServerError, routes, tokens};
+
+/// A delta server. Cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub(crate) parts: Arc<ServerParts>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ServerParts {
+    pub(crate) books: Arc<Books>,
+    pub(crate) objects: Objects,
+    pub(crate) images: Arc<Images>,
+    pub(crate) deltas: Arc<Deltas>,
+    pub(crate) releases: Arc<Releases>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) requests: Semaphore,
+    pub(crate) polls: Arc<Semaphore>,
+    pub(crate) limits: Limits,
+    cancel: Arc<AtomicBool>,
+    /// Becomes true when the server goes down.
+    down: watch::Sender<bool>,
+    /// Nobody else works on the data meanwhile.
+    _lock: Lock,
+}
+
+/// What requests keep to.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) upload_bytes: u64,
+    pub(crate) signature_bytes: u64,
+    pub(crate) request_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) poll_timeout: Duration,
+    pub(crate) public_objects: Option<url::Url>,
+}
+
+/// How many events may wait for a listener before it misses some.
+const EVENTS: usize = 1024;
+
+impl Server {
+    /// Opens what is in a directory, and goes on with what was being done when it was open last. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServerError::Busy`] where another server works there; [`ServerError::Database`], [`ServerError::Objects`],
+    /// [`ServerError::Io`], [`ServerError::Options`], [`ServerError::Registry`].
+    pub async fn open(options: Options) -> Result<Self, ServerError> {
+        let server = blocking(move || Self::assemble(options)).await?;
+        server.parts.deltas.go_on();
+        server.parts.releases.go_on();
+        Ok(server)
+    }
+
+    fn assemble(options: Options) -> Result<Self, ServerError> {
+        let data = options.data.clone();
+        let uploads = data.join("uploads");
+        fs::create_dir_all(&uploads).map_err(ServerError::io("making", &uploads))?;
+        let lock = lock(&data)?;
+        let database = match options.database {
+            Some(database) => database,
+            None => Box::new(Sqlite::open(&data.join("state.db"))?),
+        };
+        let books = Arc::new(Books::open(database)?);
+        let objects = match &options.objects {
+            Some(url) => Objects::at(url)?,
+            None => Objects::in_directory(&data.join("objects"))?,
+        };
+        let cancel = Arc::new(AtomicBool::new(false));
+        let metrics = Arc::new(Metrics::new());
+        let events = broadcast::Sender::new(EVENTS);
+        let images = Arc::new(Images::open(images::Settings {
+            objects: objects.clone(),
+            data,
+            client: Client::new(options.registry)?,
+            capacity: options.flat_images.get(),
+            cancel: Arc::clone(&cancel),
+        })?);
+        let parts = Parts {
+            books: Arc::clone(&books),
+            images: Arc::clone(&images),
+            objects: objects.clone(),
+            metrics: Arc::clone(&metrics),
+            events: events.clone(),
+            cancel: Arc::clone(&cancel),
+        };
+        let deltas = Arc::new(Deltas::new(
+            parts,
+            deltas::Settings {
+                workers: options.workers.get(),
+                queue: options.queue,
+                level: options.level,
+                memory: options.memory,
+                kept_bytes: options.delta_bytes,
+                before_each: options.before_each,
+            },
+        ));
+        let releases = Arc::new(Releases {
+            books: Arc::clone(&books),
+            images: Arc::clone(&images),
+            deltas: Arc::clone(&deltas),
+            events: events.clone(),
+            changes: Changes::default(),
+            image_directory: options.image_directory,
+            uploads,
+            taking: tokio::sync::Mutex::default(),
+        });
+        let limits = Limits {
+            upload_bytes: options.upload_bytes,
+            signature_bytes: options.signature_bytes,
+            request_timeout: options.request_timeout,
+            idle_timeout: options.idle_timeout,
+            poll_timeout: options.poll_timeout,
+            public_objects: options.public_objects,
+        };
+        let requests = Semaphore::new(options.requests);
+        let polls = Arc::new(Semaphore::new(options.polls));
+        let down = watch::Sender::new(false);
+        let parts = ServerParts {
+            books,
+            objects,
+            images,
+            deltas,
+            releases,
+            metrics,
+            events,
+            requests,
+            polls,
+            limits,
+            cancel,
+            down,
+            _lock: lock,
+        };
+        Ok(Self { parts: Arc::new(parts) })
+    }
+
+    /// Everything under `/v1` and `/v2`, `/healthz` and `/metrics`, to be served or mounted.
+    pub fn router(&self) -> axum::Router {
+        routes::router(self).0
+    }
+
+    /// A description of the routes, as OpenAPI 3.1 in JSON.
+    #[must_use]
+    pub fn openapi(&self) -> String {
+        routes::router(self).1.to_json().expect("because a description is structs with keys that are text")
+    }
+
+    /// Makes a token for an administrator. It is told this once: only its digest is kept.
+    ///
+    /// # Errors
+    /// [`ServerError::Database`].
+    pub async fn new_administrator(&self) -> Result<String, ServerError> {
+        let token = tokens::new()?;
+        let record = TokenRecord { digest: tokens::digest(&token), role: Role::Administrator };
+        let books = Arc::clone(&self.parts.books);
+        blocking(move || books.change(|_| Ok::<_, ServerError>((vec![record.put()], ())))).await?;
+        Ok(token)
+    }
+
+    /// Lets an administrator's token be one that the caller chose, such as from a file of secrets.
+    ///
+    /// # Errors
+    /// [`ServerError::Options`] where it is shorter than 32 bytes, [`ServerError::Database`].
+    pub async fn allow_administrator(&self, token: &str) -> Result<(), ServerError> {
+        if token.len() < 32 {
+            return Err(ServerError::Options("an administrator's token takes 32 bytes at least".into()));
+        }
+        let record = TokenRecord { digest: tokens::digest(token), role: Role::Administrator };
+        let books = Arc::clone(&self.parts.books);
+        blocking(move || books.change(|_| Ok::<_, ServerError>((vec![record.put()], ())))).await
+    }
+
+    /// Begins to go down: polls and streams end, and what is being made is left, to be made after the next start. Requests that are
+    /// under way are answered still.
+    pub fn shut_down(&self) {
+        self.parts.cancel.store(true, Ordering::Relaxed);
+        self.parts.down.send_replace(true);
+    }
+}
+
+impl ServerParts {
+    /// Ends once the server goes down.
+    pub(crate) async fn going_down(&self) {
+        let mut down = self.down.subscribe();
+        // An error would mean that the sender is gone, and with it the server.
+        let _ = down.wait_for(|&down| down).await;
+    }
+}
+
+fn lock(data: &std::path::Path) -> Result<Lock, ServerError> {
+    let failed = |error: skiff_fs::FsError| ServerError::Options(error.to_string());
+    let root = Root::open(data).map_err(failed)?;
+    let name = EntryPath::new("lock").expect("because it is short and plain");
+    root.lock(&name, LockKind::Exclusive).map_err(|error| match error {
+        skiff_fs::FsError::Locked { .. } => ServerError::Busy { data: data.into() },
+        other => failed(other),
+    })
+}

@@ -1,0 +1,23 @@
+//! Who may do what.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::ServerError;
+
+/// A new token: 32 bytes from the system's source of randomness, as hexadecimal digits behind `skiff_`, so that one that leaked is
+/// found by those who look for such.
+pub(crate) fn new() -> Result<String, ServerError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| ServerError::Options(format!("no randomness: {error}")))?;
+    Ok(format!("skiff_{}", hex(&bytes)))
+}
+
+/// What is kept of a token. Nobody guesses one of 256 random bits, so that a digest without salt and rounds hides it well, and what is
+/// compared are digests, whose first differing byte tells nothing.
+pub(crate) fn digest(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

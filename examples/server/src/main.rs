@@ -1,0 +1,137 @@
+//! A delta server: the `skiff-server` library behind a command line.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use skiff_diff::Level;
+use skiff_registry::{ClientOptions, Credentials, Transport};
+use skiff_server::{Connections, Options, Server, serve};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// Serves deltas of container images to fleets of devices.
+///
+/// The first start prints an administrator's token, this once, unless SKIFF_SERVER_TOKEN has one. Plain HTTP is spoken: put a proxy
+/// that speaks TLS before it. SIGINT and SIGTERM end it once the requests under way are answered; what is being made is made after the
+/// next start.
+#[derive(Debug, Parser)]
+#[command(name = "skiff-server", version, max_term_width = 110)]
+struct Arguments {
+    /// Where everything lies: state, images and deltas
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen; port 0 takes a free one, which is printed
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8600")]
+    listen: SocketAddr,
+    /// A token that administrators have, of 32 bytes at least
+    #[arg(long, value_name = "TOKEN", env = "SKIFF_SERVER_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Make and print a new administrator's token, and end
+    #[arg(long)]
+    new_token: bool,
+    /// Where images and deltas are kept instead, such as s3://bucket/prefix
+    #[arg(long, value_name = "URL")]
+    objects: Option<Url>,
+    /// Send devices there for deltas, instead of serving them: the URL under which the objects are found
+    #[arg(long, value_name = "URL")]
+    public_objects: Option<Url>,
+    /// The directory that images may be released from as oci:DIR[:TAG]
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Fetch images from registries by plain HTTP
+    #[arg(long)]
+    plain_http: bool,
+    /// How hard to try to make deltas small
+    #[arg(long, value_enum, default_value_t = LevelName::Default)]
+    level: LevelName,
+    /// How many deltas are made at the same time
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    workers: NonZeroUsize,
+    /// How many GiB of deltas are kept
+    #[arg(long, value_name = "GIB", default_value_t = 16)]
+    keep: u64,
+    /// Write logs as JSON
+    #[arg(long)]
+    json_logs: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LevelName {
+    Fast,
+    Default,
+    Best,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("SKIFF_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if arguments.json_logs {
+        logs.json().init();
+    } else {
+        logs.init();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("skiff-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let is_new = !arguments.data.join("state.db").exists();
+    let server = Server::open(options(&arguments)?).await?;
+    match &arguments.token {
+        Some(token) => server.allow_administrator(token).await?,
+        None if is_new || arguments.new_token => {
+            println!("administrator's token, shown this once: {}", server.new_administrator().await?);
+        }
+        None => {}
+    }
+    if arguments.new_token {
+        return Ok(());
+    }
+    let listener = TcpListener::bind(arguments.listen).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let (mut interrupted, mut terminated) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let ending = server.clone();
+    let down = async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        tracing::info!("going down");
+        ending.shut_down();
+    };
+    serve(listener, server.router(), Connections::default(), down).await?;
+    Ok(())
+}
+
+fn options(arguments: &Arguments) -> Result<Options, Box<dyn Error>> {
+    let mut options = Options::new(&arguments.data);
+    options.objects = arguments.objects.clone();
+    options.public_objects = arguments.public_objects.clone();
+    options.image_directory = arguments.images.clone();
+    options.workers = arguments.workers;
+    options.delta_bytes = arguments.keep.saturating_mul(1 << 30);
+    options.level = match arguments.level {
+        LevelName::Fast => Level::Fast,
+        LevelName::Default => Level::Default,
+        LevelName::Best => Level::Best,
+    };
+    let transport = if arguments.plain_http { Transport::Plain } else { Transport::Tls };
+    options.registry = ClientOptions::default()
+        .with_transport(transport)
+        .with_credentials(Credentials::from_docker_config()?);
+    Ok(options)
+}
