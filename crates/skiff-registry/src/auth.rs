@@ -21,6 +21,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Access {
     Pull,
+    Push,
 }
 
 /// What a registry wants to be told, as its `WWW-Authenticate` says.
@@ -67,8 +68,10 @@ pub(crate) struct TokenAnswer {
 impl Access {
     /// In the words of docker's tokens.
     pub(crate) fn scope(self, repository: &Repository) -> String {
-        let Self::Pull = self;
-        let actions = "pull";
+        let actions = match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        };
         format!("repository:{}:{actions}", repository.name())
     }
 }

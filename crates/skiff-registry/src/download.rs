@@ -25,6 +25,20 @@ pub(crate) struct Wanted {
     pub(crate) place: String,
 }
 
+/// Where a blob is put once it is whole.
+pub(crate) trait Place {
+    /// The file that it is in until then: beside [`to`](Self::to), on the same file system.
+    fn part(&self) -> PathBuf;
+
+    fn to(&self) -> &Path;
+
+    /// Whether it is there already: somebody else may have fetched it while we waited for them.
+    fn is_there(&self) -> bool;
+
+    /// Whether what has the digest is what was meant by it.
+    fn check(&self, file: &File) -> Result<(), RegistryError>;
+}
+
 /// How many bytes came over the wire, and how many were there.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Moved {
@@ -33,7 +47,7 @@ pub(crate) struct Moved {
 }
 
 impl Session<'_> {
-    /// Fetches a blob to a file, by way of another one beside it, in which whatever process fetches it next goes on.
+    /// Fetches a blob to its place, by way of another file, in which whatever process fetches it next goes on.
     ///
     /// A range is asked for without `If-Range`: the digest names the bytes, whoever sends them, and what does not make it is
     /// fetched again from its start.
@@ -41,15 +55,14 @@ impl Session<'_> {
         &self,
         repository: &Repository,
         wanted: &Wanted,
-        part: &Path,
-        to: &Path,
+        place: &dyn Place,
     ) -> Result<Moved, RegistryError> {
         let limit = self.shared.options.limits.blob;
         if wanted.size > limit {
             let (place, wanted) = (wanted.place.clone(), wanted.size);
             return Err(RegistryError::LimitExceeded { place, what: "bytes", wanted, limit });
         }
-        let Some(mut part) = Part::open(part, to, self.control)? else {
+        let Some(mut part) = Part::open(place, self.control)? else {
             // Somebody else has fetched it while we waited.
             self.control.advance(wanted.size);
             return Ok(Moved { transferred: 0, reused: wanted.size });
@@ -65,7 +78,8 @@ impl Session<'_> {
             moved.transferred += transferred;
             let found = part.digest();
             if found == wanted.digest {
-                part.finish(to)?;
+                part.check(place)?;
+                part.finish(place.to())?;
                 return Ok(moved);
             }
             part.restart()?;
@@ -189,21 +203,25 @@ struct Part {
 
 impl Part {
     /// Opens it and hashes what it has. None where what it is to become is there by now.
-    fn open(path: &Path, to: &Path, control: Control<'_>) -> Result<Option<Self>, RegistryError> {
+    fn open(place: &dyn Place, control: Control<'_>) -> Result<Option<Self>, RegistryError> {
         use std::os::unix::fs::MetadataExt as _;
 
+        let path = &place.part();
         let file = loop {
             let opened = File::options().create(true).truncate(false).read(true).write(true).open(path);
             let file = opened.map_err(RegistryError::io("opening", path))?;
             lock_file(&file, path, control)?;
-            // Whoever had it locked may have renamed it.
             let held = file.metadata().map_err(RegistryError::io("looking at", path))?;
             match fs::symlink_metadata(path) {
                 Ok(found) if (found.dev(), found.ino()) == (held.dev(), held.ino()) => break file,
-                _ if to.exists() => return Ok(None),
+                // Whoever had it locked has renamed it.
                 _ => {}
             }
         };
+        if place.is_there() {
+            let _ = fs::remove_file(path);
+            return Ok(None);
+        }
         let mut part = Self { path: path.into(), file, size: 0, hasher: Sha256::new() };
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -234,6 +252,16 @@ impl Part {
 
     fn digest(&self) -> BlobDigest {
         BlobDigest::from_bytes(self.hasher.clone().finalize().into())
+    }
+
+    /// Shows it to its place, from its start. What that refuses is of no use to the next one either.
+    fn check(&mut self, place: &dyn Place) -> Result<(), RegistryError> {
+        self.file.rewind().map_err(RegistryError::io("reading", &self.path))?;
+        let checked = place.check(&self.file);
+        if checked.is_err() {
+            let _ = fs::remove_file(&self.path);
+        }
+        checked
     }
 
     fn finish(self, to: &Path) -> Result<(), RegistryError> {

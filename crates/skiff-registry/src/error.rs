@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use skiff_format::FormatError;
 use skiff_fs::Interrupted;
 use skiff_image::ImageError;
 
@@ -95,6 +96,26 @@ pub enum RegistryError {
         /// What is wrong with it.
         source: Box<ImageError>,
     },
+    /// A file is no delta, or a damaged one.
+    #[error("{path:?}: {source}")]
+    Delta {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// A delta leads to another image than the one that it was to be put with.
+    #[error(
+        "{path:?} leads to the image with manifest {found}, and {expected} was named; name the image it leads to"
+    )]
+    WrongTarget {
+        /// The delta.
+        path: PathBuf,
+        /// The digest of the manifest that was named.
+        expected: String,
+        /// The digest of the manifest that the delta leads to.
+        found: String,
+    },
     /// The system refused a call, or the disk failed.
     #[error("{op} {path:?}: {source}")]
     Io {
@@ -142,6 +163,8 @@ pub enum ErrorClass {
     Usage,
     /// The caller needs credentials, or others.
     Unauthorized,
+    /// The caller named another image than the one that the delta leads to.
+    WrongRelease,
     /// Nobody can use what the registry has or says: it is damaged, hostile, or of a kind that is not known here.
     CorruptInput,
     /// Nobody: it may go well later.
@@ -171,7 +194,9 @@ impl RegistryError {
             | Self::DigestMismatch { .. }
             | Self::LimitExceeded { .. }
             | Self::Unsupported { .. }
+            | Self::Delta { .. }
             | Self::Image { .. } => ErrorClass::CorruptInput,
+            Self::WrongTarget { .. } => ErrorClass::WrongRelease,
             Self::Network { .. } | Self::Unavailable { .. } => ErrorClass::Unavailable,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorClass::NoSpace,

@@ -8,6 +8,7 @@ use ureq::http::header::{ACCEPT, CONTENT_TYPE};
 
 use crate::download::{Moved, Wanted};
 use crate::error::shown;
+use crate::layout::BlobPlace;
 use crate::session::{Answered, Call, Session};
 use crate::{Client, Layout, Reference, RegistryError, Repository, Version};
 
@@ -24,6 +25,8 @@ const OLD_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v1";
 pub struct Resolved {
     /// Its manifest, of the platform that was asked for, by digest.
     pub reference: Reference,
+    /// The digest of the manifest.
+    pub digest: BlobDigest,
     /// The manifest's media type, digest and size.
     pub manifest: Descriptor,
     /// The manifest's bytes, as the digest has them.
@@ -32,6 +35,8 @@ pub struct Resolved {
     pub config: Descriptor,
     /// Its layers, from the bottom up.
     pub layers: Vec<Descriptor>,
+    /// Whether an index said that it is for the platform, so that its config need not be asked.
+    is_for_platform: bool,
 }
 
 /// What was fetched.
@@ -70,7 +75,7 @@ impl Client<'_> {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<Resolved, RegistryError> {
-        self.session(|session| session.resolve(reference, platform, None).map(|(found, _)| found.resolved))
+        self.session(|session| session.resolve(reference, platform, None).map(|(resolved, _)| resolved))
     }
 
     /// Fetches an image into a layout: its manifest, its config and its layers, but for what is there. Of an image for several
@@ -86,14 +91,30 @@ impl Client<'_> {
         platform: Option<&Platform>,
         layout: &Layout,
     ) -> Result<Fetched, RegistryError> {
-        self.session(|session| session.fetch(reference, platform, layout))
+        self.session(|session| {
+            let (resolved, moved) = session.resolve(reference, platform, Some(layout))?;
+            session.fetch(&resolved, platform, (layout, moved))
+        })
     }
-}
 
-/// A manifest, and whether it was taken for its platform.
-pub(crate) struct Found {
-    pub(crate) resolved: Resolved,
-    is_for_platform: bool,
+    /// Fetches an image as [`fetch`](Self::fetch) does, of which it was found out already what it consists of: for whoever wants to
+    /// know before how much that is. `platform` is the one it was resolved for.
+    ///
+    /// # Errors
+    /// As for [`fetch`](Self::fetch).
+    pub fn fetch_resolved(
+        &self,
+        resolved: &Resolved,
+        platform: Option<&Platform>,
+        layout: &Layout,
+    ) -> Result<Fetched, RegistryError> {
+        self.session(|session| {
+            let size = resolved.manifest_bytes.len() as u64;
+            layout.put_document(&resolved.digest, &resolved.manifest_bytes, session.control)?;
+            session.control.advance(size);
+            session.fetch(resolved, platform, (layout, Moved { transferred: size, reused: 0 }))
+        })
+    }
 }
 
 /// The bytes of a document and what the registry says they are.
@@ -109,7 +130,7 @@ impl Session<'_> {
         reference: &Reference,
         platform: Option<&Platform>,
         layout: Option<&Layout>,
-    ) -> Result<(Found, Moved), RegistryError> {
+    ) -> Result<(Resolved, Moved), RegistryError> {
         let repository = reference.repository();
         let (mut reference, mut is_for_platform, mut moved) = (reference.clone(), false, Moved::default());
         let mut named_as = None;
@@ -129,13 +150,15 @@ impl Session<'_> {
                     let manifest = Descriptor::new(document.media_type, digest, document.bytes.len() as u64);
                     let resolved = Resolved {
                         reference: repository.at_digest(digest),
+                        digest,
                         manifest,
                         manifest_bytes: document.bytes,
                         config,
                         layers,
+                        is_for_platform,
                     };
                     self.check_limits(&resolved, &place)?;
-                    return Ok((Found { resolved, is_for_platform }, moved));
+                    return Ok((resolved, moved));
                 }
                 _ => return Err(RegistryError::unsupported(place, "it is no image")),
             }
@@ -157,14 +180,12 @@ impl Session<'_> {
 
     fn fetch(
         &self,
-        reference: &Reference,
+        resolved: &Resolved,
         platform: Option<&Platform>,
-        layout: &Layout,
+        (layout, mut moved): (&Layout, Moved),
     ) -> Result<Fetched, RegistryError> {
-        let (found, mut moved) = self.resolve(reference, platform, Some(layout))?;
-        let Found { resolved, is_for_platform } = found;
         let place = resolved.reference.to_string();
-        let repository = reference.repository();
+        let repository = resolved.reference.repository();
         let blobs = [(Part::Config, &resolved.config)].into_iter();
         let layers = resolved.layers.iter().enumerate().map(|(index, layer)| (Part::Layer(index), layer));
         let mut known = HashSet::new();
@@ -178,17 +199,16 @@ impl Session<'_> {
             let blob = self.blob(repository, &wanted, layout)?;
             moved.transferred += blob.transferred;
             moved.reused += blob.reused;
-            if part == Part::Config && !is_for_platform {
+            if part == Part::Config && !resolved.is_for_platform {
                 // Before the layers are fetched for nothing.
                 let limit = self.shared.options.limits.document;
                 let config = layout.document(&digest, limit).unwrap_or_default();
                 check_platform(&config, platform, &place).map_err(RegistryError::image(&place))?;
             }
         }
-        let manifest = resolved.manifest.blob_digest(Part::Manifest).map_err(RegistryError::image(&place))?;
         let name = place.trim_start_matches("docker://");
         let image = layout.name_image(&resolved.manifest, name, self.control)?;
-        Ok(Fetched { manifest, image, transferred: moved.transferred, reused: moved.reused })
+        Ok(Fetched { manifest: resolved.digest, image, transferred: moved.transferred, reused: moved.reused })
     }
 
     fn blob(
@@ -201,8 +221,16 @@ impl Session<'_> {
             self.control.advance(wanted.size);
             return Ok(Moved { transferred: 0, reused: wanted.size });
         }
-        let (part, to) = (layout.part_path(&wanted.digest), layout.blob_path(&wanted.digest));
-        self.download(repository, wanted, &part, &to)
+        self.download(repository, wanted, &BlobPlace::new(layout, wanted))
+    }
+
+    /// The bytes of a manifest that is named by its digest.
+    pub(crate) fn manifest_bytes(
+        &self,
+        reference: &Reference,
+        named_as: Option<&Descriptor>,
+    ) -> Result<Vec<u8>, RegistryError> {
+        Ok(self.manifest(reference, named_as, None, &mut Moved::default())?.0.bytes)
     }
 
     /// A manifest or an index: from the layout, where it is named by digest and is there, or else from the registry.

@@ -9,6 +9,7 @@ use skiff_image::documents::Descriptor;
 use skiff_image::{BlobDigest, ImageRef, Selection};
 
 use crate::RegistryError;
+use crate::download::{Place, Wanted};
 
 /// How long a wait for somebody else's lock goes on before it is looked whether it is still wanted.
 const TICK: Duration = Duration::from_millis(50);
@@ -83,11 +84,6 @@ impl Layout {
     #[must_use]
     pub fn has_blob(&self, digest: &BlobDigest, size: u64) -> bool {
         fs::metadata(self.blob_path(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
-    }
-
-    /// Where a blob is while it is not whole.
-    pub(crate) fn part_path(&self, digest: &BlobDigest) -> PathBuf {
-        self.directory.join(OWN).join(format!("{}.part", hex(digest)))
     }
 
     /// The bytes of a document that is there and is what its digest names.
@@ -184,6 +180,38 @@ impl Layout {
         });
         written.map_err(RegistryError::io("writing", &new))?;
         put(&new, &self.directory.join(name))
+    }
+}
+
+/// A blob's place in a layout.
+pub(crate) struct BlobPlace<'l> {
+    layout: &'l Layout,
+    digest: BlobDigest,
+    size: u64,
+    path: PathBuf,
+}
+
+impl<'l> BlobPlace<'l> {
+    pub(crate) fn new(layout: &'l Layout, wanted: &Wanted) -> Self {
+        Self { layout, digest: wanted.digest, size: wanted.size, path: layout.blob_path(&wanted.digest) }
+    }
+}
+
+impl Place for BlobPlace<'_> {
+    fn part(&self) -> PathBuf {
+        self.layout.directory.join(OWN).join(format!("{}.part", hex(&self.digest)))
+    }
+
+    fn to(&self) -> &Path {
+        &self.path
+    }
+
+    fn is_there(&self) -> bool {
+        self.layout.has_blob(&self.digest, self.size)
+    }
+
+    fn check(&self, _: &File) -> Result<(), RegistryError> {
+        Ok(())
     }
 }
 

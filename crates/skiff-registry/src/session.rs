@@ -1,12 +1,13 @@
 //! One request and its answer: credentials, redirects and statuses, and what is tried again.
 
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
 use skiff_fs::Control;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use ureq::http::{HeaderMap, HeaderName, Method, Request, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 use crate::auth::{Access, Answer, Authorization, Challenge, TokenAnswer};
 use crate::client::Shared;
@@ -33,6 +34,15 @@ pub(crate) struct Call<'c> {
     pub(crate) method: Method,
     pub(crate) url: Uri,
     pub(crate) headers: Vec<(HeaderName, String)>,
+    pub(crate) payload: Payload<'c>,
+}
+
+/// What goes with a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Payload<'c> {
+    None,
+    Bytes(&'c [u8]),
+    Part { file: &'c File, offset: u64, size: u64 },
 }
 
 /// What came back, its body not read yet.
@@ -47,11 +57,29 @@ pub(crate) struct Answered {
 impl<'c> Call<'c> {
     /// Gets what is at an address in a repository.
     pub(crate) fn get(repository: &'c Repository, url: Uri) -> Self {
-        Self { repository, access: Access::Pull, method: Method::GET, url, headers: Vec::new() }
+        Self {
+            repository,
+            access: Access::Pull,
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            payload: Payload::None,
+        }
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// As part of something that is put there, whose token is asked for once.
+    pub(crate) fn pushing(mut self, method: Method) -> Self {
+        (self.access, self.method) = (Access::Push, method);
+        self
+    }
+
+    pub(crate) fn payload(mut self, payload: Payload<'c>) -> Self {
+        self.payload = payload;
         self
     }
 }
@@ -117,7 +145,7 @@ impl<'s> Session<'s> {
     /// Sends a request once, or again to where the registry says, or with the credentials that it asks for. Answers that say
     /// that the caller may not, and that the registry cannot now, are failures.
     pub(crate) fn once(&self, call: &Call<'_>, place: &str) -> Result<Answered, Failure> {
-        let home = Origin::of(&call.url);
+        let home = Origin::of(&self.url(call.repository, "")?);
         let mut url = call.url.clone();
         let mut challenges = 0;
         for _ in 0..=self.shared.options.limits.redirects {
@@ -128,7 +156,7 @@ impl<'s> Session<'s> {
             match answered.status {
                 401 if is_home && challenges < CHALLENGES_MAX => {
                     challenges += 1;
-                    self.answer_challenge(call, place, answered, authorization.is_some())?;
+                    self.answer_challenge(call, place, answered, authorization.as_ref())?;
                 }
                 401 | 403 if is_home => return Err(self.unauthorized(answered, place).into()),
                 301 | 302 | 303 | 307 | 308 => url = self.redirect(call, &answered, place)?,
@@ -148,7 +176,7 @@ impl<'s> Session<'s> {
 
     /// What is known to be wanted by who is asked.
     fn authorization(&self, call: &Call<'_>, place: &str) -> Result<Option<Authorization>, Failure> {
-        let Some(origin) = Origin::of(&call.url) else { return Ok(None) };
+        let Some(origin) = Origin::of(&self.url(call.repository, "")?) else { return Ok(None) };
         match self.shared.known.answer(&origin, call.repository, call.access) {
             Answer::Ready(authorization) => Ok(Some(authorization)),
             Answer::None => {
@@ -167,14 +195,14 @@ impl<'s> Session<'s> {
         call: &Call<'_>,
         place: &str,
         answered: Answered,
-        was_answered: bool,
+        answered_with: Option<&Authorization>,
     ) -> Result<(), Failure> {
         let headers = answered.headers.get_all(WWW_AUTHENTICATE);
         let challenge = Challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()));
         let login = self.shared.options.credentials.for_repository(call.repository);
         match (challenge, login) {
             // There is only one password; a token that was given cannot be had anew.
-            (Some(challenge @ Challenge::Basic), Some(Login::Basic { .. })) if !was_answered => {
+            (Some(challenge @ Challenge::Basic), Some(Login::Basic { .. })) if answered_with.is_none() => {
                 self.obtain(call, challenge, place).map(drop)
             }
             (Some(challenge @ Challenge::Bearer { .. }), None | Some(Login::Basic { .. })) => {
@@ -195,7 +223,7 @@ impl<'s> Session<'s> {
                 return Err(RegistryError::Unauthorized { place: place.into(), what }.into());
             }
         };
-        if let Some(origin) = Origin::of(&call.url) {
+        if let Some(origin) = Origin::of(&self.url(call.repository, "")?) {
             let whom = (&origin, call.repository, call.access);
             self.shared.known.learn(whom, challenge, (authorization.clone(), lifetime));
         }
@@ -288,7 +316,16 @@ impl<'s> Session<'s> {
             request = request.header(AUTHORIZATION, value);
         }
         let sendable = |error: ureq::http::Error| RegistryError::corrupt(url.to_string(), error.to_string());
-        let answer = self.agent.run(request.body(()).map_err(sendable)?);
+        let answer = match call.payload {
+            Payload::None => self.agent.run(request.body(()).map_err(sendable)?),
+            Payload::Bytes(bytes) => self.agent.run(request.body(bytes).map_err(sendable)?),
+            Payload::Part { mut file, offset, size } => {
+                file.seek(SeekFrom::Start(offset)).map_err(Passing::Connection).map_err(Failure::Passing)?;
+                let mut part = file.take(size);
+                let request = request.header(CONTENT_LENGTH, size);
+                self.agent.run(request.body(SendBody::from_reader(&mut part)).map_err(sendable)?)
+            }
+        };
         let (parts, body) = answer.map_err(|error| failure(error, place))?.into_parts();
         Ok(Answered { status: parts.status.as_u16(), headers: parts.headers, body, url: url.clone() })
     }

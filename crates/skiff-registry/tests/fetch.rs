@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::collections::HashSet;
+
 use common::*;
 use skiff_image::{FlattenOptions, Image as OpenImage, OpenOptions};
-use skiff_registry::{Layout, RegistryError};
-use skiff_testkit::{HttpAnswer, Image, Layer, OciLayout, RegistryOptions, TestRegistry};
+use skiff_registry::Layout;
+use skiff_testkit::{Image, Layer, OciLayout, RegistryOptions, TestRegistry};
 
 /// A layer that does not compress.
 fn noise(name: &str, size: usize) -> Layer {
@@ -88,15 +90,30 @@ fn a_connection_that_is_cut_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_is_not_what_the_digest_names_is_refused_and_not_kept() {
+fn two_that_fetch_at_once_fetch_each_blob_once() {
     let work = Work::new();
-    let registry = TestRegistry::scripted(RegistryOptions::default(), |request, _| {
-        let is_blob = request.path.contains("/blobs/");
-        is_blob.then(|| HttpAnswer::new(200).body(vec![b'x'; 1]).declare(1))
-    });
+    let registry = TestRegistry::start(RegistryOptions::default());
     registry.put_layout("app", &two_images());
-    let layout = Layout::create(work.path("cache")).unwrap();
-    let error = client().fetch(&reference(&registry, "app:1.0"), None, &layout).unwrap_err();
-    assert!(matches!(error, RegistryError::Corrupt { .. }), "{error}");
-    assert_eq!(std::fs::read_dir(work.path("cache/blobs/sha256")).unwrap().count(), 1);
+    // Each takes a while, so that the others wait.
+    let proxy = skiff_testkit::FlakyProxy::start(&registry.address(), 60_000);
+    let fetch = |tag: &str| {
+        let layout = Layout::create(work.path("cache")).unwrap();
+        client().fetch(&at(&proxy.address(), tag), None, &layout).unwrap()
+    };
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            ["app:1.0", "app:1.1", "app:1.0", "app:1.1"].map(|tag| scope.spawn(move || fetch(tag))).into();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut whole = HashSet::new();
+    for request in registry.requests() {
+        if request.path.contains("/blobs/") && request.header("range").is_none() {
+            assert!(whole.insert(request.path.clone()), "{} twice", request.path);
+        }
+    }
+    for fetched in all {
+        OpenImage::open(&fetched.image, &OpenOptions::default()).unwrap();
+    }
+    let index = std::fs::read_to_string(work.path("cache/index.json")).unwrap();
+    assert_eq!(index.matches("ref.name").count(), 2, "{index}");
 }

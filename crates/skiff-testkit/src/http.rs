@@ -202,7 +202,16 @@ impl HttpServer {
 fn serve(stream: TcpStream, answer: &dyn Fn(&HttpRequest) -> HttpAnswer) -> io::Result<()> {
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::new(stream);
-    while let Some(request) = HttpRequest::read(&mut reader)? {
+    loop {
+        let request = match HttpRequest::read(&mut reader) {
+            Ok(Some(request)) => request,
+            Ok(None) => break,
+            // What is no text is no HTTP: TLS, for example.
+            Err(error) => {
+                writer.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?;
+                return Err(error);
+            }
+        };
         let goes_on = answer(&request).write(&request, &mut writer)?;
         if !goes_on || request.is_cut {
             break;
@@ -248,13 +257,13 @@ impl FlakyProxy {
         self.counts.cuts.load(Ordering::SeqCst)
     }
 
-    /// Bytes that came from those who connect: all of them, those too that were not passed on for the cut.
+    /// Bytes of those who connect that were passed on.
     #[must_use]
     pub fn bytes_up(&self) -> u64 {
         self.counts.up.load(Ordering::SeqCst)
     }
 
-    /// Bytes that went to those who connect.
+    /// Bytes that were passed on to those who connect.
     #[must_use]
     pub fn bytes_down(&self) -> u64 {
         self.counts.down.load(Ordering::SeqCst)

@@ -29,5 +29,5 @@ pub use http::{FlakyProxy, HttpAnswer, HttpRequest, HttpServer};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
 pub use large::{LargeImage, LargeLayout};
 pub use layer::Layer;
-pub use registry::{RegistryOptions, TestRegistry};
+pub use registry::{CutUploads, RegistryOptions, TestRegistry};
 pub use sparse::SparseFormat;

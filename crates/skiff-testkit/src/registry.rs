@@ -23,8 +23,20 @@ pub struct TestRegistry {
 pub struct RegistryOptions {
     /// Whether it has the referrers API: those of an image, on pages of so many.
     pub referrers_page: Option<usize>,
-    /// Whether it forgets what it received of a request that was cut.
-    pub forgets_cut_uploads: bool,
+    /// What it does with an upload one of whose requests was cut.
+    pub cut_uploads: CutUploads,
+}
+
+/// What becomes of an upload that was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CutUploads {
+    /// What came is kept.
+    #[default]
+    Kept,
+    /// What came with the request that was cut is forgotten.
+    Forgotten,
+    /// The upload cannot be found again, as in docker's registry 2.8.
+    Lost,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +46,7 @@ struct State {
     /// By repository and tag or digest: media type and bytes.
     manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
     uploads: BTreeMap<String, Vec<u8>>,
+    uploads_begun: u64,
     requests: Vec<HttpRequest>,
 }
 
@@ -208,11 +221,15 @@ impl State {
             if let Some(mounted) = request.query("mount").filter(|mounted| self.blobs.contains_key(mounted)) {
                 return HttpAnswer::new(201).header("location", format!("/v2/{repository}/blobs/{mounted}"));
             }
-            let id = format!("upload-{}", self.uploads.len());
+            self.uploads_begun += 1;
+            let id = format!("upload-{}", self.uploads_begun);
             self.uploads.insert(id.clone(), Vec::new());
             return status(202, &id, 0);
         }
-        let forgets = self.options.forgets_cut_uploads;
+        if request.is_cut && self.options.cut_uploads == CutUploads::Lost {
+            self.uploads.remove(id);
+        }
+        let forgets = self.options.cut_uploads == CutUploads::Forgotten;
         let Some(upload) = self.uploads.get_mut(id) else { return missing("BLOB_UPLOAD_UNKNOWN") };
         let start = request.header("content-range").and_then(|range| range.split_once('-')?.0.parse().ok());
         if start.is_some_and(|start: usize| start != upload.len()) {

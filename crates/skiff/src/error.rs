@@ -14,6 +14,10 @@ pub enum Error {
     #[cfg(feature = "apply")]
     #[error(transparent)]
     Apply(#[from] skiff_apply::ApplyError),
+    /// A registry does not give, or take, what was asked for.
+    #[cfg(feature = "registry")]
+    #[error(transparent)]
+    Registry(#[from] skiff_registry::RegistryError),
     /// A tree cannot be signed, or its signature not be read.
     #[cfg(feature = "signature")]
     #[error(transparent)]

@@ -31,12 +31,14 @@
 //! ```
 //!
 //! Each feature adds one side and takes nothing away: `apply` for devices (no encoder, no image format), `diff` for
-//! servers, `image` for reading images, `signature` for a device whose image its server does not know, `block` for deltas of
+//! servers, `image` for reading images, `registry` for images and deltas in registries (not by default: it brings in HTTP and TLS), `signature` for a device whose image its server does not know, `block` for deltas of
 //! single files as `rdiff` makes them. The crates underneath are re-exported, for whoever needs more than the paved path.
 
 #[cfg(feature = "apply")]
 mod device;
 mod error;
+#[cfg(feature = "registry")]
+mod registries;
 #[cfg(feature = "diff")]
 mod server;
 
@@ -47,6 +49,10 @@ pub use device::sign;
 #[cfg(all(feature = "apply", feature = "image"))]
 pub use device::{install, install_image};
 pub use error::Error;
+#[cfg(feature = "registry")]
+pub use registries::{
+    DeltaChoice, ImageSource, PushOptions, fetch_image, find_deltas, pull_delta, push_delta,
+};
 #[cfg(feature = "diff")]
 pub use server::{ImagePair, SignedPair, diff, diff_against};
 #[cfg(feature = "apply")]
@@ -59,6 +65,8 @@ pub use skiff_format as format;
 pub use skiff_fs as fs;
 #[cfg(feature = "image")]
 pub use skiff_image as image;
+#[cfg(feature = "registry")]
+pub use skiff_registry as registry;
 pub use skiff_replay as replay;
 #[cfg(feature = "signature")]
 pub use skiff_signature as signature;

@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 mod block;
+mod registry;
 
 use std::path::{Path, PathBuf};
 
@@ -11,23 +12,27 @@ pub(crate) use block::{
     Block, BlockCommand, BlockDelta, BlockOptions, BlockPatch, BlockSignature, HashName, RollsumName,
 };
 
+pub(crate) use registry::{Choice, Find, OpenImages, Pull, Push, Registries};
+
 const IMAGES: &str = "IMAGE is one of:
   oci:DIR[:TAG]               an OCI layout
   oci-archive:FILE[:TAG]      an OCI layout in a tar archive
   docker-archive:FILE[:NAME]  what `docker save` writes
   tar:FILE                    a root filesystem in a tar archive
   rootfs:DIR                  a root filesystem in a directory
+  docker://HOST/NAME[:TAG|@DIGEST]
+                              an image in a registry
 In place of TAG and NAME, @N takes the image at that position, from 0.
 Archives and layers may be compressed with gzip, zstd or xz.";
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  a defect of skiff itself
-  2  the command line is wrong, or a file, image or store is not there, may not be read, or is not one
+  2  the command line is wrong, or a file, image, delta or store is not there, may not be read, or is not one
   3  the delta is for another base, or leads to another target than the one named
   4  a delta, signature or image is corrupt, of a kind this version does not know, or beyond a limit
   5  no space
-  6  reading or writing failed
+  6  reading or writing failed, or a registry cannot be reached
   7  what is on the disk is not what it should be
   8  somebody else is working on the store
   9  cancelled by a signal; a second signal ends it at once, with 128 and its number";
@@ -68,6 +73,7 @@ pub(crate) enum Command {
   skiff diff docker-archive:old.tar docker-archive:new.tar -o update.skiff --level best
   skiff diff --against device.sks oci:images:1.1 -o update.skiff
   skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff --platform linux/arm/v7
+  skiff diff docker://registry.example/app:1.0 docker://registry.example/app:1.1 -o update.skiff
   skiff diff oci:images:1.0 oci:images:1.1 -o update.skiff --max-decoder-memory 24M --explain
 
 A delta that is not smaller than what a device would pull is written all the same and the exit code is 0: standard error says
@@ -89,7 +95,8 @@ Examples:
     #[command(after_help = "Example:\n  skiff inspect update.skiff --json")]
     Inspect(Inspect),
     /// Put an image into a store as its first release, or as the next one without a delta
-    #[command(after_help = format!("Example:\n  skiff install oci:images:1.0 --store /var/lib/skiff\n\n{IMAGES}"))]
+    #[command(after_help = format!("Example:\n  skiff install oci:images:1.0 --store /var/lib/skiff
+  skiff install docker://registry.example/app:1.0 --store /var/lib/skiff\n\n{IMAGES}"))]
     Install(Install),
     /// Apply a delta to a store's current release and swap the result in
     #[command(after_help = "Examples:
@@ -126,6 +133,28 @@ Run again after an interruption, it goes on where it was; a delta on standard in
         after_help = block::DIFFERENCES
     )]
     Block(Block),
+    /// Put a delta into a registry, beside the image that it leads to
+    #[command(
+        after_help = "The delta becomes an OCI artifact that refers to the image. Where the registry does not list those, a tag
+does that is named after the image's digest.
+
+Example:
+  skiff push update.skiff docker://registry.example/app:1.1"
+    )]
+    Push(Push),
+    /// Show the deltas in a registry that lead to an image
+    #[command(after_help = "Example:
+  skiff find docker://registry.example/app:1.1 --base 4f5c… --json")]
+    Find(Find),
+    /// Fetch the delta from a registry that leads from a release to an image
+    #[command(
+        after_help = "The smallest is taken of those that can be applied here. Run again after an interruption, it goes on
+where it was. What comes is not to be trusted: `skiff apply --target` says what must come out.
+
+Example:
+  skiff pull docker://registry.example/app:1.1 --base 4f5c… -o update.skiff"
+    )]
+    Pull(Pull),
     /// Print the completions for a shell
     #[command(after_help = "Example:\n  skiff completions bash > /etc/bash_completion.d/skiff")]
     Completions {
@@ -156,7 +185,7 @@ pub(crate) enum Level {
 pub(crate) struct Diff {
     /// The image that devices have, and the one that they shall have; with --against only the latter
     #[arg(value_names = ["OLD", "NEW"], required = true, num_args = 1..=2)]
-    pub(crate) images: Vec<String>,
+    pub(crate) pair: Vec<String>,
     /// Lead from the release that was signed with `skiff sign-tree`, which need not be here; "-" reads standard input
     #[arg(long, value_name = "SIGNATURE")]
     pub(crate) against: Option<PathBuf>,
@@ -164,7 +193,7 @@ pub(crate) struct Diff {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
+    pub(crate) images: OpenImages,
     /// How hard to try
     #[arg(long, value_enum, default_value_t = Level::Default)]
     pub(crate) level: Level,
@@ -258,7 +287,7 @@ pub(crate) struct Install {
     /// The image
     pub(crate) image: String,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
+    pub(crate) images: OpenImages,
     #[command(flatten)]
     pub(crate) store: StorePath,
     #[command(flatten)]
@@ -308,7 +337,7 @@ pub(crate) struct Flatten {
     /// The image
     pub(crate) image: String,
     #[command(flatten)]
-    pub(crate) platform: ForPlatform,
+    pub(crate) images: OpenImages,
     /// Write a tar archive, which replaces an existing file once it is whole; "-" writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

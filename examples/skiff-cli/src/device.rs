@@ -19,9 +19,9 @@ use skiff::tree::ReleaseId;
 
 use crate::args::{self, InStore, Output, Staging};
 use crate::failure::Failure;
+use crate::images::Images;
 use crate::print::{Lines, bytes, say};
 use crate::progress::{Bar, cancel_on_signals};
-use crate::server;
 
 /// What every command on a store has: a bar that tells of its phases, and signals that end it.
 struct Watch {
@@ -105,7 +105,8 @@ fn open(path: &Path) -> Result<Store, Failure> {
 pub(crate) fn install(args: &args::Install) -> Result<(), Failure> {
     let watch = Watch::new(args.print)?;
     let installed = watch.run(Some(&args.staging), |options| {
-        let image = server::open(&args.image, &args.platform, options.control)?;
+        let images = Images { args: &args.images, spool: None, print: args.print, control: options.control };
+        let [image] = images.open([&args.image])?;
         Ok(skiff::install_image(&args.store.path, &image, options)?)
     })?;
     let outcome = match installed.outcome {

@@ -12,6 +12,7 @@ use skiff::diff::DiffError;
 use skiff::format::FormatError;
 use skiff::fs::FsError;
 use skiff::image::ImageError;
+use skiff::registry::RegistryError;
 use skiff::signature::SignatureError;
 
 /// Why a command failed. The codes are part of the command's interface: `skiff --help` lists them.
@@ -131,6 +132,25 @@ fn of_image(error: &ImageError) -> u8 {
     }
 }
 
+fn of_registry(error: &RegistryError) -> u8 {
+    use skiff::registry::ErrorClass;
+
+    match error.class() {
+        // What may not be read is as good as not there.
+        ErrorClass::Usage | ErrorClass::Unauthorized => Failure::USAGE,
+        ErrorClass::WrongRelease => Failure::WRONG_RELEASE,
+        ErrorClass::CorruptInput => Failure::CORRUPT,
+        ErrorClass::NoSpace => Failure::NO_SPACE,
+        ErrorClass::Unavailable => Failure::IO,
+        ErrorClass::Io => match error {
+            RegistryError::Io { source, .. } => of_io(source),
+            _ => Failure::IO,
+        },
+        ErrorClass::Interrupted => Failure::CANCELLED,
+        _ => Failure::DEFECT,
+    }
+}
+
 fn of_fs(error: &FsError) -> u8 {
     match error {
         FsError::Io { source, .. } => of_io(source),
@@ -190,6 +210,7 @@ impl<E: Into<Error>> From<E> for Failure {
         let error = error.into();
         let code = match &error {
             Error::Image(error) => of_image(error),
+            Error::Registry(error) => of_registry(error),
             Error::Diff(error) => of_diff(error),
             Error::Signature(error) => of_signature(error),
             Error::Apply(ApplyError::Io { source, .. } | ApplyError::Delta { source }) => of_io(source),

@@ -5,10 +5,12 @@ mod block;
 mod device;
 mod explain;
 mod failure;
+mod images;
 mod inspect;
 mod output;
 mod print;
 mod progress;
+mod registry;
 mod server;
 mod sign;
 
@@ -49,6 +51,9 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Recover(args) => device::recover(args),
         Command::Confirm(args) => device::confirm(args),
         Command::Status(args) => device::status(args),
+        Command::Push(args) => registry::push(args),
+        Command::Find(args) => registry::find(args),
+        Command::Pull(args) => registry::pull(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "skiff", &mut script);
@@ -74,6 +79,9 @@ fn output(command: &Command) -> Option<Output> {
         | Command::Recover(args)
         | Command::Confirm(args)
         | Command::Status(args) => Some(args.print),
+        Command::Push(args) => Some(args.remote.print),
+        Command::Find(args) => Some(args.choice.remote.print),
+        Command::Pull(args) => Some(args.choice.remote.print),
         Command::Completions { .. } | Command::Man { .. } => None,
     }
 }

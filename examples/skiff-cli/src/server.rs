@@ -7,13 +7,14 @@ use std::time::Instant;
 use serde_json::json;
 use skiff::diff::{Level, Options, Report};
 use skiff::fs::{Control, Ownership, Root, WriteOptions, write_tree};
-use skiff::image::{FlattenOptions, Image, OpenOptions, PulledLayer, write_tar};
+use skiff::image::{FlattenOptions, PulledLayer, write_tar};
 use skiff::{ImagePair, SignedPair};
 
-use crate::args::{self, ForPlatform, Output};
+use crate::args::{self, Output};
 use crate::device::CancellableInput;
 use crate::explain;
 use crate::failure::Failure;
+use crate::images::Images;
 use crate::output::Destination;
 use crate::print::{Lines, bytes, say, share};
 use crate::progress::{Bar, cancel_on_signals};
@@ -78,17 +79,22 @@ fn cancelled() -> Failure {
 impl Pair {
     fn open(args: &args::Diff, cancel: &AtomicBool) -> Result<Self, Failure> {
         let unwatched = Control { cancel: Some(cancel), ..Control::default() };
-        let image = |text: &str| open(text, &args.platform, unwatched);
-        match (&args.against, &args.images[..]) {
+        let images = Images {
+            args: &args.images,
+            spool: args.spool.as_deref(),
+            print: args.print,
+            control: unwatched,
+        };
+        match (&args.against, &args.pair[..]) {
             (None, [base, target]) => {
-                let (base, target) = (image(base)?, image(target)?);
+                let [base, target] = images.open([base, target])?;
                 let bar = Bar::new(args.print, "flattening");
                 let progress = |count| bar.advance(count);
                 let control = Control { progress: Some(&progress), ..unwatched };
                 Ok(Self::Images(ImagePair::flatten(&base, &target, control)?))
             }
             (Some(signature), [target]) => {
-                let target = image(target)?;
+                let [target] = images.open([target])?;
                 let bar = Bar::new(args.print, "flattening");
                 let progress = |count| bar.advance(count);
                 let control = Control { progress: Some(&progress), ..unwatched };
@@ -127,10 +133,12 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
     let started = Instant::now();
     let output = args.output.as_deref().map(|path| Destination::new(Some(path), args.print)).transpose()?;
     let cancel = cancel_on_signals()?;
+    let control = Control { cancel: Some(&cancel), ..Control::default() };
+    let images = Images { args: &args.images, spool: None, print: args.print, control };
+    let [image] = images.open([&args.image])?;
     let bar = Bar::new(args.print, "flattening");
     let progress = |count| bar.advance(count);
-    let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
-    let image = open(&args.image, &args.platform, control)?;
+    let control = Control { progress: Some(&progress), ..control };
     let flat = image.flatten(&FlattenOptions::default().with_control(control))?;
     bar.finish();
 
@@ -179,13 +187,6 @@ pub(crate) fn flatten(args: &args::Flatten) -> Result<(), Failure> {
         lines.print()?;
     }
     Ok(())
-}
-
-/// Opens an image that was named on the command line.
-pub(crate) fn open(name: &str, platform: &ForPlatform, control: Control<'_>) -> Result<Image, Failure> {
-    let mut options = OpenOptions::default().with_control(control);
-    options.platform.clone_from(&platform.platform);
-    Ok(Image::open(&name.parse()?, &options)?)
 }
 
 fn tell(report: &Report, layers: &[PulledLayer], output: Output, started: Instant) -> Result<(), Failure> {
