@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -40,16 +40,8 @@ impl Client<'static> {
     /// # Errors
     /// [`RegistryError::Setup`] where a file of certificates is not one, and [`RegistryError::Io`] where it cannot be read.
     pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
-        let mut certificates = system_certificates();
-        for file in &options.authorities {
-            certificates.extend(read_certificates(file)?);
-        }
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(certificates))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
         let config = Agent::config_builder()
-            .tls_config(tls)
+            .tls_config(trust(&options.authorities)?)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -125,6 +117,20 @@ impl fmt::Debug for Client<'_> {
             .field("control", &self.control)
             .finish_non_exhaustive()
     }
+}
+
+/// How TLS is spoken here, for other clients in the same program: whom the system trusts is trusted, and the authorities in these files
+/// of certificates, in PEM.
+///
+/// # Errors
+/// [`RegistryError::Setup`] where a file of certificates is not one, and [`RegistryError::Io`] where it cannot be read.
+pub fn trust(authorities: &[PathBuf]) -> Result<TlsConfig, RegistryError> {
+    let mut certificates = system_certificates();
+    for file in authorities {
+        certificates.extend(read_certificates(file)?);
+    }
+    let tls = TlsConfig::builder().root_certs(RootCerts::from(certificates));
+    Ok(tls.unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider())).build())
 }
 
 /// What the system trusts; what of it cannot be read is not trusted, and a connection that needs it says so.

@@ -55,7 +55,7 @@ mod upload;
 mod url;
 
 pub use artifacts::{FoundDelta, ListedBy, NewDelta, PulledDelta, PushedDelta};
-pub use client::Client;
+pub use client::{Client, trust};
 pub use credentials::{Credentials, Login};
 pub use delta::{DELTA_TYPE, DeltaInfo};
 pub use error::{ErrorClass, RegistryError};

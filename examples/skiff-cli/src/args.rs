@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 mod block;
+mod fleet;
 mod registry;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,10 @@ use skiff::image::Platform;
 
 pub(crate) use block::{
     Block, BlockCommand, BlockDelta, BlockOptions, BlockPatch, BlockSignature, HashName, RollsumName,
+};
+pub(crate) use fleet::{
+    AtServer, Config, ConfigCommand, Device, DeviceCommand, Fleet, FleetCommand, Release, ReleaseCommand,
+    Whose,
 };
 
 pub(crate) use registry::{Choice, Find, OpenImages, Pull, Push, Registries};
@@ -94,6 +99,20 @@ Examples:
     /// Show what a delta is for and what it holds
     #[command(after_help = "Example:\n  skiff inspect update.skiff --json")]
     Inspect(Inspect),
+    /// Manage the fleets of a delta server
+    #[command(
+        after_help = "Example:\n  skiff fleet create pumps --server https://updates.example --token-file admin.token"
+    )]
+    Fleet(Fleet),
+    /// Manage the devices of a delta server
+    #[command(after_help = "Example:\n  skiff device create pumps pump-1 > pump-1.token")]
+    Device(Device),
+    /// Release images to the fleets of a delta server
+    #[command(after_help = "Example:\n  skiff release create pumps docker://registry.example/pump:1.1")]
+    Release(Release),
+    /// Manage the configuration variables of fleets and devices
+    #[command(after_help = "Example:\n  skiff config set SKIFF_SUPERVISOR_DELTA 1 --fleet pumps")]
+    Config(Config),
     /// Put an image into a store as its first release, or as the next one without a delta
     #[command(after_help = format!("Example:\n  skiff install oci:images:1.0 --store /var/lib/skiff
   skiff install docker://registry.example/app:1.0 --store /var/lib/skiff\n\n{IMAGES}"))]

@@ -26,11 +26,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) const DEFECT: u8 = 1;
-    const USAGE: u8 = 2;
+    pub(crate) const USAGE: u8 = 2;
     const WRONG_RELEASE: u8 = 3;
     const CORRUPT: u8 = 4;
     const NO_SPACE: u8 = 5;
-    const IO: u8 = 6;
+    pub(crate) const IO: u8 = 6;
     pub(crate) const DAMAGED: u8 = 7;
     const BUSY: u8 = 8;
     pub(crate) const CANCELLED: u8 = 9;

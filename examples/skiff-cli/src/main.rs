@@ -5,12 +5,14 @@ mod block;
 mod device;
 mod explain;
 mod failure;
+mod fleet;
 mod images;
 mod inspect;
 mod output;
 mod print;
 mod progress;
 mod registry;
+mod remote;
 mod server;
 mod sign;
 
@@ -44,6 +46,10 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Flatten(args) => server::flatten(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Block(args) => block::run(args),
+        Command::Fleet(args) => fleet::fleet(args),
+        Command::Device(args) => fleet::device(args),
+        Command::Release(args) => fleet::release(args),
+        Command::Config(args) => fleet::config(args),
         Command::Install(args) => device::install(args),
         Command::Apply(args) => device::apply(args),
         Command::Verify(args) => device::verify(args),
@@ -72,6 +78,10 @@ fn output(command: &Command) -> Option<Output> {
         Command::Flatten(args) => Some(args.print),
         Command::Inspect(args) => Some(args.print),
         Command::Block(args) => Some(args.options.print()),
+        Command::Fleet(args) => Some(args.command.at().print),
+        Command::Device(args) => Some(args.command.at().print),
+        Command::Release(args) => Some(args.command.at().print),
+        Command::Config(args) => Some(args.command.at().print),
         Command::Install(args) => Some(args.print),
         Command::Apply(args) => Some(args.print),
         Command::Verify(args)
