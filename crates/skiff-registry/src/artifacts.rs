@@ -286,7 +286,8 @@ impl Session<'_> {
             let Some(url) = next else { return Ok(Some(listed)) };
             let call = Call::get(repository, url.clone()).header(ACCEPT, INDEX_TYPE);
             let page = self.send(&call, place, |answered: Answered| match answered.status {
-                404 => Ok(None),
+                // The specification has 404 for registries without such lists; some say that they do not understand.
+                400 | 404 | 405 => Ok(None),
                 200 => {
                     let next = answered.header(&LINK).and_then(next_page).map(str::to_owned);
                     Ok(Some((next, answered.document(place, limits.document)?)))

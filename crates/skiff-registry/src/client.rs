@@ -156,3 +156,14 @@ fn read_certificates(file: &Path) -> Result<Vec<Certificate<'static>>, RegistryE
     }
     if certificates.is_empty() { Err(refuse(&"it has none")) } else { Ok(certificates) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_can_share_a_client() {
+        fn shared<T: Send + Sync>(_: &T) {}
+        shared(&Client::new(ClientOptions::default()).expect("a client"));
+    }
+}

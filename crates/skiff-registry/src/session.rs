@@ -19,6 +19,9 @@ use crate::{Login, RegistryError, Repository, Transport};
 /// How often one request answers a challenge: once for a token that has ended, once for the registry to find another way.
 const CHALLENGES_MAX: u32 = 2;
 
+/// How much is read of what nobody wants to know.
+const DRAINED_MAX: u64 = 64 << 10;
+
 /// What goes on with a registry while a method of the client runs.
 pub(crate) struct Session<'s> {
     pub(crate) shared: &'s Shared,
@@ -99,6 +102,12 @@ impl Answered {
         (200..300).contains(&self.status)
     }
 
+    /// Reads what nobody wants to know, if it is not much, so that the connection serves the next request.
+    fn drain(self) {
+        // Where that fails, another connection does.
+        let _ = io::copy(&mut self.body.into_reader().take(DRAINED_MAX), &mut io::sink());
+    }
+
     /// Reads a body into memory, one that is not larger than the limit.
     pub(crate) fn document(self, place: &str, limit: u64) -> Result<Vec<u8>, Failure> {
         let exceeded = |wanted| {
@@ -159,7 +168,7 @@ impl<'s> Session<'s> {
                     self.answer_challenge(call, place, answered, authorization.as_ref())?;
                 }
                 401 | 403 if is_home => return Err(self.unauthorized(answered, place).into()),
-                301 | 302 | 303 | 307 | 308 => url = self.redirect(call, &answered, place)?,
+                301 | 302 | 303 | 307 | 308 => url = self.redirect(call, answered, place)?,
                 // Elsewhere the address itself is the permission, and the next one that the registry gives may hold.
                 status @ (401 | 403 | 408 | 429 | 500..=599) => {
                     let seconds = answered.header(&RETRY_AFTER).and_then(|text| text.trim().parse().ok());
@@ -203,9 +212,11 @@ impl<'s> Session<'s> {
         match (challenge, login) {
             // There is only one password; a token that was given cannot be had anew.
             (Some(challenge @ Challenge::Basic), Some(Login::Basic { .. })) if answered_with.is_none() => {
+                answered.drain();
                 self.obtain(call, challenge, place).map(drop)
             }
             (Some(challenge @ Challenge::Bearer { .. }), None | Some(Login::Basic { .. })) => {
+                answered.drain();
                 self.obtain(call, challenge, place).map(drop)
             }
             _ => Err(self.unauthorized(answered, place).into()),
@@ -274,7 +285,7 @@ impl<'s> Session<'s> {
     }
 
     /// Where an answer leads. Only reading is led elsewhere: what is written would be sent to whoever the answer names.
-    fn redirect(&self, call: &Call<'_>, answered: &Answered, place: &str) -> Result<Uri, RegistryError> {
+    fn redirect(&self, call: &Call<'_>, answered: Answered, place: &str) -> Result<Uri, RegistryError> {
         let location = answered.header(&LOCATION).and_then(|location| url::join(&answered.url, location));
         let Some(location) = location else {
             return Err(RegistryError::corrupt(place, "it leads elsewhere, and does not say where"));
@@ -284,6 +295,7 @@ impl<'s> Session<'s> {
             return Err(RegistryError::unsupported(place, what));
         }
         self.check_transport(&location, place)?;
+        answered.drain();
         Ok(location)
     }
 

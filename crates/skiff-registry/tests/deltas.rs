@@ -66,6 +66,20 @@ fn by_the_tag_where_the_registry_has_no_list() {
 }
 
 #[test]
+fn by_the_tag_where_the_registry_does_not_understand() {
+    for status in [400, 405] {
+        let work = Work::new();
+        let registry = TestRegistry::scripted(RegistryOptions::default(), move |request, _| {
+            request.path.contains("/referrers/").then(|| HttpAnswer::new(status))
+        });
+        let (repository, manifest, target) = with_images(&registry, &registry.address());
+        let file = delta(&work, ("old", "new"), Some(target), 1000);
+        client().push_delta(&repository, &NewDelta::new(&file, &manifest)).unwrap();
+        assert_eq!(client().find_deltas(&repository, &target).unwrap().len(), 1);
+    }
+}
+
+#[test]
 fn pushing_again_changes_nothing_and_sends_nothing() {
     let work = Work::new();
     let registry = TestRegistry::start(RegistryOptions::default());

@@ -15,7 +15,7 @@ use skiff_registry::{
     Client, ClientOptions, Credentials, ErrorClass, Fetched, Layout, Limits, Login, NewDelta, RegistryError,
 };
 use skiff_testkit::{
-    HttpAnswer, HttpRequest, HttpServer, Image, Layer, OciLayout, RegistryOptions, TestRegistry,
+    FlakyProxy, HttpAnswer, HttpRequest, HttpServer, Image, Layer, OciLayout, RegistryOptions, TestRegistry,
 };
 
 fn images() -> OciLayout {
@@ -176,6 +176,27 @@ fn blobs_elsewhere_are_fetched_without_credentials() {
     });
     let fetched = fetch(&Client::new(login(&registry, "secret")).unwrap(), &registry).unwrap();
     assert!(fetched.transferred > 100_000);
+}
+
+#[test]
+fn refusals_and_redirects_do_not_cost_connections() {
+    let registry = registry(|request, _| {
+        if request.header("authorization") != Some(ROBOT) {
+            return Some(refusal("Basic"));
+        }
+        let digest = request.path.strip_prefix("/v2/app/blobs/")?;
+        (request.query.is_empty())
+            .then(|| HttpAnswer::new(307).header("location", format!("{digest}?here")).body("<a>here</a>"))
+    });
+    let proxy = FlakyProxy::start(&registry.address(), u64::MAX);
+    let login = Login::Basic { user: "robot".into(), password: "secret".into() };
+    let credentials = Credentials::default().with_login(&proxy.address(), login);
+    let client = Client::new(options().with_credentials(credentials)).unwrap();
+    let work = Work::new();
+    let layout = Layout::create(work.path("layout")).unwrap();
+    client.fetch(&at(&proxy.address(), "app:1"), None, &layout).unwrap();
+    assert!(registry.requests().len() >= 8);
+    assert_eq!(proxy.connections(), 1);
 }
 
 #[test]
