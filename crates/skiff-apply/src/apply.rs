@@ -277,7 +277,7 @@ fn run<'a>(
         return Err(error);
     }
     let replayed = replay.finish(&mut sink)?;
-    Ok(Replaying { outcome, replayed, sink_stage: sink.into_stage() })
+    Ok(Replaying { outcome, replayed, sink_stage: sink.into_stage()? })
 }
 
 fn read_header(reader: &mut Reader<impl Read>) -> Result<Header, ApplyError> {

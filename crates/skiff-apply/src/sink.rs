@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use skiff_format::{Header, Section};
-use skiff_fs::{Control, OpenFile, Root, ShareMode, ShareOptions, Shared, SyncStrategy, WritableFile};
+use skiff_fs::{
+    Control, OpenFile, Root, ShareMode, ShareOptions, Shared, SyncStrategy, Syncing, WritableFile,
+};
 use skiff_replay::{Checkpoint, Prelude, Sink};
 use skiff_tree::{ContentDigest, ReleaseId, Skeleton};
 
@@ -30,6 +32,8 @@ pub(crate) struct StageSink<'a> {
     unsynced: Vec<u32>,
     /// The newest checkpoint, where it is not recorded yet.
     newest: Option<Checkpoint>,
+    /// The one before, while what it speaks of is brought to the disk.
+    syncing: Option<(Syncing, Checkpoint)>,
 }
 
 /// What a stage is made in and from.
@@ -123,6 +127,7 @@ impl<'a> StageSink<'a> {
             unrecorded: 0,
             unsynced: Vec::new(),
             newest: None,
+            syncing: None,
         })
     }
 
@@ -145,8 +150,10 @@ impl<'a> StageSink<'a> {
     }
 
     /// The stage with every content in it, where each came from, and what is to be done still.
-    pub(crate) fn into_stage(self) -> (Stage, Plan, Completion<'a>) {
-        (self.stage.expect("because a replay that ended well has begun"), self.plan, self.completion)
+    pub(crate) fn into_stage(mut self) -> Result<(Stage, Plan, Completion<'a>), ApplyError> {
+        self.record_synced()?;
+        let stage = self.stage.expect("because a replay that ended well has begun");
+        Ok((stage, self.plan, self.completion))
     }
 
     /// Goes on with completing, as far as that is due.
@@ -162,11 +169,29 @@ impl<'a> StageSink<'a> {
     /// Notes the newest point to go on from, where an update ends early. Whether it succeeds makes no difference to
     /// anything but how much is read again.
     pub(crate) fn record_newest(&mut self) -> Result<(), ApplyError> {
+        self.record_synced()?;
+        self.sync_newest()?;
+        self.record_synced()
+    }
+
+    /// Begins to bring to the disk what the newest checkpoint speaks of. While the next frame is decoded the disk has little else to do.
+    fn sync_newest(&mut self) -> Result<(), ApplyError> {
         let Some(newest) = self.newest.take() else { return Ok(()) };
-        self.sync()?;
-        self.stage().record(&newest)?;
+        if self.strategy == SyncStrategy::EachFile {
+            self.sync_files()?;
+        }
+        let begun = self.stage().directory.begin_sync_file_system();
+        self.syncing = Some((begun.map_err(ApplyError::from_sync)?, newest));
         self.unrecorded = 0;
         Ok(())
+    }
+
+    /// Waits for what was begun, and records the checkpoint. When this is called depends on nothing but the delta, so that the calls to
+    /// the disk are always the same ones in the same order.
+    fn record_synced(&mut self) -> Result<(), ApplyError> {
+        let Some((syncing, checkpoint)) = self.syncing.take() else { return Ok(()) };
+        syncing.wait().map_err(ApplyError::from_sync)?;
+        self.stage().record(&checkpoint)
     }
 
     fn stage(&self) -> &Stage {
@@ -191,20 +216,14 @@ impl<'a> StageSink<'a> {
         Ok(self.stage().rootfs.create_file(&self.plan.new[index(number)].path)?)
     }
 
-    /// Brings what was written to the disk.
-    fn sync(&mut self) -> Result<(), ApplyError> {
-        let stage = self.stage.as_ref().expect("because a replay begins before it does anything else");
-        if self.strategy == SyncStrategy::EachFile {
-            for number in &self.unsynced {
-                let path = &self.plan.new[index(*number)].path;
-                stage.rootfs.sync_file(path).map_err(ApplyError::from_sync)?;
-            }
-            if let Some(open) = &self.open {
-                open.file.sync().map_err(ApplyError::from_sync)?;
-            }
+    /// Brings files to the disk each by itself.
+    fn sync_files(&mut self) -> Result<(), ApplyError> {
+        for number in &self.unsynced {
+            let path = &self.plan.new[index(*number)].path;
+            self.stage().rootfs.sync_file(path).map_err(ApplyError::from_sync)?;
         }
         self.unsynced.clear();
-        stage.directory.sync_file_system().map_err(ApplyError::from_sync)
+        self.open.as_ref().map_or(Ok(()), |open| open.file.sync().map_err(ApplyError::from_sync))
     }
 
     /// Removes what was made after a checkpoint: contents that are not finished by then, and everything that is made
@@ -305,6 +324,7 @@ impl Sink for StageSink<'_> {
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), ApplyError> {
+        self.record_synced()?;
         self.newest = Some(checkpoint.clone());
         if let Some(beside) = &mut self.beside
             && index(checkpoint.next_frame) == beside.from_frame
@@ -312,7 +332,7 @@ impl Sink for StageSink<'_> {
             beside.begun = Some(beside.written);
         }
         if self.unrecorded >= self.site.options.checkpoint_bytes {
-            self.record_newest()?;
+            self.sync_newest()?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use common::*;
 use mount::{alone, run};
 use skiff_apply::*;
-use skiff_fs::{At, DiskStorage, Removal, Rename, RootOptions, Special, Storage, Sync};
+use skiff_fs::{At, DiskStorage, Removal, Rename, RestOfSync, RootOptions, Special, Storage, Sync};
 use skiff_tree::{Mode, Mtime};
 
 /// A disk that loses its power before the call of a certain number.
@@ -50,7 +50,13 @@ macro_rules! count {
                 self.count(stringify!($name));
                 DiskStorage.$name($($argument),*)
             }
-        )*}
+        )*
+
+            fn begin_sync(&self, file: Arc<OwnedFd>, sync: Sync) -> io::Result<RestOfSync> {
+                self.count("sync");
+                DiskStorage.begin_sync(file, sync)
+            }
+        }
     };
 }
 

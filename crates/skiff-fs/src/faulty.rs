@@ -1,13 +1,12 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 use skiff_tree::{Mode, Mtime};
 
-use crate::storage::{At, Removal, Rename, Special, Storage, Sync};
+use crate::storage::{At, Removal, Rename, RestOfSync, Special, Storage, Sync};
 
 /// What a [`FaultyStorage`] does at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +115,14 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         sync(file: BorrowedFd<'_>, sync: Sync) -> ();
     }
 
+    fn begin_sync(&self, file: Arc<OwnedFd>, sync: Sync) -> io::Result<RestOfSync> {
+        match self.enter("sync") {
+            Ok(_) => self.inner.begin_sync(file, sync),
+            // What is lost is known when it is waited for.
+            Err(error) => Ok(Box::new(|| Err(error))),
+        }
+    }
+
     fn write(&self, file: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let bytes = match self.enter("write")? {
             Verdict::Go => bytes,
@@ -136,8 +143,6 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use skiff_tree::{Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, Mode, Tree, read_all};
 
     use super::*;

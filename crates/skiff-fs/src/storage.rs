@@ -1,7 +1,8 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
@@ -165,7 +166,21 @@ pub trait Storage: Send + std::marker::Sync + fmt::Debug {
     /// # Errors
     /// Those of `fsync` and `syncfs`. They are final: data that failed to be written is lost, and a second call succeeds.
     fn sync(&self, file: BorrowedFd<'_>, sync: Sync) -> io::Result<()>;
+
+    /// Begins what [`sync`](Self::sync) does, and gives the rest, which may be done on another thread and waits until what
+    /// had been written by now is on the disk. Calls are numbered by when they begin, so that this is one, and its rest none.
+    ///
+    /// Does all at once, unless implemented otherwise.
+    ///
+    /// # Errors
+    /// Those of [`sync`](Self::sync), now or from the rest.
+    fn begin_sync(&self, file: Arc<OwnedFd>, sync: Sync) -> io::Result<RestOfSync> {
+        self.sync(file.as_fd(), sync).map(|()| -> RestOfSync { Box::new(|| Ok(())) })
+    }
 }
+
+/// What remains to be done of a sync that has begun.
+pub type RestOfSync = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// The real disk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -285,6 +300,10 @@ impl Storage for DiskStorage {
             Sync::File => Ok(rustix::fs::fsync(file)?),
             Sync::FileSystem => Ok(rustix::fs::syncfs(file)?),
         }
+    }
+
+    fn begin_sync(&self, file: Arc<OwnedFd>, sync: Sync) -> io::Result<RestOfSync> {
+        Ok(Box::new(move || Self.sync(file.as_fd(), sync)))
     }
 }
 
