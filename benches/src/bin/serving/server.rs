@@ -36,6 +36,8 @@ impl Server {
         let token = "a-token-that-nobody-else-has-to-know".to_owned();
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--data"]).arg(&data).arg("--images").arg(images);
+        // Serving is what is measured here.
+        command.args(["--level", "fast"]);
         command.env("SKIFF_SERVER_TOKEN", &token).env("SKIFF_LOG", "warn").stdout(Stdio::piped());
         let mut child = command.spawn().context(|| format!("starting {}", program.display()))?;
         let output = child.stdout.take();

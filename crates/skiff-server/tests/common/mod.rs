@@ -18,6 +18,7 @@ pub(crate) struct Harness {
     pub(crate) server: Server,
     pub(crate) administrator: String,
     pub(crate) data: PathBuf,
+    objects: Option<url::Url>,
     directory: tempfile::TempDir,
 }
 
@@ -89,7 +90,17 @@ impl Harness {
         std::fs::create_dir_all(&data).unwrap();
         let server = Server::open(change(Self::options(directory.path()))).await.unwrap();
         let administrator = server.new_administrator().await.unwrap();
-        Self { server, administrator, data, directory }
+        Self { server, administrator, data, objects: None, directory }
+    }
+
+    /// One that keeps images and deltas at a URL.
+    pub(crate) async fn with_objects(url: url::Url) -> Self {
+        let objects = Some(url.clone());
+        let harness = Self::with(|mut options| {
+            options.objects = Some(url);
+            options
+        });
+        Self { objects, ..harness.await }
     }
 
     fn options(directory: &Path) -> Options {
@@ -100,7 +111,11 @@ impl Harness {
 
     /// Ends the server and starts another one on the same data.
     pub(crate) async fn restart(&mut self) {
-        let options = || Self::options(self.directory.path());
+        let options = || {
+            let mut options = Self::options(self.directory.path());
+            options.objects = self.objects.clone();
+            options
+        };
         self.server.shut_down();
         let elsewhere = tempfile::tempdir().unwrap();
         // What it holds, a lock among it, goes with its last task.
