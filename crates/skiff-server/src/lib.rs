@@ -37,6 +37,7 @@ mod clock;
 mod database;
 mod deltas;
 mod error;
+mod held;
 mod images;
 mod metrics;
 mod objects;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
@@ -16,6 +17,7 @@ use tokio_util::io::StreamReader;
 use url::Url;
 
 use crate::ServerError;
+use crate::held::{Held, LARGEST};
 
 /// Where images and deltas are kept.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     /// The directory, where it is one: files get there by being renamed.
     directory: Option<PathBuf>,
+    held: Arc<Held>,
 }
 
 /// Part of an object, to be read once.
@@ -33,13 +36,13 @@ impl Objects {
     pub(crate) fn in_directory(directory: &Path) -> Result<Self, ServerError> {
         fs::create_dir_all(directory).map_err(ServerError::io("making", directory))?;
         let store = LocalFileSystem::new_with_prefix(directory)?;
-        Ok(Self { store: Arc::new(store), directory: Some(directory.into()) })
+        Ok(Self { store: Arc::new(store), directory: Some(directory.into()), held: Arc::default() })
     }
 
     /// Whatever a URL names.
     pub(crate) fn at(url: &Url) -> Result<Self, ServerError> {
         let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())?;
-        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), directory: None })
+        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), directory: None, held: Arc::default() })
     }
 
     /// Where an object is on this machine, if it is.
@@ -152,8 +155,29 @@ impl Objects {
         Ok(true)
     }
 
+    /// All of a small object, from memory where it was asked for not long ago; none where it is not there.
+    pub(crate) async fn small(&self, name: &str) -> Result<Option<Bytes>, ServerError> {
+        if let Some(bytes) = self.held.get(name) {
+            return Ok(Some(bytes));
+        }
+        let found = match self.store.get(&path(name)?).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Whatever the caller takes it for.
+        if found.meta.size > LARGEST {
+            let size = found.meta.size;
+            return Err(ServerError::Options(format!("{name} has {size} bytes, which is not small")));
+        }
+        let bytes = found.bytes().await?;
+        self.held.put(name, bytes.clone());
+        Ok(Some(bytes))
+    }
+
     /// Removes an object, if it is there.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), ServerError> {
+        self.held.remove(name);
         match self.store.delete(&path(name)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),

@@ -70,6 +70,10 @@ async fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let mut results = json!({});
     results["asking"] = asking(arguments, &server, &client, &releases).await?;
     results["fetching"] = fetching(arguments, (&server, &client), work.path(), &releases).await?;
+    drop(server);
+    // One that has not made deltas, so that what is resident is what polls take.
+    let server = Server::start(arguments.server.as_deref(), work.path(), &images).await?;
+    let client = Client::new(&server.address, &server.token);
     results["polling"] = polling(arguments, &server, &client).await?;
     if let Some(file) = &arguments.json {
         std::fs::write(file, format!("{results:#}\n")).context(|| format!("writing {}", file.display()))?;
@@ -77,8 +81,8 @@ async fn measure(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Images of 12 MB that differ from each other in some bytes here and there, and in a file of 8 MB that only the last has, so that there
-/// is a delta of that size as well.
+/// Images of 12 MB that differ from each other in some bytes here and there. The last has a file of 8 MB that no other has, and the one
+/// before it one of half a MB, so that there are deltas of those sizes as well.
 fn write_images(directory: &Path, count: usize) {
     let noise = |seed: u64, size: usize| -> Vec<u8> {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -98,6 +102,9 @@ fn write_images(directory: &Path, count: usize) {
             app[place] = app[place].wrapping_add(1);
         }
         let mut upper = Layer::new().file("usr/bin/app", &app);
+        if number + 1 == count {
+            upper = upper.file("usr/share/some", noise(4, 1 << 19));
+        }
         if number == count {
             upper = upper.file("usr/share/new", noise(3, 8 << 20));
         }
@@ -177,15 +184,19 @@ async fn fetching(
     releases: &[String],
 ) -> Result<Value, Failure> {
     let (target, bases) = releases.split_last().ok_or_else(|| Failure::new("no releases"))?;
-    let large = (delta_path(&bases[0], target), format!("{}-{target}-", bases[0]));
-    let small = (delta_path(&bases[0], &bases[1]), format!("{}-{}-", bases[0], bases[1]));
-    while client.connect().await?.request("GET", &small.0, &[], None).await?.status == 202 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let pair = |base: &str, target: &str| (delta_path(base, target), format!("{base}-{target}-"));
+    let before = bases.last().ok_or_else(|| Failure::new("no releases"))?;
+    let large = pair(&bases[0], target);
+    let (some, small) = (pair(&bases[0], before), pair(&bases[0], &bases[1]));
+    for path in [&some.0, &small.0] {
+        while client.connect().await?.request("GET", path, &[], None).await?.status == 202 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
     let kept = server.data.join("objects/deltas");
     let nginx = if arguments.no_nginx { None } else { Some(Nginx::start(work, &kept).await?) };
     let mut results = json!({});
-    for (name, (path, file)) in [("large", large), ("small", small)] {
+    for (name, (path, file)) in [("large", large), ("half a MB", some), ("small", small)] {
         let file = find(&kept, &file)?;
         let size = std::fs::metadata(kept.join(&file)).context(|| "reading a delta".into())?.len();
         let requests = ((arguments.fetched << 20) as u64 / size).clamp(64, 20_000) as usize;

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use skiff_protocol::{Problem, ProblemCode};
 use tokio_util::io::ReaderStream;
 
 use super::answer::Answered;
+use crate::held::LARGEST;
 use crate::metrics::Kind;
 use crate::objects::READ;
 use crate::{Server, ServerError};
@@ -62,7 +63,22 @@ pub(crate) async fn send(
     if method == Method::HEAD {
         return Ok((status, headers).into_response());
     }
-    let Some((body, size)) = server.parts.objects.open(kept.name, range).await? else {
+    let objects = &server.parts.objects;
+    let opened = if kept.size <= LARGEST {
+        let bytes = objects.small(kept.name).await?;
+        let part = |bytes: Bytes| match &range {
+            // What is shorter than was noted is refused below.
+            Some(range) => bytes
+                .get(range.start as usize..range.end as usize)
+                .map(|_| Body::from(bytes.slice(range.start as usize..range.end as usize))),
+            None => Some(Body::from(bytes)),
+        };
+        bytes.map(|bytes| (bytes.len() as u64, part(bytes).unwrap_or_default()))
+    } else {
+        let opened = objects.open(kept.name, range).await?;
+        opened.map(|(body, size)| (size, Body::from_stream(ReaderStream::with_capacity(body, READ))))
+    };
+    let Some((size, body)) = opened else {
         let gone = ServerError::Options(format!("{} is gone from where it is kept", kept.name));
         return Err(gone.into());
     };
@@ -70,7 +86,7 @@ pub(crate) async fn send(
         return Err(ServerError::Options(format!("{} has {size} bytes, not {}", kept.name, kept.size)).into());
     }
     server.parts.metrics.sent_bytes.get_or_create(&Kind { kind: kept.kind }).inc_by(sent);
-    Ok((status, headers, Body::from_stream(ReaderStream::with_capacity(body, READ))).into_response())
+    Ok((status, headers, body).into_response())
 }
 
 /// Whether an ETag is among those of a header.
