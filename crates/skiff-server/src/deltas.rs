@@ -13,7 +13,7 @@ use skiff_fs::Control;
 use skiff_image::{FlatImage, LayerInfo, pull_size};
 use skiff_protocol::{Event, Pending, Problem, ProblemCode, Stage, Text};
 use skiff_signature::TreeSignature;
-use skiff_tree::ReleaseId;
+use skiff_tree::{ContentDigest, ReleaseId};
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::ServerError;
@@ -377,8 +377,7 @@ impl Work {
             .inner
             .into_inner()
             .map_err(|error| ServerError::io("writing in", spool)(error.into_error()))?;
-        let digest = out.hasher.finalize();
-        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = ContentDigest::from_bytes(out.hasher.finalize().into()).to_string();
         Ok(Encoded { report, digest, file: file.into_temp_path() })
     }
 }

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use sha2::{Digest as _, Sha256};
+use skiff_tree::ContentDigest;
 
 use crate::ServerError;
 
@@ -9,15 +9,11 @@ use crate::ServerError;
 pub(crate) fn new() -> Result<String, ServerError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| ServerError::Options(format!("no randomness: {error}")))?;
-    Ok(format!("skiff_{}", hex(&bytes)))
+    Ok(format!("skiff_{}", ContentDigest::from_bytes(bytes)))
 }
 
 /// What is kept of a token. Nobody guesses one of 256 random bits, so that a digest without salt and rounds hides it well, and what is
 /// compared are digests, whose first differing byte tells nothing.
 pub(crate) fn digest(token: &str) -> String {
-    hex(&Sha256::digest(token.as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    ContentDigest::of(token.as_bytes()).to_string()
 }

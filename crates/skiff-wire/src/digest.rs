@@ -88,7 +88,15 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// # Errors
 /// Those of the formatter.
 pub fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Some at a time: names of releases are written for every request to a server.
+    bytes.chunks(32).try_for_each(|bytes| {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        f.write_str(str::from_utf8(&digits[..2 * bytes.len()]).map_err(|_| fmt::Error)?)
+    })
 }
 
 /// Reads the hexadecimal digits of a digest.

@@ -14,8 +14,10 @@ struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
+        // Not killed, as nginx would leave the processes that it started. It may have ended by itself.
+        if let Some(process) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+        }
         let _ = self.0.wait();
     }
 }
