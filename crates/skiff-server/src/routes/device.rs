@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use skiff_protocol::{Event, ImageSource, Phase, Problem, ProblemCode, Report, Status, Target, effective};
@@ -40,8 +40,12 @@ pub(crate) async fn target(
     State(server): State<Server>,
     device: DeviceCaller,
     Asked(Poll { wait }): Asked<Poll>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Answered<Response> {
+    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
+    let known = known.map(str::to_owned);
+    // Its headers are parts of the buffer that the connection reads into: held for as long as the poll is, they would take another.
+    drop(request);
     let wait = Duration::from_secs(wait).min(server.parts.limits.poll_timeout);
     let deadline = tokio::time::Instant::now() + wait;
     let mut held = None;
@@ -54,7 +58,7 @@ pub(crate) async fn target(
         let etag = format!("\"{}\"", tokens::digest(&body));
         let tagged =
             [(header::ETAG, HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"\"")))];
-        if !matches_any(headers.get(header::IF_NONE_MATCH), &etag) {
+        if !known.as_deref().is_some_and(|known| matches_any(known, &etag)) {
             let json = [(header::CONTENT_TYPE, "application/json")];
             return Ok((tagged, json, body).into_response());
         }
