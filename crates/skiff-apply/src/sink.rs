@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skiff_format::{Header, Section};
 use skiff_fs::{
-    Control, OpenFile, Root, ShareMode, ShareOptions, Shared, SyncStrategy, Syncing, WritableFile,
+    Control, OpenFile, Root, ShareMode, ShareOptions, Shared, SyncStrategy, Syncer, Syncing, WritableFile,
 };
 use skiff_replay::{Checkpoint, Prelude, Sink};
 use skiff_tree::{ContentDigest, ReleaseId, Skeleton};
@@ -34,6 +34,7 @@ pub(crate) struct StageSink<'a> {
     newest: Option<Checkpoint>,
     /// The one before, while what it speaks of is brought to the disk.
     syncing: Option<(Syncing, Checkpoint)>,
+    syncer: Syncer,
 }
 
 /// What a stage is made in and from.
@@ -128,6 +129,7 @@ impl<'a> StageSink<'a> {
             unsynced: Vec::new(),
             newest: None,
             syncing: None,
+            syncer: Syncer::start(),
         })
     }
 
@@ -180,7 +182,7 @@ impl<'a> StageSink<'a> {
         if self.strategy == SyncStrategy::EachFile {
             self.sync_files()?;
         }
-        let begun = self.stage().directory.begin_sync_file_system();
+        let begun = self.stage().directory.begin_sync_file_system(&self.syncer);
         self.syncing = Some((begun.map_err(ApplyError::from_sync)?, newest));
         self.unrecorded = 0;
         Ok(())

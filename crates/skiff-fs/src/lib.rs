@@ -64,6 +64,6 @@ pub use root::{EntryType, Root, RootOptions};
 pub use share::{ShareMode, ShareOptions, Shared};
 pub use storage::{At, DiskStorage, Removal, Rename, RestOfSync, Special, Storage, Sync};
 pub use sync::{FreeSpace, SyncStrategy, syncfs_reports_errors};
-pub use syncing::Syncing;
+pub use syncing::{Syncer, Syncing};
 pub use verify::{Cache, Mismatch, Reread, VerifyOptions, Wrong, verify_tree};
 pub use write::{WriteOptions, write_tree};

@@ -2,70 +2,79 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::{panic, thread};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
+use std::thread;
 
 use skiff_tree::EntryPath;
 
 use crate::storage::{RestOfSync, Sync};
 use crate::{FsError, Root};
 
-/// Stack of the thread: it makes one system call.
+/// Stack of the thread: it makes one system call at a time.
 const STACK: usize = 64 << 10;
+
+/// A thread that brings file systems to the disk while other work goes on. It ends with this value.
+///
+/// One for all of the work, as an allocator keeps memory for each thread that there is at the same time: one that came and went would make
+/// it keep as much as another thread had in use before.
+#[derive(Debug)]
+pub struct Syncer(Option<Sender<Job>>);
+
+type Job = (RestOfSync, SyncSender<io::Result<()>>);
 
 /// A sync of a whole file system that goes on beside other work.
 ///
 /// Dropped, it is waited for all the same: while it goes on, the file system cannot be unmounted.
 #[derive(Debug)]
 pub struct Syncing {
-    progress: Progress,
+    result: Option<Receiver<io::Result<()>>>,
     path: PathBuf,
 }
 
-#[derive(Debug)]
-enum Progress {
-    Beside(thread::JoinHandle<io::Result<()>>),
-    Done(io::Result<()>),
+impl Syncer {
+    /// Starts the thread. Where there is none to be had, syncs are done at once.
+    #[must_use]
+    pub fn start() -> Self {
+        let (sender, jobs) = channel::<Job>();
+        let work = move || {
+            for (rest, answer) in jobs {
+                // Whoever asked waits for it, or has gone.
+                let _ = answer.send(rest());
+            }
+        };
+        let thread = thread::Builder::new().name("skiff-sync".into()).stack_size(STACK).spawn(work);
+        Self(thread.is_ok().then_some(sender))
+    }
+
+    fn begin(&self, rest: RestOfSync) -> Receiver<io::Result<()>> {
+        let (answer, result) = sync_channel(1);
+        let left = match &self.0 {
+            Some(jobs) => jobs.send((rest, answer)).err(),
+            None => Some(SendError((rest, answer))),
+        };
+        if let Some(SendError((rest, answer))) = left {
+            // It has room for one, and is there to be asked.
+            let _ = answer.send(rest());
+        }
+        result
+    }
 }
 
 impl Root {
-    /// Begins to do what [`sync_file_system`](Self::sync_file_system) does, on a thread of its own; at once, where there is none to
-    /// be had. What is written from now on may reach the disk or not.
+    /// Begins to do what [`sync_file_system`](Self::sync_file_system) does, on the syncer's thread. What is written from now on may reach
+    /// the disk or not.
     ///
     /// # Errors
     /// As for [`sync_file_system`](Self::sync_file_system); most of them come from [`Syncing::wait`].
-    pub fn begin_sync_file_system(&self) -> Result<Syncing, FsError> {
+    pub fn begin_sync_file_system(&self, syncer: &Syncer) -> Result<Syncing, FsError> {
         let rest = self.storage.begin_sync(Arc::clone(&self.directory), Sync::FileSystem);
         let rest = rest.map_err(self.failed(OPERATION, &EntryPath::root()))?;
-        Ok(Syncing { progress: Progress::new(rest), path: self.display(&EntryPath::root()) })
+        Ok(Syncing { result: Some(syncer.begin(rest)), path: self.display(&EntryPath::root()) })
     }
 }
 
 const OPERATION: &str = "syncing the file system of";
-
-impl Progress {
-    fn new(rest: RestOfSync) -> Self {
-        // Shared, as a thread that does not start loses what it was given.
-        let rest = Arc::new(Mutex::new(Some(rest)));
-        let run = |rest: &Mutex<Option<RestOfSync>>| {
-            let rest = rest.lock().unwrap_or_else(PoisonError::into_inner).take();
-            rest.map_or(Ok(()), |rest| rest())
-        };
-        let theirs = Arc::clone(&rest);
-        let thread = thread::Builder::new().name("skiff-sync".into()).stack_size(STACK);
-        match thread.spawn(move || run(&theirs)) {
-            Ok(thread) => Self::Beside(thread),
-            Err(_) => Self::Done(run(&rest)),
-        }
-    }
-
-    fn wait(&mut self) -> io::Result<()> {
-        match std::mem::replace(self, Self::Done(Ok(()))) {
-            Self::Beside(thread) => thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload)),
-            Self::Done(result) => result,
-        }
-    }
-}
 
 impl Syncing {
     /// Waits until it is done.
@@ -74,16 +83,20 @@ impl Syncing {
     /// As for [`Root::sync_file_system`].
     pub fn wait(mut self) -> Result<(), FsError> {
         let path = std::mem::take(&mut self.path);
-        self.progress.wait().map_err(|source| FsError::Io { op: OPERATION, path, source })
+        self.outcome().map_err(|source| FsError::Io { op: OPERATION, path, source })
+    }
+
+    fn outcome(&mut self) -> io::Result<()> {
+        // The thread ends before its work is done only where that panics.
+        let lost = |_| Err(io::Error::other("the thread that did it has ended"));
+        self.result.take().map_or(Ok(()), |result| result.recv().unwrap_or_else(lost))
     }
 }
 
 impl Drop for Syncing {
     fn drop(&mut self) {
-        if let Progress::Beside(_) = &self.progress {
-            // Nobody asked how it went.
-            let _ = self.progress.wait();
-        }
+        // Nobody asked how it went.
+        let _ = self.outcome();
     }
 }
 
@@ -97,15 +110,16 @@ mod tests {
 
     #[test]
     fn it_is_over_when_it_was_waited_for_or_dropped() {
-        for is_dropped in [false, true] {
+        for (is_dropped, syncer) in [(false, Syncer::start()), (true, Syncer::start()), (false, Syncer(None))]
+        {
             let is_over = Arc::new(AtomicBool::new(false));
             let theirs = Arc::clone(&is_over);
-            let progress = Progress::new(Box::new(move || {
+            let result = syncer.begin(Box::new(move || {
                 thread::sleep(Duration::from_millis(20));
                 theirs.store(true, Ordering::SeqCst);
                 Err(io::Error::other("lost"))
             }));
-            let syncing = Syncing { progress, path: PathBuf::new() };
+            let syncing = Syncing { result: Some(result), path: PathBuf::new() };
             if is_dropped {
                 drop(syncing);
             } else {
@@ -126,7 +140,7 @@ mod tests {
             });
             let options = RootOptions::default().with_storage(disk.clone());
             let root = Root::open_with(directory.path(), options).unwrap();
-            let begun = root.begin_sync_file_system();
+            let begun = root.begin_sync_file_system(&Syncer::start());
             assert_eq!(disk.calls(), ["sync"]);
             assert_eq!(begun.and_then(Syncing::wait).is_err(), fault.is_some());
             assert_eq!(disk.calls(), ["sync"]);
