@@ -47,6 +47,7 @@ mod releases;
 mod routes;
 mod serve;
 mod server;
+mod sweep;
 mod tokens;
 mod variant;
 

@@ -25,12 +25,12 @@ pub(crate) struct Kept<'a> {
     pub(crate) kind: &'static str,
 }
 
-/// Sends it, or the part that was asked for.
+/// Sends it, or the part that was asked for; none where it is not there any more.
 pub(crate) async fn send(
     server: &Server,
     (method, asked): (&Method, &HeaderMap),
     kept: &Kept<'_>,
-) -> Answered<Response> {
+) -> Answered<Option<Response>> {
     let etag = format!("\"{}\"", kept.digest);
     let mut headers = HeaderMap::new();
     let text = |value: &str| HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
@@ -39,7 +39,7 @@ pub(crate) async fn send(
     headers.insert(header::CONTENT_TYPE, text(kept.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, immutable, max-age=31536000"));
     if matches_any(asked.get(header::IF_NONE_MATCH), &etag) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+        return Ok(Some((StatusCode::NOT_MODIFIED, headers).into_response()));
     }
     let range = match asked_range(asked, &etag, kept.size) {
         Ok(range) => range,
@@ -47,7 +47,7 @@ pub(crate) async fn send(
             headers.insert(header::CONTENT_RANGE, text(&format!("bytes */{}", kept.size)));
             headers.remove(header::CONTENT_TYPE);
             let refusal = super::answer::Refusal(problem);
-            return Ok((headers, refusal).into_response());
+            return Ok(Some((headers, refusal).into_response()));
         }
     };
     let (status, sent) = match &range {
@@ -60,17 +60,18 @@ pub(crate) async fn send(
     };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sent));
     if method == Method::HEAD {
-        return Ok((status, headers).into_response());
+        return Ok(Some((status, headers).into_response()));
     }
     let Some((body, size)) = server.parts.objects.open(kept.name, range).await? else {
-        let gone = ServerError::Options(format!("{} is gone from where it is kept", kept.name));
-        return Err(gone.into());
+        tracing::warn!(object = kept.name, "it is gone from where it is kept");
+        return Ok(None);
     };
     if size != kept.size {
         return Err(ServerError::Options(format!("{} has {size} bytes, not {}", kept.name, kept.size)).into());
     }
     server.parts.metrics.sent_bytes.get_or_create(&Kind { kind: kept.kind }).inc_by(sent);
-    Ok((status, headers, Body::from_stream(ReaderStream::with_capacity(body, READ))).into_response())
+    let body = Body::from_stream(ReaderStream::with_capacity(body, READ));
+    Ok(Some((status, headers, body).into_response()))
 }
 
 /// Whether an ETag is among those of a header.
