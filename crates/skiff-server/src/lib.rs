@@ -36,6 +36,7 @@ mod book;
 mod clock;
 mod database;
 mod deltas;
+mod encode;
 mod error;
 mod images;
 mod metrics;

@@ -114,3 +114,32 @@ impl Kept {
         images.map(remove).chain(signatures.map(remove)).chain(deltas.map(remove)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Table;
+    use crate::record::{DeltaRecord, SignatureRecord};
+    use skiff_protocol::{Problem, ProblemCode, Text};
+
+    #[test]
+    fn signatures_that_no_device_needs_are_kept_for_a_day() {
+        let base = ReleaseId::of(b"base");
+        let mut book = Book::default();
+        book.signatures.insert(base, SignatureRecord { release: Text(base), bytes: 1, at: 1000 });
+        let found = Found::None { problem: Problem::new(ProblemCode::PullCheaper, "") };
+        let (name, target) = ("delta".to_owned(), Text(ReleaseId::of(b"target")));
+        book.deltas.insert(name.clone(), DeltaRecord { name, base: Text(base), target, found, used: 0 });
+        let gone = |now: u64| -> Vec<Table> {
+            let changes = Kept::of(&book, now).removals(&book);
+            let tables = changes.into_iter().map(|change| match change {
+                Change::Remove { table, .. } | Change::Put { table, .. } => table,
+            });
+            tables.collect()
+        };
+        // The target of the delta is not there in the first place.
+        assert_eq!(gone(1000 + SIGNATURE_KEPT - 1), [Table::Deltas]);
+        assert_eq!(gone(1000 + SIGNATURE_KEPT), [Table::Signatures, Table::Deltas]);
+        assert!(Kept::of(&book, 1000).names.contains(&signature_name(&base)));
+    }
+}
