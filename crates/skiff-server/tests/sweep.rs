@@ -156,3 +156,73 @@ async fn nobody_else_opens_the_data_while_a_delta_is_made() {
     harness.restart().await;
     harness.server.shut_down();
 }
+
+#[tokio::test]
+async fn images_that_lie_elsewhere_go_there_and_here() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", elsewhere.path().display());
+    let harness = Harness::with(|mut options| {
+        options.objects = Some(url.parse().unwrap());
+        options
+    })
+    .await;
+    harness.fleet("pumps").await;
+    harness.fleet("valves").await;
+    let (first, second) = (harness.release("pumps", "1").await, harness.release("valves", "2").await);
+    let count = |directory: std::path::PathBuf| std::fs::read_dir(directory).unwrap().count();
+    let blobs =
+        || (count(elsewhere.path().join("blobs/sha256")), count(harness.data.join("copies/blobs/sha256")));
+    assert_eq!(blobs(), (7, 7));
+    harness.admin("DELETE", "/v1/fleets/pumps", None).await.expect(204);
+    harness.until("a tree less", |_| count(elsewhere.path().join("trees")) == 1).await;
+    assert_eq!(blobs(), (4, 4));
+    let asked = format!("/v1/deltas/{first}/{second}?{ALL}");
+    assert_eq!(harness.get(&asked, &harness.administrator).await.expect(404).code(), "base-unknown");
+    harness.server.shut_down();
+}
+
+/// Whoever looks at the jobs looks at the book next: nobody may do it the other way around, because the book lets nobody read who
+/// comes after somebody that waits to write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn asking_and_telling_do_not_wait_for_each_other() {
+    let (_go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    // Nothing is made: what is asked for is only noted.
+    let blocked = BeforeEach(Arc::new(move |_, _| {
+        let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(30));
+    }));
+    let harness = Harness::with(|mut options| {
+        options.before_each = Some(blocked);
+        options
+    })
+    .await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    let path = |codecs: u32, memory: u32| {
+        let codecs: Vec<String> =
+            (3..8).filter(|id| codecs >> (id - 3) & 1 == 1).map(|id| format!(",{id}")).collect();
+        format!("/v1/deltas/{old}/{new}?formats=0&codecs=1,2{}&memory={}", codecs.concat(), memory << 20)
+    };
+    let kinds = (0..32).flat_map(|codecs| [10, 16, 32, 64, 128].map(|memory| path(codecs, memory)));
+    let asking = futures_util::future::join_all(kinds.map(|path| {
+        let (router, token) = (harness.server.router(), token.clone());
+        tokio::spawn(async move {
+            let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+            router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status().as_u16()
+        })
+    }));
+    let telling = async {
+        loop {
+            let report = json!({ "running": null, "phase": "downloading", "done": 1 });
+            harness.call("PUT", "/v1/device/status", &token, Some(report)).await.expect(204);
+        }
+    };
+    let answers = tokio::select! {
+        answers = asking => answers,
+        () = telling => unreachable!("because it has no end"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("somebody waits for ever"),
+    };
+    assert!(answers.into_iter().all(|status| status.unwrap() == 202));
+    harness.server.shut_down();
+}
