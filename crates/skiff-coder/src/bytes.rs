@@ -31,9 +31,8 @@ pub struct Sets {
     pub coarse: usize,
 }
 
-/// Two neighbouring lines, which lie in one line of most caches: of memory that is waited for, they are one.
+/// Two neighbouring lines. Not aligned to a line of the cache: allocators waste as much again on tables that are.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
 struct Pair([[Slot; LINE]; 2]);
 
 /// Bytes by `N` contexts that the caller names for each, and up to two bytes that are expected. `N` is at most 14.

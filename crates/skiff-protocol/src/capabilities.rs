@@ -12,12 +12,15 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Capabilities {
     /// Versions of the delta's format that it reads.
+    #[serde(deserialize_with = "crate::whole::set")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::schema::Version>, inline))]
     pub formats: BTreeSet<u16>,
     /// Codecs that it has.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::schema::CodecText>, inline))]
     pub codecs: BTreeSet<Codec>,
     /// The most memory that decoding may take, in bytes; none where that is no matter.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::one_or_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Bytes>, inline))]
     pub decoder_memory: Option<u64>,
 }
 

@@ -65,15 +65,15 @@ impl DeltaRequest {
     pub fn parse(base: &str, target: &str, query: &DeltaQuery) -> Result<Self, Problem> {
         let mut bases = vec![release("the base", base)?];
         if let Some(also) = &query.also {
-            for base in also.split(',').take(MAX_BASES + 1) {
+            if also.split(',').count() >= MAX_BASES {
+                return Err(refuse(format!("{MAX_BASES} bases at most may be named")));
+            }
+            for base in also.split(',') {
                 let base = release("a base in \"also\"", base)?;
                 if !bases.contains(&base) {
                     bases.push(base);
                 }
             }
-        }
-        if bases.len() > MAX_BASES {
-            return Err(refuse(format!("{MAX_BASES} bases at most may be named")));
         }
         let target = release("the target", target)?;
         let formats = items("formats", &query.formats)?;
@@ -90,14 +90,20 @@ impl DeltaRequest {
 #[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
 pub struct DeltaQuery {
     /// Versions of the format that the device reads, with commas between them.
-    #[cfg_attr(feature = "openapi", param(pattern = r"^[0-9]{1,5}(,[0-9]{1,5}){0,15}$", example = "0"))]
+    #[cfg_attr(feature = "openapi", param(value_type = Vec<crate::schema::Version>, inline))]
+    #[cfg_attr(feature = "openapi", param(style = Form, explode = false, min_items = 1, max_items = 256, example = json!([0])))]
     pub formats: String,
     /// Codecs that the device has, `ID` or `ID.VERSION`, with commas between them.
-    #[cfg_attr(feature = "openapi", param(example = "1,2,3,4,5,6,7"))]
+    #[cfg_attr(feature = "openapi", param(value_type = Vec<crate::schema::CodecText>, inline))]
+    #[cfg_attr(feature = "openapi", param(style = Form, explode = false, min_items = 1, max_items = 256))]
+    #[cfg_attr(feature = "openapi", param(example = json!(["1", "2", "3", "4", "5", "6", "7"])))]
     pub codecs: String,
     /// The most memory that decoding may take, in bytes.
+    #[cfg_attr(feature = "openapi", param(value_type = Option<crate::schema::Bytes>, inline))]
     pub memory: Option<u64>,
     /// Further releases that the device holds, with commas between them.
+    #[cfg_attr(feature = "openapi", param(value_type = Option<Vec<crate::schema::Release>>, inline))]
+    #[cfg_attr(feature = "openapi", param(style = Form, explode = false, min_items = 1, max_items = 3))]
     pub also: Option<String>,
 }
 

@@ -35,7 +35,7 @@ pub struct Fleet {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FleetTarget {
     /// A release of the fleet that is ready.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"))]
     pub release: Text<ReleaseId>,
 }
 
@@ -87,7 +87,7 @@ pub struct Device {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewRelease {
     /// Where the image is: `docker://HOST/NAME[:TAG|@DIGEST]`, or `oci:DIRECTORY[:TAG]` in the server's directory for images.
-    #[cfg_attr(feature = "openapi", schema(max_length = 1024))]
+    #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = "^(docker://|oci:).+"))]
     pub image: String,
     /// Which image of several that are for different platforms: `OS/ARCH[/VARIANT]`. Needed where there are several.
     #[serde(default)]

@@ -27,10 +27,13 @@ mod delta;
 mod fleet;
 mod name;
 mod problem;
+#[cfg(feature = "openapi")]
+mod schema;
 mod settings;
 mod status;
 mod text;
 mod variable;
+mod whole;
 
 pub use capabilities::{Capabilities, Codec, CodecParseError};
 pub use delta::{DELTA_BASE_HEADER, DELTA_SIZE_HEADER, DeltaQuery, DeltaRequest, MAX_BASES, Pending, Stage};

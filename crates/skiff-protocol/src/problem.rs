@@ -23,7 +23,6 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident = $status:literal, $name:literal, $title:literal;)*) => {
         /// What kind of problem it is. A client that does not know a code goes by the status.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[non_exhaustive]
         pub enum ProblemCode {
             $($(#[$doc])* #[serde(rename = $name)] $code,)*
@@ -106,6 +105,24 @@ codes! {
     /// The server is at fault.
     Internal = 500, "internal", "The server failed: its log says why";
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for ProblemCode {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let names = Self::ALL.iter().map(|code| code.name());
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::String)
+            .description(Some(
+                "What kind of problem it is. A client that does not know a code goes by the status.",
+            ))
+            .enum_values(Some(names.collect::<Vec<_>>()))
+            .into()
+    }
+}
+
+// Not derived: that does not see the names, which the macro above hands on.
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for ProblemCode {}
 
 impl Problem {
     /// A problem of a kind, told in words.

@@ -14,7 +14,7 @@ pub struct Target {
     /// The fleet it belongs to.
     pub fleet: Name,
     /// The release it shall run; none where its fleet has none yet.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"))]
     pub release: Option<Text<ReleaseId>>,
     /// Where the release's image is pulled from, where there is no delta.
     pub image: Option<ImageSource>,
@@ -41,19 +41,21 @@ pub struct ImageSource {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Report {
     /// The release it runs; none where it runs none.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"))]
     pub running: Option<Text<ReleaseId>>,
     /// What it is doing.
     pub phase: Phase,
     /// The release it works towards, if it does.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"))]
     pub target: Option<Text<ReleaseId>>,
     /// Bytes of this phase that are done.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::one")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Bytes, inline))]
     pub done: u64,
     /// Bytes of this phase in all; 0 where that is not known.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::one")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Bytes, inline))]
     pub total: u64,
     /// How the last update ended, once one has.
     #[serde(default)]
@@ -90,7 +92,7 @@ pub enum Phase {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Outcome {
     /// The release it was to.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"))]
     pub target: Text<ReleaseId>,
     /// Whether the device runs it now.
     pub succeeded: bool,
@@ -101,6 +103,8 @@ pub struct Outcome {
     #[cfg_attr(feature = "openapi", schema(max_length = 4096))]
     pub cause: Option<String>,
     /// Bytes that were received for it.
+    #[serde(deserialize_with = "crate::whole::one")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::Bytes, inline))]
     pub received: u64,
 }
 

@@ -17,8 +17,6 @@ const MAX_NAME: usize = 128;
 /// The name of a variable: 1 to 128 of `A` to `Z`, `0` to `9` and `_`, not beginning with a digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Z_][A-Z0-9_]*$"))]
 pub struct VariableName(String);
 
 /// Why a variable cannot be set.

@@ -86,6 +86,37 @@ impl Layout {
         fs::metadata(self.blob_path(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
     }
 
+    /// Removes every blob that a function does not keep, and the images that these are manifests of from the index. Nobody may be
+    /// fetching into the layout or reading from it what goes.
+    ///
+    /// # Errors
+    /// [`RegistryError::Io`], [`RegistryError::Setup`] where the layout is broken, [`RegistryError::Interrupted`].
+    pub fn retain(
+        &self,
+        mut keep: impl FnMut(&BlobDigest) -> bool,
+        control: Control<'_>,
+    ) -> Result<(), RegistryError> {
+        // First the index, so that it names nothing that is not there.
+        self.change_index(control, |manifests| {
+            manifests.retain(|entry| {
+                let digest: Option<BlobDigest> =
+                    entry.get("digest").and_then(Value::as_str).and_then(|digest| digest.parse().ok());
+                digest.is_none_or(|digest| keep(&digest))
+            });
+        })?;
+        let blobs = self.directory.join("blobs/sha256");
+        for entry in fs::read_dir(&blobs).map_err(RegistryError::io("reading", &blobs))? {
+            control.check()?;
+            let path = entry.map_err(RegistryError::io("reading", &blobs))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let digest: Option<BlobDigest> = name.and_then(|hex| format!("sha256:{hex}").parse().ok());
+            if digest.is_some_and(|digest| !keep(&digest)) {
+                fs::remove_file(&path).map_err(RegistryError::io("removing", &path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes of a document that is there and is what its digest names.
     pub(crate) fn document(&self, digest: &BlobDigest, limit: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();

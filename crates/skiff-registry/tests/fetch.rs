@@ -43,6 +43,30 @@ fn an_image_is_what_it_is_in_the_layout_it_came_from() {
 }
 
 #[test]
+fn what_a_layout_does_not_retain_is_gone_and_fetched_anew() {
+    let work = Work::new();
+    let registry = TestRegistry::start(RegistryOptions::default());
+    registry.put_layout("app", &two_images());
+    let layout = Layout::create(work.path("cache")).unwrap();
+    let [old, new] = ["1.0", "1.1"]
+        .map(|tag| client().fetch(&reference(&registry, &format!("app:{tag}")), None, &layout).unwrap());
+    let opened = OpenImage::open(&new.image, &OpenOptions::default()).unwrap();
+    let flat = opened.flatten(&FlattenOptions::default()).unwrap();
+    let layers = flat.layers.iter().filter_map(|layer| layer.digest);
+    let config = flat.config.as_deref().map(skiff_image::BlobDigest::of);
+    let kept: HashSet<_> = layers.chain(config).chain([new.manifest]).collect();
+    std::fs::write(work.path("cache/blobs/sha256/notes"), b"no blob").unwrap();
+    layout.retain(|digest| kept.contains(digest), skiff_fs::Control::default()).unwrap();
+    // The four blobs of the one image, and what is none of the layout's.
+    assert_eq!(std::fs::read_dir(work.path("cache/blobs/sha256")).unwrap().count(), 5);
+    assert!(OpenImage::open(&old.image, &OpenOptions::default()).is_err());
+    let opened = OpenImage::open(&new.image, &OpenOptions::default()).unwrap();
+    assert_eq!(opened.flatten(&FlattenOptions::default()).unwrap().release_id(), flat.release_id());
+    let again = client().fetch(&reference(&registry, "app:1.0"), None, &layout).unwrap();
+    assert!(again.transferred < 10_000 && again.reused > 200_000, "{again:?}");
+}
+
+#[test]
 fn what_is_there_is_not_fetched_again() {
     let work = Work::new();
     let registry = TestRegistry::start(RegistryOptions::default());

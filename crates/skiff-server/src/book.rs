@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use skiff_fs::Lock;
 use skiff_protocol::{Name, Release, ReleaseState};
 use skiff_tree::ReleaseId;
 
@@ -108,13 +109,15 @@ pub(crate) struct Books {
     database: Box<dyn Database>,
     /// Held from looking at the book to having changed it.
     writing: Mutex<()>,
+    /// Nobody else works on the data, for as long as anybody here may change the book.
+    _lock: Lock,
 }
 
 impl Books {
-    pub(crate) fn open(database: Box<dyn Database>) -> Result<Self, DatabaseError> {
+    pub(crate) fn open(database: Box<dyn Database>, lock: Lock) -> Result<Self, DatabaseError> {
         let mut book = Book::default();
         database.load(&mut |table, key, value| book.put(table, key, value))?;
-        Ok(Self { book: RwLock::new(book), database, writing: Mutex::new(()) })
+        Ok(Self { book: RwLock::new(book), database, writing: Mutex::new(()), _lock: lock })
     }
 
     /// Looks at it. What is returned must not be held while anything else is waited for.

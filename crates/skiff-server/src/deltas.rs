@@ -1,24 +1,21 @@
 //! Deltas: asked for, made once however many ask, kept, and collected.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
-use skiff_diff::{DiffError, Level, Options, Release, Report};
-use skiff_fs::Control;
-use skiff_image::{FlatImage, LayerInfo, pull_size};
+use skiff_diff::{DiffError, Level};
+use skiff_image::ImageError;
 use skiff_protocol::{Event, Pending, Problem, ProblemCode, Stage, Text};
 use skiff_signature::TreeSignature;
-use skiff_tree::{ContentDigest, ReleaseId};
-use tokio::sync::{Semaphore, broadcast};
+use skiff_tree::ReleaseId;
+use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use crate::ServerError;
 use crate::book::{Books, remove};
 use crate::clock::now;
+use crate::encode::{Encoded, Side, Work, useless};
 use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
@@ -77,6 +74,22 @@ struct Jobs {
     failed: HashMap<Wanted, Instant>,
 }
 
+/// A delta that is being made, until this is dropped.
+struct Running {
+    deltas: Arc<Deltas>,
+    wanted: Wanted,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.deltas.jobs().running.remove(&self.wanted);
+        self.deltas.metrics.waiting.dec();
+    }
+}
+
+/// Told that a delta is noted as one that is to be made, or why not.
+type Tell = oneshot::Sender<Result<(), ServerError>>;
+
 /// How long a delta is not tried again that failed for a reason that may pass.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -84,6 +97,11 @@ impl Wanted {
     /// What it is called, among objects too.
     pub(crate) fn name(&self) -> String {
         format!("{}-{}-{}", self.base, self.target, self.variant.name())
+    }
+
+    fn job(&self) -> JobRecord {
+        let Self { base, target, variant } = *self;
+        JobRecord { name: self.name(), base: Text(base), target: Text(target), variant }
     }
 }
 
@@ -113,7 +131,7 @@ impl Deltas {
         let jobs: Vec<JobRecord> = self.books.read().jobs.values().cloned().collect();
         for JobRecord { base, target, variant, .. } in jobs {
             let wanted = Wanted { base: base.0, target: target.0, variant };
-            self.begin(&mut self.jobs(), wanted);
+            self.begin(&mut self.jobs(), wanted, None);
         }
     }
 
@@ -125,7 +143,7 @@ impl Deltas {
     /// image.
     pub(crate) async fn ask(self: &Arc<Self>, wanted: Wanted) -> Result<Answer, ServerError> {
         let name = wanted.name();
-        {
+        let noted = {
             let mut jobs = self.jobs();
             if let Some(progress) = jobs.running.get(&wanted) {
                 return Ok(Answer::Pending(progress.pending()));
@@ -149,29 +167,34 @@ impl Deltas {
                 let detail = format!("{} deltas wait to be made", self.settings.queue);
                 return Err(Problem::new(ProblemCode::Busy, detail).into());
             }
-            self.begin(&mut jobs, wanted);
-        }
-        let (books, Wanted { base, target, variant }) = (Arc::clone(&self.books), wanted);
-        let record = JobRecord { name, base: Text(base), target: Text(target), variant };
-        // Noted so that it is made after a restart, unless it has come to an end before that.
-        let this = Arc::clone(self);
-        blocking(move || {
-            books.change(|book| {
-                let is_over =
-                    book.deltas.contains_key(&record.name) || !this.jobs().running.contains_key(&wanted);
-                Ok::<_, ServerError>((if is_over { Vec::new() } else { vec![record.put()] }, ()))
-            })
-        })
-        .await?;
+            let (tell, noted) = oneshot::channel();
+            self.begin(&mut jobs, wanted, Some(tell));
+            noted
+        };
+        // It is not told, where it ended before that.
+        noted.await.unwrap_or(Err(ServerError::GoingDown))?;
         Ok(Answer::Pending(Pending { stage: Stage::Waiting, done: 0, total: 0 }))
     }
 
-    fn begin(self: &Arc<Self>, jobs: &mut Jobs, wanted: Wanted) {
+    /// Begins to make a delta in a task of its own, which goes on whether whoever asked waits or not. It is noted first where
+    /// somebody is to be told of that.
+    fn begin(self: &Arc<Self>, jobs: &mut Jobs, wanted: Wanted, tell: Option<Tell>) {
         let progress = Arc::new(Progress::default());
         jobs.running.insert(wanted, Arc::clone(&progress));
         self.metrics.waiting.inc();
         let this = Arc::clone(self);
         tokio::spawn(async move {
+            let running = Running { deltas: Arc::clone(&this), wanted };
+            if let Some(tell) = tell {
+                let noted = this.note(wanted).await;
+                if let Err(error) = noted {
+                    // Whoever asks next finds it not begun.
+                    drop(running);
+                    return drop(tell.send(Err(error)));
+                }
+                // Nobody may be waiting any more.
+                let _ = tell.send(Ok(()));
+            }
             let making = Arc::clone(&this);
             // In a task of its own, so that a defect in one delta ends that task alone.
             let made = tokio::spawn(async move { making.make(wanted, &progress).await }).await;
@@ -181,12 +204,17 @@ impl Deltas {
                     Problem::new(ProblemCode::DeltaFailed, "the server has a defect that this pair shows");
                 Err(problem.into())
             });
-            this.end(wanted, made).await;
-            this.metrics.waiting.dec();
+            this.end(running, made).await;
         });
     }
 
-    async fn make(&self, wanted: Wanted, progress: &Arc<Progress>) -> Result<Found, ServerError> {
+    /// Notes that a delta is to be made, so that it is after a restart.
+    async fn note(&self, wanted: Wanted) -> Result<(), ServerError> {
+        let (books, job) = (Arc::clone(&self.books), wanted.job());
+        blocking(move || books.change(|_| Ok::<_, ServerError>((vec![job.put()], ())))).await
+    }
+
+    async fn make(&self, wanted: Wanted, progress: &Arc<Progress>) -> Result<Encoded, ServerError> {
         let _permit = self.workers.acquire().await.map_err(|_| ServerError::GoingDown)?;
         if self.cancel.load(Ordering::Relaxed) {
             return Err(ServerError::GoingDown);
@@ -224,63 +252,94 @@ impl Deltas {
             cancel: Arc::clone(&self.cancel),
             progress: Arc::clone(progress),
         };
-        let Encoded { report, digest, file } = blocking(move || work.encode()).await?;
-        self.metrics.seconds.observe(started.elapsed().as_secs_f64());
-        if let Some(problem) = useless(&wanted, &report) {
-            return Ok(Found::None { problem });
+        let encoded = blocking(move || work.encode()).await?;
+        let (seconds, report) = (started.elapsed().as_secs_f64(), &encoded.report);
+        self.metrics.seconds.observe(seconds);
+        if let Some(problem) = useless(&wanted, report) {
+            return Err(problem.into());
         }
-        self.objects.keep(&object_name(&wanted.name()), file.as_ref()).await?;
         tracing::info!(
             base = %wanted.base, target = %wanted.target, bytes = report.delta_bytes,
-            pull_bytes = report.pull_bytes, seconds = started.elapsed().as_secs_f64(), "made a delta"
+            pull_bytes = report.pull_bytes, seconds, "made a delta"
         );
-        Ok(Found::Made { bytes: report.delta_bytes, digest })
+        Ok(encoded)
     }
 
-    /// Notes what came of a delta, where that is to be remembered, and tells of it.
-    async fn end(self: &Arc<Self>, wanted: Wanted, made: Result<Found, ServerError>) {
-        let (base, target) = (Text(wanted.base), Text(wanted.target));
-        let found = match made {
-            Ok(found) => found,
+    /// Keeps a delta, remembers what is to be remembered of one that could not be made, and tells of it.
+    async fn end(self: &Arc<Self>, running: Running, made: Result<Encoded, ServerError>) {
+        let wanted = running.wanted;
+        let made = match made {
+            Ok(encoded) => Ok(encoded),
             // It stays noted as one that is to be made.
-            Err(ServerError::GoingDown) => return drop(self.jobs().running.remove(&wanted)),
+            Err(ServerError::GoingDown) => return,
             Err(error) => match permanent(&error) {
-                Some(problem) => Found::None { problem },
-                None => {
-                    tracing::error!(%error, delta = wanted.name(), "making a delta failed");
-                    let mut jobs = self.jobs();
-                    jobs.failed.retain(|_, failed| failed.elapsed() < RETRY);
-                    jobs.failed.insert(wanted, Instant::now());
-                    jobs.running.remove(&wanted);
-                    return;
-                }
+                Some(problem) => Err(problem),
+                None => return self.put_off(wanted, &error),
             },
         };
-        let (bytes, problem) = match &found {
-            Found::Made { bytes, .. } => (Some(*bytes), None),
-            Found::None { problem } => (None, Some(problem.clone())),
-        };
-        let record = DeltaRecord { name: wanted.name(), base, target, found, used: now() };
-        let job = JobRecord { name: wanted.name(), base, target, variant: wanted.variant };
-        let this = Arc::clone(self);
-        let noted = blocking(move || {
-            let noted = this.books.change(|_| Ok::<_, ServerError>((vec![record.put(), remove(&job)], ())));
-            this.jobs().running.remove(&wanted);
-            noted
-        });
-        if let Err(error) = noted.await {
-            tracing::error!(%error, delta = wanted.name(), "what came of a delta could not be noted");
+        if let Err(error) = self.settle(wanted, &made).await {
+            return self.put_off(wanted, &error);
         }
+        drop(running);
+        let bytes = made.as_ref().ok().map(|encoded| encoded.report.delta_bytes);
+        let (base, target) = (Text(wanted.base), Text(wanted.target));
         // Nobody may be listening.
-        let _ = self.events.send(Event::Delta { base, target, bytes, problem });
+        let _ = self.events.send(Event::Delta { base, target, bytes, problem: made.err() });
         if let Err(error) = self.collect(&wanted.name()).await {
             tracing::error!(%error, "collecting deltas failed");
         }
     }
 
+    /// Has a delta tried again later that failed for a reason that may pass.
+    fn put_off(&self, wanted: Wanted, error: &ServerError) {
+        tracing::error!(%error, delta = wanted.name(), "making a delta failed");
+        let mut jobs = self.jobs();
+        jobs.failed.retain(|_, failed| failed.elapsed() < RETRY);
+        jobs.failed.insert(wanted, Instant::now());
+    }
+
+    /// Keeps a delta and notes what came of it: both, or neither.
+    async fn settle(&self, wanted: Wanted, made: &Result<Encoded, Problem>) -> Result<(), ServerError> {
+        let _keeping = self.objects.keeping().await;
+        let object = object_name(&wanted.name());
+        let found = match made {
+            Ok(Encoded { report, digest, file }) => {
+                self.objects.keep(&object, file).await?;
+                Some(Found::Made { bytes: report.delta_bytes, digest: digest.clone() })
+            }
+            // It may be there again.
+            Err(problem) if problem.code == ProblemCode::NotFound => None,
+            Err(problem) => Some(Found::None { problem: problem.clone() }),
+        };
+        let (base, target) = (Text(wanted.base), Text(wanted.target));
+        let record = found.map(|found| DeltaRecord { name: wanted.name(), base, target, found, used: now() });
+        let changes = record.iter().map(DeltaRecord::put).chain([remove(&wanted.job())]).collect();
+        let books = Arc::clone(&self.books);
+        let noted = blocking(move || books.change(|_| Ok::<_, ServerError>((changes, ())))).await;
+        if noted.is_err()
+            && made.is_ok()
+            && let Err(error) = self.objects.remove(&object).await
+        {
+            tracing::error!(%error, object, "a delta lies there that is not noted");
+        }
+        noted
+    }
+
+    /// Forgets a delta that is noted and not there.
+    pub(crate) async fn forget(&self, record: DeltaRecord) -> Result<(), ServerError> {
+        let _removing = self.objects.removing().await;
+        if self.objects.size(&object_name(&record.name)).await?.is_some() {
+            return Ok(());
+        }
+        let books = Arc::clone(&self.books);
+        blocking(move || books.change(|_| Ok::<_, ServerError>((vec![remove(&record)], ())))).await
+    }
+
     /// Removes the deltas that were asked for longest ago, until the others keep to the limit; never the one named.
     async fn collect(self: &Arc<Self>, newest: &str) -> Result<(), ServerError> {
         let (this, newest) = (Arc::clone(self), newest.to_owned());
+        // Nobody keeps a delta under one of the names meanwhile, which would go then.
+        let _removing = self.objects.removing().await;
         let removed = blocking(move || {
             this.books.change(|book| {
                 let size = |record: &DeltaRecord| match record.found {
@@ -302,8 +361,12 @@ impl Deltas {
             })
         });
         for record in removed.await? {
-            self.objects.remove(&object_name(&record.name)).await?;
-            tracing::info!(delta = record.name, "collected a delta");
+            match self.objects.remove(&object_name(&record.name)).await {
+                Ok(()) => tracing::info!(delta = record.name, "collected a delta"),
+                Err(error) => {
+                    tracing::error!(%error, delta = record.name, "a delta lies there that is not noted")
+                }
+            }
         }
         Ok(())
     }
@@ -314,116 +377,9 @@ enum BaseIs {
     Signature(u64),
 }
 
-enum Side {
-    Image(Arc<FlatImage>),
-    Signature(Box<TreeSignature>),
-}
-
-/// Everything that it takes to make a delta, for a thread of its own.
-struct Work {
-    wanted: Wanted,
-    base: Side,
-    target: Arc<FlatImage>,
-    settings: Settings,
-    spool: PathBuf,
-    cancel: Arc<AtomicBool>,
-    progress: Arc<Progress>,
-}
-
-struct Encoded {
-    report: Report,
-    digest: String,
-    file: tempfile::TempPath,
-}
-
-impl Work {
-    fn encode(&self) -> Result<Encoded, ServerError> {
-        let Self { wanted, target, settings, spool, progress, .. } = self;
-        if let Some(before_each) = &settings.before_each {
-            before_each.0(wanted.base, wanted.target);
-        }
-        let base_tree = match &self.base {
-            Side::Image(base) => &base.tree,
-            Side::Signature(base) => base.tree(),
-        };
-        progress.enter(Stage::Comparing, target.tree.content_bytes_missing_from(base_tree));
-        let advance = |bytes| progress.advance(bytes);
-        let pulled: &[LayerInfo] = match &self.base {
-            Side::Image(base) => &base.layers,
-            Side::Signature(_) => &[],
-        };
-        let options = Options {
-            level: settings.level,
-            memory: settings.memory,
-            pull_bytes: Some(pull_size(&target.layers, pulled)),
-            spool: Some(spool),
-            max_decoder_memory: wanted.variant.max_decoder_memory(),
-            ideas: wanted.variant.ideas(),
-            control: Control { cancel: Some(&self.cancel), progress: Some(&advance), ..Control::default() },
-            ..Options::default()
-        };
-        let file =
-            tempfile::NamedTempFile::new_in(spool).map_err(ServerError::io("making a file in", spool))?;
-        let mut out = Hashing { inner: std::io::BufWriter::new(file), hasher: Sha256::new() };
-        let report = match &self.base {
-            Side::Image(base) => skiff_diff::diff(&release(base), &release(target), &options, &mut out),
-            Side::Signature(base) => skiff_diff::diff_against(base, &release(target), &options, &mut out),
-        };
-        let report = report.map_err(|error| match error {
-            DiffError::Interrupted(_) => ServerError::GoingDown,
-            other => other.into(),
-        })?;
-        let file = out
-            .inner
-            .into_inner()
-            .map_err(|error| ServerError::io("writing in", spool)(error.into_error()))?;
-        let digest = ContentDigest::from_bytes(out.hasher.finalize().into()).to_string();
-        Ok(Encoded { report, digest, file: file.into_temp_path() })
-    }
-}
-
-struct Hashing<W> {
-    inner: W,
-    hasher: Sha256,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-fn release(image: &FlatImage) -> Release<'_> {
-    Release {
-        config: image.config.as_deref(),
-        manifest: image.manifest.as_deref(),
-        ..Release::new(&image.tree, &image.contents)
-    }
-}
-
 /// Where a signature is kept.
 pub(crate) fn signature_name(release: &ReleaseId) -> String {
     format!("signatures/{release}")
-}
-
-/// Why a delta is of no use to the devices that it was made for, if it is.
-fn useless(wanted: &Wanted, report: &Report) -> Option<Problem> {
-    if let Some(codec) = report.codecs.iter().find(|used| !wanted.variant.has(used.codec)) {
-        let detail = format!("the delta takes the codec {}, which the device lacks", codec.codec.name());
-        return Some(Problem::new(ProblemCode::NotForDevice, detail));
-    }
-    if report.is_smaller_than_pull() == Some(false) {
-        let (delta, pull) = (report.delta_bytes, report.pull_bytes.unwrap_or_default());
-        let detail = format!("the delta takes {delta} bytes, and pulling the layers that are missing {pull}");
-        return Some(Problem::new(ProblemCode::PullCheaper, detail));
-    }
-    None
 }
 
 /// What is told to everyone who asks from now on, where a failure comes again however often it is tried.
@@ -433,6 +389,8 @@ fn permanent(error: &ServerError) -> Option<Problem> {
         ServerError::Diff(error @ DiffError::DecoderMemory { .. }) => {
             Some(Problem::new(ProblemCode::NotForDevice, error.to_string()))
         }
+        // The disk may be full, or be mended.
+        ServerError::Image(ImageError::Io { .. } | ImageError::Fs(_)) => None,
         ServerError::Image(_) | ServerError::Signature(_) => {
             Some(Problem::new(ProblemCode::DeltaFailed, error.to_string()))
         }

@@ -3,7 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use skiff_diff::DiffError;
+use skiff_fs::FsError;
+use skiff_image::ImageError;
 use skiff_protocol::{Problem, ProblemCode};
+use skiff_registry::RegistryError;
+use skiff_signature::SignatureError;
 
 /// Why a server cannot start, or one of its parts failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,16 +41,16 @@ pub enum ServerError {
     Options(String),
     /// An image cannot be read.
     #[error(transparent)]
-    Image(#[from] skiff_image::ImageError),
+    Image(ImageError),
     /// An image cannot be fetched.
     #[error(transparent)]
-    Registry(#[from] skiff_registry::RegistryError),
+    Registry(RegistryError),
     /// A signature cannot be read.
     #[error(transparent)]
-    Signature(#[from] skiff_signature::SignatureError),
+    Signature(SignatureError),
     /// A delta cannot be made.
     #[error(transparent)]
-    Diff(#[from] skiff_diff::DiffError),
+    Diff(DiffError),
     /// What was asked is refused.
     #[error(transparent)]
     Refused(#[from] Problem),
@@ -83,6 +88,40 @@ pub enum DatabaseError {
     },
 }
 
+/// Declares what errors of other crates become: those that say that the server ended what was done say nothing of an image or a delta,
+/// and nothing of them may be noted as a fault of these.
+macro_rules! from {
+    ($($error:ty = $variant:ident unless $ended:pat,)*) => {$(
+        impl From<$error> for ServerError {
+            fn from(error: $error) -> Self {
+                match error {
+                    $ended => Self::GoingDown,
+                    error => Self::$variant(error),
+                }
+            }
+        }
+    )*};
+}
+
+from! {
+    ImageError = Image unless ImageError::Interrupted(_) | ImageError::Fs(FsError::Interrupted(_)),
+    SignatureError = Signature unless SignatureError::Interrupted(_),
+    DiffError = Diff unless DiffError::Interrupted(_),
+}
+
+impl From<RegistryError> for ServerError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Interrupted(_) => Self::GoingDown,
+            RegistryError::Image { source, place } => match Self::from(*source) {
+                Self::Image(source) => Self::Registry(RegistryError::Image { place, source: source.into() }),
+                other => other,
+            },
+            error => Self::Registry(error),
+        }
+    }
+}
+
 impl ServerError {
     pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { op, path: path.into(), source }
@@ -100,5 +139,32 @@ impl ServerError {
             Self::GoingDown => Problem::new(ProblemCode::Busy, self.to_string()),
             _ => Problem::new(ProblemCode::Internal, "it is not the request's fault"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skiff_fs::Interrupted;
+
+    #[test]
+    fn what_the_server_ended_is_no_fault_of_what_it_was_done_to() {
+        let ended = || Interrupted::Cancelled;
+        let registry = |source| RegistryError::Image { place: "app".into(), source: Box::new(source) };
+        for error in [
+            ServerError::from(ImageError::Interrupted(ended())),
+            ServerError::from(ImageError::Fs(FsError::Interrupted(ended()))),
+            ServerError::from(SignatureError::Interrupted(ended())),
+            ServerError::from(DiffError::Interrupted(ended())),
+            ServerError::from(RegistryError::Interrupted(ended())),
+            ServerError::from(registry(ImageError::Interrupted(ended()))),
+        ] {
+            assert!(matches!(error, ServerError::GoingDown), "{error:?}");
+            assert_eq!(error.problem().status, 503);
+        }
+        let reference = "app".parse::<skiff_image::ImageRef>().unwrap_err();
+        let other = ServerError::from(registry(reference));
+        assert!(matches!(other, ServerError::Registry(RegistryError::Image { .. })), "{other:?}");
+        assert_eq!(other.problem().status, 422);
     }
 }

@@ -1,6 +1,6 @@
 //! Images: taken in, checked, and flattened when deltas are made of them.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -54,7 +54,13 @@ impl Images {
         let layout = objects.local("").unwrap_or_else(|| data.join("copies"));
         let spool = data.join("spool");
         let layout = Layout::create(layout)?;
-        fs::create_dir_all(&spool).map_err(ServerError::io("making", &spool))?;
+        // What a server left there that was killed is of no use.
+        match fs::remove_dir_all(&spool) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ServerError::io("clearing", spool)(error));
+            }
+            _ => fs::create_dir_all(&spool).map_err(ServerError::io("making", &spool))?,
+        }
         let (flat, flattening) = (Mutex::default(), tokio::sync::Mutex::default());
         Ok(Self { objects, layout, spool, client, flat, capacity, flattening, cancel })
     }
@@ -72,9 +78,14 @@ impl Images {
     ) -> Result<ImageRecord, ServerError> {
         let images = Arc::clone(self);
         let (record, flat) = blocking(move || images.read(&source, platform)).await?;
-        let mut tree = Vec::new();
-        flat.tree.encode(&mut tree).map_err(|error| ServerError::Options(error.to_string()))?;
-        self.objects.keep_bytes(&format!("trees/{}", record.release), tree).await?;
+        let encoded = Arc::clone(&flat);
+        let tree = blocking(move || {
+            let mut tree = Vec::new();
+            encoded.tree.encode(&mut tree).map_err(|error| ServerError::Options(error.to_string()))?;
+            Ok(tree)
+        });
+        let tree = tree.await?;
+        self.objects.keep_bytes(&tree_name(&record.release.0), tree).await?;
         for digest in blobs(&record) {
             let name = blob_name(&digest);
             if self.objects.local(&name).is_none() && self.objects.size(&name).await?.is_none() {
@@ -169,6 +180,19 @@ impl Images {
         Ok(flat)
     }
 
+    /// Has all images and blobs go but these: from memory, and from the layout.
+    pub(crate) fn keep_only(
+        &self,
+        images: &HashSet<ReleaseId>,
+        blobs: &HashSet<BlobDigest>,
+    ) -> Result<(), ServerError> {
+        let mut flat = self.flat.lock().unwrap_or_else(PoisonError::into_inner);
+        flat.retain(|(release, _)| images.contains(release));
+        drop(flat);
+        let control = Control { cancel: Some(&self.cancel), ..Control::default() };
+        Ok(self.layout.retain(|digest| blobs.contains(digest), control)?)
+    }
+
     fn remembered(&self, release: ReleaseId) -> Option<Arc<FlatImage>> {
         let mut flat = self.flat.lock().unwrap_or_else(PoisonError::into_inner);
         let found = flat.iter().position(|(other, _)| *other == release)?;
@@ -191,6 +215,11 @@ impl Images {
 pub(crate) fn blobs(record: &ImageRecord) -> impl Iterator<Item = BlobDigest> {
     let manifest = BlobDigest::from_bytes(*record.manifest.0.as_bytes());
     [manifest, record.config.0].into_iter().chain(record.layers.iter().map(|layer| layer.digest.0))
+}
+
+/// Where an image's tree is kept.
+pub(crate) fn tree_name(release: &ReleaseId) -> String {
+    format!("trees/{release}")
 }
 
 /// Where a blob is kept, as in a layout.

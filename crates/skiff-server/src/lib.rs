@@ -36,6 +36,7 @@ mod book;
 mod clock;
 mod database;
 mod deltas;
+mod encode;
 mod error;
 mod held;
 mod images;
@@ -48,6 +49,7 @@ mod releases;
 mod routes;
 mod serve;
 mod server;
+mod sweep;
 mod tokens;
 mod variant;
 

@@ -13,6 +13,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, PutPayload, WriteMultipart};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio_util::io::StreamReader;
 use url::Url;
 
@@ -26,6 +27,9 @@ pub(crate) struct Objects {
     /// The directory, where it is one: files get there by being renamed.
     directory: Option<PathBuf>,
     held: Arc<Held>,
+    /// Held by several from before they keep an object until its record is noted, and by one from before records go until their
+    /// objects have: or an object would go that was kept again meanwhile.
+    keeping: Arc<RwLock<()>>,
 }
 
 /// Part of an object, to be read once.
@@ -36,13 +40,40 @@ impl Objects {
     pub(crate) fn in_directory(directory: &Path) -> Result<Self, ServerError> {
         fs::create_dir_all(directory).map_err(ServerError::io("making", directory))?;
         let store = LocalFileSystem::new_with_prefix(directory)?;
-        Ok(Self { store: Arc::new(store), directory: Some(directory.into()), held: Arc::default() })
+        Ok(Self {
+            store: Arc::new(store),
+            directory: Some(directory.into()),
+            held: Arc::default(),
+            keeping: Arc::default(),
+        })
     }
 
     /// Whatever a URL names.
     pub(crate) fn at(url: &Url) -> Result<Self, ServerError> {
         let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())?;
-        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)), directory: None, held: Arc::default() })
+        Ok(Self {
+            store: Arc::new(PrefixStore::new(store, prefix)),
+            directory: None,
+            held: Arc::default(),
+            keeping: Arc::default(),
+        })
+    }
+
+    /// To be held while an object is kept and its record is noted.
+    pub(crate) async fn keeping(&self) -> RwLockReadGuard<'_, ()> {
+        self.keeping.read().await
+    }
+
+    /// To be held while records go and then their objects.
+    pub(crate) async fn removing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.keeping.write().await
+    }
+
+    /// The names of all objects in a directory.
+    pub(crate) async fn names(&self, directory: &str) -> Result<Vec<String>, ServerError> {
+        let directory = path(directory)?;
+        let found = self.store.list(Some(&directory)).map_ok(|object| object.location.to_string());
+        Ok(found.try_collect().await?)
     }
 
     /// Where an object is on this machine, if it is.

@@ -1,7 +1,8 @@
 //! Releasing images to fleets.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use skiff_tree::ReleaseId;
 use tokio::sync::{broadcast, watch};
 
 use crate::ServerError;
-use crate::book::{Books, ready};
+use crate::book::{Book, Books, ready};
 use crate::clock::now;
 use crate::deltas::{Deltas, Wanted};
 use crate::images::{Images, Source, pull_bytes};
@@ -33,6 +34,24 @@ pub(crate) struct Releases {
     pub(crate) uploads: PathBuf,
     /// One image at a time: it takes the disk's and all processors' time.
     pub(crate) taking: tokio::sync::Mutex<()>,
+}
+
+/// Removes images that were sent for no release that is being prepared: a server ended before it had noted it, or had removed it.
+pub(crate) fn remove_stray_uploads(uploads: &Path, book: &Book) -> Result<(), ServerError> {
+    let preparing = book.releases.values().filter(|release| release.state == ReleaseState::Preparing);
+    let needed: BTreeSet<OsString> = preparing.map(|release| upload_name(release).into()).collect();
+    for entry in std::fs::read_dir(uploads).map_err(ServerError::io("reading", uploads))? {
+        let entry = entry.map_err(ServerError::io("reading", uploads))?;
+        if !needed.contains(&entry.file_name()) {
+            std::fs::remove_file(entry.path()).map_err(ServerError::io("removing", entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What an image's file is called that was sent to be released.
+fn upload_name(release: &Release) -> String {
+    format!("{}-{}", release.fleet, release.number)
 }
 
 /// Tells those who wait that something may have changed about their fleet.
@@ -70,26 +89,39 @@ impl Releases {
         self.source(image.as_deref(), &self.uploads)?;
         parse_platform(platform.as_deref())?;
         let this = Arc::clone(self);
-        let release = blocking(move || {
-            this.books.change(|book| {
+        let begun = move || {
+            let mut kept = None;
+            let begun = this.books.change(|book| {
                 if !book.fleets.contains_key(&fleet) {
                     return Err(
                         Problem::new(ProblemCode::NotFound, format!("there is no fleet {fleet}")).into()
                     );
                 }
                 let number = book.releases_of(&fleet).next_back().map_or(0, |newest| newest.number) + 1;
-                if let Some(sent) = sent {
-                    let kept = this.uploads.join(format!("{fleet}-{number}"));
-                    sent.persist(&kept).map_err(|error| ServerError::io("keeping", &kept)(error.error))?;
-                }
                 let state = ReleaseState::Preparing;
                 let release = Release { fleet, number, image, platform, created: now(), state };
+                if let Some(sent) = sent {
+                    let path = this.upload(&release);
+                    sent.persist(&path).map_err(|error| ServerError::io("keeping", &path)(error.error))?;
+                    kept = Some(path);
+                }
                 Ok::<_, ServerError>((vec![release.put()], release))
-            })
-        })
-        .await?;
-        self.go_on_with(release.clone());
-        Ok(release)
+            });
+            if let (Err(_), Some(kept)) = (&begun, kept)
+                && let Err(error) = std::fs::remove_file(&kept)
+            {
+                tracing::error!(%error, file = %kept.display(), "an image lies there of no release");
+            }
+            begun
+        };
+        // In a task of its own: a release that is noted is gone on with, whether whoever sent it waits or not.
+        let this = Arc::clone(self);
+        let going_on = tokio::spawn(async move {
+            let release = blocking(begun).await?;
+            this.go_on_with(release.clone());
+            Ok(release)
+        });
+        going_on.await.unwrap_or(Err(ServerError::GoingDown))
     }
 
     /// Goes on with what was to be released when the server ended.
@@ -110,6 +142,8 @@ impl Releases {
     fn go_on_with(self: &Arc<Self>, release: Release) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
+            // Until it is noted: or what was taken in would be swept away as what nobody names.
+            let _taking = this.taking.lock().await;
             let (taking, taken) = (Arc::clone(&this), release.clone());
             let made = tokio::spawn(async move { taking.take(&taken).await }).await;
             let made = made.unwrap_or_else(|error| {
@@ -129,13 +163,12 @@ impl Releases {
     }
 
     async fn take(self: &Arc<Self>, release: &Release) -> Result<ImageRecord, ServerError> {
-        let _taking = self.taking.lock().await;
         let source = self.source(release.image.as_deref(), &self.upload(release))?;
         self.images.take(source, parse_platform(release.platform.as_deref())?).await
     }
 
     fn upload(&self, release: &Release) -> PathBuf {
-        self.uploads.join(format!("{}-{}", release.fleet, release.number))
+        self.uploads.join(upload_name(release))
     }
 
     async fn end(
@@ -146,7 +179,7 @@ impl Releases {
         if let Err(error) = &made {
             tracing::warn!(%error, fleet = %release.fleet, number = release.number, "an image cannot be released");
         }
-        let upload = self.upload(&release);
+        let (upload, preparing) = (self.upload(&release), release.clone());
         let (fleet, number) = (release.fleet.clone(), release.number);
         let state = match &made {
             Ok(image) => ReleaseState::Ready {
@@ -167,6 +200,10 @@ impl Releases {
             (fleet.clone(), Event::Release { fleet: fleet.clone(), number, release: id, problem });
         blocking(move || {
             this.books.change(|book| {
+                // It went with its fleet, and another one may have its name.
+                if book.releases.get(&(noted.clone(), number)) != Some(&preparing) {
+                    return Ok((Vec::new(), ()));
+                }
                 let mut changes = vec![Release { state, ..release }.put()];
                 if let (Ok(image), Some(fleet)) = (&made, book.fleets.get(&noted)) {
                     changes.push(image.put());
@@ -220,7 +257,7 @@ impl Releases {
     }
 
     /// Where an image is taken from.
-    fn source(&self, image: Option<&str>, upload: &std::path::Path) -> Result<Source, ServerError> {
+    fn source(&self, image: Option<&str>, upload: &Path) -> Result<Source, ServerError> {
         let refuse = |detail: String| Err(Problem::new(ProblemCode::Unprocessable, detail).into());
         let Some(image) = image else {
             return Ok(Source::File(ImageRef::OciArchive { file: upload.into(), image: None }));
@@ -264,7 +301,7 @@ fn parse_platform(platform: Option<&str>) -> Result<Option<Platform>, ServerErro
 }
 
 /// What a fleet's release is called in the image's repository.
-pub(crate) fn by_tag<'b>(book: &'b crate::book::Book, fleet: &Name, tag: &str) -> Option<&'b ImageRecord> {
+pub(crate) fn by_tag<'b>(book: &'b Book, fleet: &Name, tag: &str) -> Option<&'b ImageRecord> {
     let id = match tag {
         "latest" => book.fleets.get(fleet)?.target?.0,
         number => {
@@ -276,11 +313,7 @@ pub(crate) fn by_tag<'b>(book: &'b crate::book::Book, fleet: &Name, tag: &str) -
 }
 
 /// The image of a fleet that a manifest's digest names.
-pub(crate) fn by_manifest<'b>(
-    book: &'b crate::book::Book,
-    fleet: &Name,
-    digest: &str,
-) -> Option<&'b ImageRecord> {
+pub(crate) fn by_manifest<'b>(book: &'b Book, fleet: &Name, digest: &str) -> Option<&'b ImageRecord> {
     let ids = book.releases_of(fleet).filter_map(ready);
     ids.filter_map(|id| book.images.get(&id))
         .find(|image| image.manifest.to_string().trim_start_matches("sha256:") == digest)

@@ -62,10 +62,13 @@ pub async fn serve(
     let mut down = std::pin::pin!(down);
     loop {
         // There are as many as are let in as long as the server lives.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+        let accepting = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            (Ok(place), accepted) = accepting => match accepted {
+                Ok((stream, _)) => (place, stream),
                 // Out of files, or a client that has gone again: others are served still.
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted");
@@ -74,6 +77,7 @@ pub async fn serve(
                 }
             },
             () = &mut down => break,
+            else => break,
         };
         // What is written is written whole.
         let _ = stream.set_nodelay(true);

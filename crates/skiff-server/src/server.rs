@@ -1,8 +1,8 @@
 //! A server: its parts, opened and put together.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use skiff_fs::{Lock, LockKind, Root};
@@ -18,7 +18,7 @@ use crate::images::{self, Images};
 use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
 use crate::record::{Record as _, Role, TokenRecord};
-use crate::releases::{Changes, Releases};
+use crate::releases::{self, Changes, Releases};
 use crate::{Options, ServerError, routes, tokens};
 
 /// A delta server. Cloning it is cheap.
@@ -42,8 +42,8 @@ pub(crate) struct ServerParts {
     cancel: Arc<AtomicBool>,
     /// Becomes true when the server goes down.
     down: watch::Sender<bool>,
-    /// Nobody else works on the data meanwhile.
-    _lock: Lock,
+    /// What the routes are described as, once somebody asked.
+    description: OnceLock<String>,
 }
 
 /// What requests keep to.
@@ -70,6 +70,7 @@ impl Server {
         let server = blocking(move || Self::assemble(options)).await?;
         server.parts.deltas.go_on();
         server.parts.releases.go_on();
+        server.parts.releases.sweep_beside();
         Ok(server)
     }
 
@@ -82,11 +83,12 @@ impl Server {
             Some(database) => database,
             None => Box::new(Sqlite::open(&data.join("state.db"))?),
         };
-        let books = Arc::new(Books::open(database)?);
+        let books = Arc::new(Books::open(database, lock)?);
         let objects = match &options.objects {
             Some(url) => Objects::at(url)?,
             None => Objects::in_directory(&data.join("objects"))?,
         };
+        releases::remove_stray_uploads(&uploads, &books.read())?;
         let cancel = Arc::new(AtomicBool::new(false));
         let metrics = Arc::new(Metrics::new());
         let events = broadcast::Sender::new(EVENTS);
@@ -150,7 +152,7 @@ impl Server {
             limits,
             cancel,
             down,
-            _lock: lock,
+            description: OnceLock::new(),
         };
         Ok(Self { parts: Arc::new(parts) })
     }
@@ -163,7 +165,14 @@ impl Server {
     /// A description of the routes, as OpenAPI 3.1 in JSON.
     #[must_use]
     pub fn openapi(&self) -> String {
-        routes::router(self).1.to_json().expect("because a description is structs with keys that are text")
+        self.description().to_owned()
+    }
+
+    pub(crate) fn description(&self) -> &str {
+        self.parts.description.get_or_init(|| {
+            let description = routes::router(self).1;
+            description.to_json().expect("because a description is structs with keys that are text")
+        })
     }
 
     /// Makes a token for an administrator. It is told this once: only its digest is kept.

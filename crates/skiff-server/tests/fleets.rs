@@ -212,3 +212,43 @@ async fn everything_is_there_after_a_restart() {
     harness.delta(&token, &format!("/v1/deltas/{old}/{new}?{ALL}")).await.expect(200);
     harness.server.shut_down();
 }
+
+#[tokio::test]
+async fn a_release_that_is_being_read_when_the_server_ends_is_ready_after_the_next_start() {
+    let mut harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let image = Some(json!({ "image": "oci:app:1" }));
+    harness.admin("POST", "/v1/fleets/pumps/releases", image).await.expect(202);
+    harness.restart().await;
+    harness.ready("pumps", 1).await;
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_refused_where_the_description_says_so() {
+    let harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    harness.get("/v1/device/target?wait=86400", &token).await.expect(200);
+    assert_eq!(harness.get("/v1/device/target?wait=86401", &token).await.expect(400).code(), "bad-request");
+    // The values of an object's fields, without their names.
+    let refused = harness.admin("POST", "/v1/fleets", Some(json!(["valves"]))).await.expect(422);
+    assert_eq!(refused.code(), "unprocessable");
+    let report = json!({ "running": null, "phase": "idle", "done": 2.0, "total": 4e3 });
+    harness.call("PUT", "/v1/device/status", &token, Some(report)).await.expect(204);
+    let status = harness.admin("GET", "/v1/devices/pump-1", None).await.expect(200).json()["status"].take();
+    assert_eq!((&status["report"]["done"], &status["report"]["total"]), (&json!(2), &json!(4000)));
+
+    // All that the description refers to is in it.
+    let description = harness.get("/v1/openapi.json", "").await.expect(200);
+    let (text, description) = (String::from_utf8(description.body.clone()).unwrap(), description.json());
+    let references: Vec<&str> =
+        text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(references.len() > 50);
+    for name in references {
+        assert!(description["components"]["schemas"][name].is_object(), "{name}");
+    }
+    let codes = description["components"]["schemas"]["ProblemCode"]["enum"].as_array().unwrap();
+    assert!(codes.contains(&json!("pull-cheaper")), "{codes:?}");
+    harness.server.shut_down();
+}

@@ -15,6 +15,7 @@
 //! ```
 
 mod docker;
+mod docker_registry;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod http;
@@ -25,6 +26,7 @@ mod registry;
 mod sparse;
 
 pub use docker::{DockerForm, docker_archive, write_docker_archive};
+pub use docker_registry::{DockerRegistry, run_program};
 pub use http::{FlakyProxy, HttpAnswer, HttpRequest, HttpServer};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
 pub use large::{LargeImage, LargeLayout};

@@ -1,14 +1,12 @@
 //! Against docker's own registry (2.8, without the referrers API), with skopeo as the other client.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::Value;
-use skiff_testkit::{FlakyProxy, Image, Layer, OciLayout};
+use skiff_testkit::{DockerRegistry, FlakyProxy, Image, Layer, OciLayout, run_program};
 use tempfile::TempDir;
 
 /// How long a connection lasts that the proxy cuts.
@@ -18,16 +16,8 @@ const HEADS: u64 = 2000;
 
 /// A registry that runs, and images in it. Gone when it is dropped, whatever happened.
 struct Place {
+    registry: DockerRegistry,
     directory: TempDir,
-    registry: Child,
-    address: String,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = self.registry.kill();
-        let _ = self.registry.wait();
-    }
 }
 
 impl Place {
@@ -35,33 +25,10 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let images = OciLayout::new().image("1.0", image("old")).image("1.1", image("new"));
         images.write_directory(&directory.path().join("images"));
-        // Free a moment ago; the registry takes a port by its number only.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let data = directory.path().join("data");
-        let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\n",
-            data.display()
-        );
-        let file = directory.path().join("registry.yml");
-        fs::write(&file, config).unwrap();
-        let log = File::create(directory.path().join("registry.log")).unwrap();
-        let registry = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&file)
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("docker-registry is installed");
-        let place = Self { directory, registry, address };
-        let start = Instant::now();
-        while TcpStream::connect(&place.address).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "the registry does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let place = Self { registry: DockerRegistry::start(directory.path()), directory };
         for tag in ["1.0", "1.1"] {
             let from = format!("oci:{}:{tag}", place.path("images").display());
-            place.run("skopeo", &["copy", "--dest-tls-verify=false", &from, &place.image(tag)]);
+            place.registry.push(&from, &format!("app:{tag}"));
         }
         place
     }
@@ -71,16 +38,12 @@ impl Place {
     }
 
     fn image(&self, tag: &str) -> String {
-        format!("docker://{}/app:{tag}", self.address)
+        self.registry.image(&format!("app:{tag}"))
     }
 
     /// Runs a program here, expects it to succeed, and returns what it printed.
     fn run(&self, program: &str, words: &[&str]) -> Vec<u8> {
-        let mut command = Command::new(program);
-        command.args(words).current_dir(self.directory.path()).stdin(Stdio::null());
-        let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
+        run_program(Command::new(program).args(words).current_dir(self.directory.path()))
     }
 
     fn skiff(&self, words: &[&str]) -> Value {
@@ -136,13 +99,14 @@ fn a_delta_goes_over_dockers_registry() {
     assert_eq!(place.skiff(&["find", new])["deltas"].as_array().unwrap().len(), 2);
 
     // skopeo handles the artifact, and the list under the tag.
-    let artifact = format!("docker://{}/app@{}", place.address, pushed["manifest"].as_str().unwrap());
+    let artifact =
+        format!("docker://{}/app@{}", place.registry.address(), pushed["manifest"].as_str().unwrap());
     let inspect = ["inspect", "--raw", "--tls-verify=false"];
     let raw: Value =
         serde_json::from_slice(&place.run("skopeo", &[&inspect[..], &[&artifact]].concat())).unwrap();
     assert_eq!(raw["artifactType"], "application/vnd.skiff.delta.v0");
     let subject = raw["subject"]["digest"].as_str().unwrap().replacen(':', "-", 1);
-    let list = format!("docker://{}/app:{subject}", place.address);
+    let list = format!("docker://{}/app:{subject}", place.registry.address());
     let raw: Value =
         serde_json::from_slice(&place.run("skopeo", &[&inspect[..], &[&list]].concat())).unwrap();
     assert_eq!(raw["manifests"].as_array().unwrap().len(), 2);
@@ -160,7 +124,7 @@ fn a_delta_goes_over_dockers_registry() {
 #[ignore = "needs docker-registry and skopeo"]
 fn everything_arrives_over_connections_that_are_cut() {
     let place = Place::new();
-    let proxy = FlakyProxy::start(&place.address, CUT_AFTER);
+    let proxy = FlakyProxy::start(place.registry.address(), CUT_AFTER);
     let image = |tag: &str| format!("docker://{}/app:{tag}", proxy.address());
     let (old, new) = (&image("1.0")[..], &image("1.1")[..]);
     let report = place.skiff(&["diff", old, new, "-o", "update.skiff", "--cache", "cache"]);

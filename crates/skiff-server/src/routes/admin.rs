@@ -121,6 +121,7 @@ pub(crate) async fn remove_fleet(
         Ok((std::iter::once(remove(fleet)).chain(releases).collect(), ()))
     })
     .await?;
+    server.parts.releases.sweep_beside();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -308,7 +309,7 @@ pub(crate) async fn releases(
 }
 
 /// A release of a fleet.
-#[utoipa::path(get, path = "/v1/fleets/{fleet}/releases/{number}", tag = "administrators", security(("token" = [])), params(("fleet" = Name, Path), ("number" = u64, Path)), responses(
+#[utoipa::path(get, path = "/v1/fleets/{fleet}/releases/{number}", tag = "administrators", security(("token" = [])), params(("fleet" = Name, Path), ("number" = u64, Path, minimum = 0)), responses(
     (status = 200, description = "The release", body = Release),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]

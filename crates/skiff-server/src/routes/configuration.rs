@@ -16,9 +16,9 @@ use crate::record::{DeviceRecord, FleetRecord, Record as _};
 /// The value of a variable.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Value {
+pub(crate) struct NewValue {
     /// What it becomes.
-    #[schema(max_length = 4096)]
+    #[schema(max_length = 4096, pattern = r"^[^\x00]*$")]
     value: String,
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn of_fleet(
 }
 
 /// Sets a variable of a fleet.
-#[utoipa::path(put, path = "/v1/fleets/{fleet}/configuration/{variable}", tag = "administrators", security(("token" = [])), params(("fleet" = Name, Path), ("variable" = VariableName, Path)), request_body = Value, responses(
+#[utoipa::path(put, path = "/v1/fleets/{fleet}/configuration/{variable}", tag = "administrators", security(("token" = [])), params(("fleet" = Name, Path), ("variable" = VariableName, Path)), request_body = NewValue, responses(
     (status = 204, description = "It is set"),
     (status = 422, description = "It cannot have this value", body = Problem, content_type = "application/problem+json"),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
@@ -64,7 +64,7 @@ pub(crate) async fn set_of_fleet(
     State(server): State<Server>,
     _: Administrator,
     At((fleet, name)): At<(Name, VariableName)>,
-    Sent(Value { value }): Sent<Value>,
+    Sent(NewValue { value }): Sent<NewValue>,
 ) -> Answered<StatusCode> {
     change_fleet(&server, fleet, move |variables| set(variables, name, value)).await
 }
@@ -96,7 +96,7 @@ pub(crate) async fn of_device(
 }
 
 /// Sets a variable of a device.
-#[utoipa::path(put, path = "/v1/devices/{device}/configuration/{variable}", tag = "administrators", security(("token" = [])), params(("device" = Name, Path), ("variable" = VariableName, Path)), request_body = Value, responses(
+#[utoipa::path(put, path = "/v1/devices/{device}/configuration/{variable}", tag = "administrators", security(("token" = [])), params(("device" = Name, Path), ("variable" = VariableName, Path)), request_body = NewValue, responses(
     (status = 204, description = "It is set"),
     (status = 422, description = "It cannot have this value", body = Problem, content_type = "application/problem+json"),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
@@ -105,7 +105,7 @@ pub(crate) async fn set_of_device(
     State(server): State<Server>,
     _: Administrator,
     At((device, name)): At<(Name, VariableName)>,
-    Sent(Value { value }): Sent<Value>,
+    Sent(NewValue { value }): Sent<NewValue>,
 ) -> Answered<StatusCode> {
     change_device(&server, device, move |variables| set(variables, name, value)).await
 }

@@ -29,12 +29,18 @@ const DELTA_TYPE: &str = "application/vnd.skiff.delta";
 
 /// The delta to a release from one that the device runs: the smallest, where it names several.
 #[utoipa::path(get, path = "/v1/deltas/{base}/{target}", tag = "devices", security(("token" = [])),
-    params(("base" = String, Path, pattern = "^[0-9a-f]{64}$"), ("target" = String, Path, pattern = "^[0-9a-f]{64}$"), DeltaQuery), responses(
-    (status = 200, description = "The delta, with an ETag", body = Vec<u8>, content_type = "application/vnd.skiff.delta"),
-    (status = 202, description = "It is being made: `Retry-After` says when to ask again", body = Pending),
-    (status = 206, description = "The part of the delta that `Range` asked for", body = Vec<u8>, content_type = "application/vnd.skiff.delta"),
-    (status = 303, description = "It lies where `Location` says"),
-    (status = 304, description = "It is as the ETag has it"),
+    params(("base" = String, Path, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"), ("target" = String, Path, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"), DeltaQuery,
+        ("range" = Option<String>, Header, description = "`bytes=FIRST-[LAST]`, which part: one only"),
+        ("if-range" = Option<String>, Header, description = "The ETag that the part must be of"),
+        ("if-none-match" = Option<String>, Header, description = "The ETag of what is there")), responses(
+    (status = 200, description = "The delta, with an ETag", body = Vec<u8>, content_type = "application/vnd.skiff.delta",
+        headers(("etag" = String), ("skiff-delta-base" = String, description = "Which of the bases it is from"), ("skiff-delta-size" = u64, description = "All bytes of it"))),
+    (status = 202, description = "It is being made: `Retry-After` says when to ask again", body = Pending, headers(("retry-after" = u64, description = "In so many seconds"))),
+    (status = 206, description = "The part of the delta that `Range` asked for", body = Vec<u8>, content_type = "application/vnd.skiff.delta",
+        headers(("etag" = String), ("content-range" = String), ("skiff-delta-base" = String), ("skiff-delta-size" = u64))),
+    (status = 303, description = "It lies where `Location` says",
+        headers(("location" = String), ("skiff-delta-base" = String), ("skiff-delta-size" = u64))),
+    (status = 304, description = "It is as the ETag has it", headers(("etag" = String))),
     (status = 404, description = "The base or the target is not known: of a base, a signature helps", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "There is none that the device could use, or pulling is cheaper", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Too many wait to be made", body = Problem, content_type = "application/problem+json"),
@@ -125,13 +131,20 @@ async fn serve(server: &Server, asked: (&Method, &HeaderMap), record: &DeltaReco
         return Ok((StatusCode::SEE_OTHER, about, [(header::LOCATION, text(at))]).into_response());
     }
     let kept = Kept { name: &name, size: *bytes, digest, content_type: DELTA_TYPE, kind: "delta" };
-    let sent = send(server, asked, &kept).await?;
-    Ok((about, sent).into_response())
+    match send(server, asked, &kept).await? {
+        Some(sent) => Ok((about, sent).into_response()),
+        None => {
+            // Collected since, or lost: it is made anew for who asks again.
+            server.parts.deltas.forget(record.clone()).await?;
+            refuse(ProblemCode::Busy, "the delta was removed meanwhile: ask again")
+        }
+    }
 }
 
-/// Takes a signature of the release that the device runs, which is not known here: deltas can be made from it then.
+/// Takes a signature of the release that the device runs, which is not known here: deltas can be made from it then. It is not read
+/// where the release is known.
 #[utoipa::path(put, path = "/v1/signatures/{base}", tag = "devices", security(("token" = [])),
-    params(("base" = String, Path, pattern = "^[0-9a-f]{64}$")), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+    params(("base" = String, Path, pattern = "^(sha256:)?[0-9a-fA-F]{64}$")), request_body(content = Option<Vec<u8>>, content_type = "application/octet-stream"), responses(
     (status = 204, description = "It is kept, or the release is known"),
     (status = 413, description = "It is too long", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "It is no signature, or of another release", body = Problem, content_type = "application/problem+json"),
@@ -172,6 +185,7 @@ pub(crate) async fn sign(
         Ok((file, bytes))
     })
     .await?;
+    let _keeping = server.parts.objects.keeping().await;
     server.parts.objects.keep(&signature_name(&base), &path).await?;
     change(&server, move |_| {
         let record = SignatureRecord { release: Text(base), bytes, at: now() };

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use skiff_protocol::{Event, ImageSource, Phase, Problem, ProblemCode, Report, Status, Target, effective};
 
 use super::admin::{change, known_device, known_fleet};
-use super::answer::Answered;
+use super::answer::{Answered, refuse};
 use super::caller::DeviceCaller;
 use super::events::hold;
 use super::input::{Asked, Sent};
@@ -26,13 +26,18 @@ use crate::{Server, tokens};
 pub(crate) struct Poll {
     /// With `If-None-Match`: for so many seconds the answer waits for a change, instead of saying that there is none.
     #[serde(default)]
+    #[param(value_type = Option<u32>, maximum = 86400)]
     wait: u64,
 }
 
+/// The longest that may be asked to wait, in seconds; the server may wait less.
+const MAX_WAIT: u64 = 86_400;
+
 /// What the device shall run, and how its supervisor shall behave.
-#[utoipa::path(get, path = "/v1/device/target", tag = "devices", security(("token" = [])), params(Poll), responses(
-    (status = 200, description = "The target, with an ETag", body = Target),
-    (status = 304, description = "It is as the ETag has it still"),
+#[utoipa::path(get, path = "/v1/device/target", tag = "devices", security(("token" = [])), params(Poll,
+    ("if-none-match" = Option<String>, Header, description = "The ETag of what is known")), responses(
+    (status = 200, description = "The target, with an ETag", body = Target, headers(("etag" = String))),
+    (status = 304, description = "It is as the ETag has it still", headers(("etag" = String))),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Too many wait", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -46,6 +51,9 @@ pub(crate) async fn target(
     let known = known.map(str::to_owned);
     // Its headers are parts of the buffer that the connection reads into: held for as long as the poll is, they would take another.
     drop(request);
+    if wait > MAX_WAIT {
+        return refuse(ProblemCode::BadRequest, format!("wait: {MAX_WAIT} seconds at most"));
+    }
     let wait = Duration::from_secs(wait).min(server.parts.limits.poll_timeout);
     let deadline = tokio::time::Instant::now() + wait;
     let mut held = None;

@@ -42,7 +42,7 @@ pub(crate) struct Tags {
 
 /// Whether this is a registry that the token is known to.
 #[utoipa::path(get, path = "/v2/", tag = "images", security(("token" = [])), responses(
-    (status = 200, description = "It is", content_type = "application/json"),
+    (status = 200, description = "It is", content_type = "application/json", headers(("docker-distribution-api-version" = String))),
     (status = 401, description = "No token that is known", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn version(_: Caller) -> impl axum::response::IntoResponse {
@@ -79,10 +79,12 @@ pub(crate) async fn tags(
 }
 
 /// The manifest of an image, by its tag or digest.
-#[utoipa::path(get, path = "/v2/{fleet}/manifests/{reference}", tag = "images", security(("token" = [])), params(("fleet" = Name, Path), ("reference" = String, Path)), responses(
-    (status = 200, description = "The manifest", content_type = "application/vnd.oci.image.manifest.v1+json"),
-    (status = 206, description = "The part of it that `Range` asked for", content_type = "application/vnd.oci.image.manifest.v1+json"),
-    (status = 304, description = "It is as the ETag has it"),
+#[utoipa::path(get, path = "/v2/{fleet}/manifests/{reference}", tag = "images", security(("token" = [])), params(("fleet" = Name, Path), ("reference" = String, Path),
+    ("range" = Option<String>, Header, description = "`bytes=FIRST-[LAST]`, which part: one only"),
+    ("if-none-match" = Option<String>, Header, description = "The ETag of what is there")), responses(
+    (status = 200, description = "The manifest", content_type = "application/vnd.oci.image.manifest.v1+json", headers(("etag" = String), ("docker-content-digest" = String))),
+    (status = 206, description = "The part of it that `Range` asked for", content_type = "application/vnd.oci.image.manifest.v1+json", headers(("etag" = String), ("docker-content-digest" = String))),
+    (status = 304, description = "It is as the ETag has it", headers(("etag" = String))),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn manifest(
@@ -110,10 +112,12 @@ pub(crate) async fn manifest(
 }
 
 /// A layer, config or manifest of an image.
-#[utoipa::path(get, path = "/v2/{fleet}/blobs/{digest}", tag = "images", security(("token" = [])), params(("fleet" = Name, Path), ("digest" = String, Path)), responses(
-    (status = 200, description = "The blob", body = Vec<u8>, content_type = "application/octet-stream"),
-    (status = 206, description = "The part of it that `Range` asked for", body = Vec<u8>, content_type = "application/octet-stream"),
-    (status = 304, description = "It is as the ETag has it"),
+#[utoipa::path(get, path = "/v2/{fleet}/blobs/{digest}", tag = "images", security(("token" = [])), params(("fleet" = Name, Path), ("digest" = String, Path),
+    ("range" = Option<String>, Header, description = "`bytes=FIRST-[LAST]`, which part: one only"),
+    ("if-none-match" = Option<String>, Header, description = "The ETag of what is there")), responses(
+    (status = 200, description = "The blob", body = Vec<u8>, content_type = "application/octet-stream", headers(("etag" = String), ("docker-content-digest" = String))),
+    (status = 206, description = "The part of it that `Range` asked for", body = Vec<u8>, content_type = "application/octet-stream", headers(("etag" = String), ("docker-content-digest" = String))),
+    (status = 304, description = "It is as the ETag has it", headers(("etag" = String))),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn blob(
@@ -143,7 +147,8 @@ async fn send_blob(
 ) -> Answered<Response> {
     let (name, digest) = (blob_name(digest), digest.to_string());
     let kept = Kept { name: &name, size, digest: &digest, content_type, kind: "image" };
-    let sent = send(server, asked, &kept).await?;
+    let gone = || Problem::new(ProblemCode::NotFound, format!("the blob {digest} was removed meanwhile"));
+    let sent = send(server, asked, &kept).await?.ok_or_else(gone)?;
     let told = HeaderValue::from_str(&digest).unwrap_or(HeaderValue::from_static(""));
     Ok(([(DIGEST, told)], sent).into_response())
 }

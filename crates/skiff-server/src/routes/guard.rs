@@ -9,8 +9,8 @@ use skiff_protocol::{Problem, ProblemCode};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::answer::Refusal;
-use crate::Server;
 use crate::metrics;
+use crate::{Server, ServerError};
 
 /// Answers in time.
 pub(crate) async fn limit_time(State(server): State<Server>, request: Request, next: Next) -> Response {
@@ -27,6 +27,19 @@ pub(crate) async fn limit_requests(State(server): State<Server>, request: Reques
     match server.parts.requests.try_acquire() {
         Ok(_permit) => next.run(request).await,
         Err(_) => Refusal(Problem::new(ProblemCode::Busy, "too many requests are under way")).into_response(),
+    }
+}
+
+/// What changes something is done to its end, whether whoever asked waits for that or not: else what is done once it is noted, such as
+/// telling those who poll, would not be.
+pub(crate) async fn to_the_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Refusal::from(ServerError::GoingDown).into_response(),
     }
 }
 

@@ -5,6 +5,7 @@ mod answer;
 mod caller;
 mod configuration;
 mod delta;
+mod description;
 mod device;
 mod distribution;
 mod events;
@@ -16,8 +17,7 @@ mod transfer;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -28,7 +28,7 @@ const JSON_BYTES: usize = 64 << 10;
 
 /// All routes, and their description.
 pub(crate) fn router(server: &Server) -> (Router, OpenApi) {
-    let quick = OpenApiRouter::with_openapi(description())
+    let quick = OpenApiRouter::with_openapi(description::begun())
         .routes(routes!(admin::fleets, admin::new_fleet))
         .routes(routes!(admin::fleet, admin::remove_fleet))
         .routes(routes!(admin::set_target))
@@ -57,28 +57,15 @@ pub(crate) fn router(server: &Server) -> (Router, OpenApi) {
         .routes(routes!(delta::sign))
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(server.clone(), guard::limit_requests));
-    let (router, api) = quick
+    let (router, mut api) = quick
         .merge(held)
         .merge(sent)
         // Asked most where all else is refused.
         .routes(routes!(health::healthz))
+        .layer(from_fn(guard::to_the_end))
         .layer(from_fn_with_state(server.clone(), guard::count))
         .split_for_parts();
+    description::complete(&mut api);
     let router = router.with_state(server.clone());
     (router.layer(guard::catch_panics()).layer(from_fn(answer::as_problems)), api)
-}
-
-fn description() -> OpenApi {
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token of a device or an administrator"));
-    let mut info = InfoBuilder::new().title("Skiff").version(env!("CARGO_PKG_VERSION"));
-    info = info
-        .description(Some("Deltas of container images on request, and what a fleet of devices shall run."));
-    OpenApiBuilder::new()
-        .info(info.build())
-        .components(Some(
-            ComponentsBuilder::new().security_scheme("token", SecurityScheme::Http(bearer.build())).build(),
-        ))
-        .build()
 }

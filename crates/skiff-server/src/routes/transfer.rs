@@ -26,12 +26,12 @@ pub(crate) struct Kept<'a> {
     pub(crate) kind: &'static str,
 }
 
-/// Sends it, or the part that was asked for.
+/// Sends it, or the part that was asked for; none where it is not there any more.
 pub(crate) async fn send(
     server: &Server,
     (method, asked): (&Method, &HeaderMap),
     kept: &Kept<'_>,
-) -> Answered<Response> {
+) -> Answered<Option<Response>> {
     let etag = format!("\"{}\"", kept.digest);
     let mut headers = HeaderMap::new();
     let text = |value: &str| HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
@@ -41,7 +41,7 @@ pub(crate) async fn send(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, immutable, max-age=31536000"));
     let listed = asked.get(header::IF_NONE_MATCH).and_then(|listed| listed.to_str().ok());
     if listed.is_some_and(|listed| matches_any(listed, &etag)) {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+        return Ok(Some((StatusCode::NOT_MODIFIED, headers).into_response()));
     }
     let range = match asked_range(asked, &etag, kept.size) {
         Ok(range) => range,
@@ -49,7 +49,7 @@ pub(crate) async fn send(
             headers.insert(header::CONTENT_RANGE, text(&format!("bytes */{}", kept.size)));
             headers.remove(header::CONTENT_TYPE);
             let refusal = super::answer::Refusal(problem);
-            return Ok((headers, refusal).into_response());
+            return Ok(Some((headers, refusal).into_response()));
         }
     };
     let (status, sent) = match &range {
@@ -62,7 +62,7 @@ pub(crate) async fn send(
     };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sent));
     if method == Method::HEAD {
-        return Ok((status, headers).into_response());
+        return Ok(Some((status, headers).into_response()));
     }
     let objects = &server.parts.objects;
     let opened = if kept.size <= LARGEST {
@@ -80,14 +80,14 @@ pub(crate) async fn send(
         opened.map(|(body, size)| (size, Body::from_stream(ReaderStream::with_capacity(body, READ))))
     };
     let Some((size, body)) = opened else {
-        let gone = ServerError::Options(format!("{} is gone from where it is kept", kept.name));
-        return Err(gone.into());
+        tracing::warn!(object = kept.name, "it is gone from where it is kept");
+        return Ok(None);
     };
     if size != kept.size {
         return Err(ServerError::Options(format!("{} has {size} bytes, not {}", kept.name, kept.size)).into());
     }
     server.parts.metrics.sent_bytes.get_or_create(&Kind { kind: kept.kind }).inc_by(sent);
-    Ok((status, headers, body).into_response())
+    Ok(Some((status, headers, body).into_response()))
 }
 
 /// Whether an ETag is among those of a header.
