@@ -1,4 +1,5 @@
 //! What cannot be written is told, and nothing of it is half done.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

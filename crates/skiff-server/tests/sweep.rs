@@ -1,4 +1,5 @@
 //! What goes when nobody needs it any more, and what is done to its end.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
