@@ -87,7 +87,10 @@ pub struct Device {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewRelease {
     /// Where the image is: `docker://HOST/NAME[:TAG|@DIGEST]`, or `oci:DIRECTORY[:TAG]` in the server's directory for images.
-    #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = "^(docker://|oci:).+"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(max_length = 1024, example = "oci:app:1", pattern = "^(docker://|oci:).+")
+    )]
     pub image: String,
     /// Which image of several that are for different platforms: `OS/ARCH[/VARIANT]`. Needed where there are several.
     #[serde(default)]

@@ -308,12 +308,16 @@ impl Deltas {
                 Some(Found::Made { bytes: report.delta_bytes, digest: digest.clone() })
             }
             // It may be there again.
-            Err(problem) if problem.code == ProblemCode::NotFound => None,
+            Err(problem) if matches!(problem.code, ProblemCode::NotFound | ProblemCode::BaseUnknown) => None,
             Err(problem) => Some(Found::None { problem: problem.clone() }),
         };
         let (base, target) = (Text(wanted.base), Text(wanted.target));
         let record = found.map(|found| DeltaRecord { name: wanted.name(), base, target, found, used: now() });
-        let changes = record.iter().map(DeltaRecord::put).chain([remove(&wanted.job())]).collect();
+        // A signature that no delta can be made from makes room for another one.
+        let is_useless = matches!(made, Err(problem) if problem.code == ProblemCode::BaseUnknown);
+        let signature = self.books.read().signatures.get(&wanted.base).filter(|_| is_useless).map(remove);
+        let done = signature.into_iter().chain([remove(&wanted.job())]);
+        let changes = record.iter().map(DeltaRecord::put).chain(done).collect();
         let books = Arc::clone(&self.books);
         let noted = blocking(move || books.change(|_| Ok::<_, ServerError>((changes, ())))).await;
         if noted.is_err()
@@ -391,9 +395,16 @@ fn permanent(error: &ServerError) -> Option<Problem> {
         }
         // The disk may be full, or be mended.
         ServerError::Image(ImageError::Io { .. } | ImageError::Fs(_)) => None,
-        ServerError::Image(_) | ServerError::Signature(_) => {
+        // Another one may be sent.
+        ServerError::Diff(DiffError::Signature(_)) | ServerError::Signature(_) => {
+            Some(Problem::new(ProblemCode::BaseUnknown, error.to_string()))
+        }
+        // It comes out of the same images each time.
+        ServerError::Diff(error @ (DiffError::TooLarge(_) | DiffError::Codec(_) | DiffError::Proof(_))) => {
+            tracing::error!(%error, "a delta cannot be made");
             Some(Problem::new(ProblemCode::DeltaFailed, error.to_string()))
         }
+        ServerError::Image(_) => Some(Problem::new(ProblemCode::DeltaFailed, error.to_string())),
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Request {
     /// The route, not the path: there are few of them.
     pub(crate) route: String,
-    pub(crate) method: String,
+    pub(crate) method: &'static str,
     pub(crate) status: u16,
 }
 

@@ -179,6 +179,10 @@ impl Releases {
         if let Err(error) = &made {
             tracing::warn!(%error, fleet = %release.fleet, number = release.number, "an image cannot be released");
         }
+        // The same release may be here with layers that were compressed otherwise: it stays what it is, for who pulls it.
+        let known =
+            |image: ImageRecord| self.books.read().images.get(&image.release.0).cloned().unwrap_or(image);
+        let made = made.map(known);
         let (upload, preparing) = (self.upload(&release), release.clone());
         let (fleet, number) = (release.fleet.clone(), release.number);
         let state = match &made {

@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
 /// What connections keep to.
@@ -57,10 +58,14 @@ pub async fn serve(
 ) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(limits.count));
     let graceful = GracefulShutdown::new();
+    // They end with this.
+    let mut connections = JoinSet::new();
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(HEAD);
     let mut down = std::pin::pin!(down);
     loop {
+        // Those that have ended.
+        while connections.try_join_next().is_some() {}
         // There are as many as are let in as long as the server lives.
         let accepting = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -84,7 +89,7 @@ pub async fn serve(
         let stream = TokioIo::new(Stalling { stream, limit: limits.stall_timeout, stalled: None });
         let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }

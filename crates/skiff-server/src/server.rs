@@ -11,7 +11,7 @@ use skiff_registry::Client;
 use skiff_tree::EntryPath;
 use tokio::sync::{Semaphore, broadcast, watch};
 
-use crate::book::Books;
+use crate::book::{Books, remove};
 use crate::database::Sqlite;
 use crate::deltas::{self, Deltas, Parts};
 use crate::images::{self, Images};
@@ -173,6 +173,25 @@ impl Server {
             let description = routes::router(self).1;
             description.to_json().expect("because a description is structs with keys that are text")
         })
+    }
+
+    /// Ends all tokens of administrators.
+    ///
+    /// # Errors
+    /// [`ServerError::Database`].
+    pub async fn revoke_administrators(&self) -> Result<(), ServerError> {
+        let books = Arc::clone(&self.parts.books);
+        let revoke = move || {
+            books.change(|book| {
+                let held = book.tokens.iter().filter(|(_, role)| **role == Role::Administrator);
+                let token = |(digest, role): (&String, &Role)| TokenRecord {
+                    digest: digest.clone(),
+                    role: role.clone(),
+                };
+                Ok::<_, ServerError>((held.map(|held| remove(&token(held))).collect(), ()))
+            })
+        };
+        blocking(revoke).await
     }
 
     /// Makes a token for an administrator. It is told this once: only its digest is kept.

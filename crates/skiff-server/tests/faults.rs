@@ -1,5 +1,5 @@
 //! What cannot be written is told, and nothing of it is half done.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
@@ -194,13 +194,16 @@ async fn a_delta_that_cannot_be_kept_leaves_nothing() {
 
 #[tokio::test]
 async fn a_delta_that_is_gone_from_where_it_was_kept_is_made_anew() {
-    let harness = Harness::new().await;
+    let mut harness = Harness::new().await;
     harness.fleet("pumps").await;
     let token = harness.device("pumps", "pump-1").await;
     let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
     let asked = format!("/v1/deltas/{old}/{new}?{ALL}");
     let delta = harness.delta(&token, &asked).await.expect(200);
     std::fs::remove_dir_all(harness.data.join("objects/deltas")).unwrap();
+    // Small ones are in memory as well.
+    assert_eq!(harness.delta(&token, &asked).await.expect(200).body, delta.body);
+    harness.restart().await;
     assert_eq!(harness.get(&asked, &token).await.expect(503).code(), "busy");
     assert_eq!(harness.delta(&token, &asked).await.expect(200).body, delta.body);
     harness.server.shut_down();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use skiff_diff::Level;
@@ -29,10 +30,10 @@ struct Arguments {
     /// Where to listen; port 0 takes a free one, which is printed
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8600")]
     listen: SocketAddr,
-    /// A token that administrators have, of 32 bytes at least
+    /// The token that administrators have, of 32 bytes at least; those before it end. Better in the environment, where it is not seen
     #[arg(long, value_name = "TOKEN", env = "SKIFF_SERVER_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Make and print a new administrator's token, and end
+    /// Make and print a new administrator's token, and end; those before it are not known any more
     #[arg(long)]
     new_token: bool,
     /// Where images and deltas are kept instead, such as s3://bucket/prefix
@@ -78,7 +79,13 @@ fn main() -> ExitCode {
         logs.init();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments))) {
+    let ended = runtime.map_err(Into::into).and_then(|runtime| {
+        let ended = runtime.block_on(run(arguments));
+        // What computes still looks at whether it shall end, but now and then.
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        ended
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skiff-server: {error}");
@@ -91,8 +98,12 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let is_new = !arguments.data.join("state.db").exists();
     let server = Server::open(options(&arguments)?).await?;
     match &arguments.token {
-        Some(token) => server.allow_administrator(token).await?,
+        Some(token) => {
+            server.revoke_administrators().await?;
+            server.allow_administrator(token).await?;
+        }
         None if is_new || arguments.new_token => {
+            server.revoke_administrators().await?;
             println!("administrator's token, shown this once: {}", server.new_administrator().await?);
         }
         None => {}

@@ -17,6 +17,7 @@ import os
 import pathlib
 import random
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -111,7 +112,7 @@ def populate(api):
         if number == 1:
             api.call("PUT", "/v1/device/status", {"running": state["release"], "phase": "idle"}, token)
     for path in ("fleets/pumps", "devices/pump-1", "devices/pump-2"):
-        api.call("PUT", f"/v1/{path}/configuration/SKIFF_SUPERVISOR_DELTA", {"value": "1"})
+        api.call("PUT", f"/v1/{path}/configuration/COLOUR", {"value": "red"})
     base, target = releases
     api.until(f"/v1/deltas/{base}/{target}?{DEVICE_QUERY}", lambda status, _: status == 200, token)
     return token, base, target
@@ -139,7 +140,7 @@ def settings(directory, known):
         "[parameters]",
         'fleet = "pumps"',
         'device = "pump-2"',
-        'variable = "SKIFF_SUPERVISOR_DELTA"',
+        'variable = "COLOUR"',
         "number = 1",
         f'base = "{base}"',
         f'target = "{target}"',
@@ -187,12 +188,12 @@ def run(program, directory):
         api = Api(address.group())
         token, base, target = populate(api)
         anything, there = settings(directory, (base, target, manifests[1]["digest"]))
-        few = ["--max-examples", "30"]
+        few = ["--max-examples", "20"]
         good = [
             # The device comes first: administrators make its token unknown.
-            check(api, "a device, what is there", token, there, few + ["--phases", "coverage,fuzzing"]),
+            check(api, "a device, what is there", token, there, few + ["--phases", "examples,coverage,fuzzing"]),
             check(api, "a device, whatever is thought of", token, anything, few + ["--phases", "fuzzing"]),
-            check(api, "an administrator, what is there", ADMINISTRATOR, there, few + ["--phases", "coverage,fuzzing"]),
+            check(api, "an administrator, what is there", ADMINISTRATOR, there, few + ["--phases", "examples,coverage,fuzzing"]),
             check(api, "an administrator, whatever is thought of", ADMINISTRATOR, anything, few),
         ]
         if server.poll() is not None:
@@ -211,6 +212,8 @@ def main():
     if len(sys.argv) != 2:
         raise SystemExit("usage: openapi.py SKIFF-SERVER")
     program = str(pathlib.Path(sys.argv[1]).resolve())
+    # The server is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         is_good = run(program, pathlib.Path(directory))

@@ -211,7 +211,7 @@ fn line(device: &Device) -> String {
         line.push_str(&format!(" {} %", u128::from(*done) * 100 / u128::from(*total)));
     }
     if let Some(outcome) = outcome.as_ref().filter(|outcome| !outcome.succeeded) {
-        let cause = outcome.cause.as_deref().unwrap_or("it does not say why");
+        let cause = outcome.cause.as_deref().unwrap_or("it does not say why").escape_debug();
         line.push_str(&format!("  the update to {} failed: {cause}", outcome.target));
     }
     line

@@ -240,11 +240,14 @@ pub(crate) async fn remove_device(
     _: Administrator,
     At(name): At<Name>,
 ) -> Answered<StatusCode> {
-    change(&server, move |book| {
+    let fleet = change(&server, move |book| {
         let device = known_device(book, &name)?;
-        Ok((std::iter::once(remove(device)).chain(tokens_of(book, &name)).collect(), ()))
+        let changes = std::iter::once(remove(device)).chain(tokens_of(book, &name)).collect();
+        Ok((changes, device.fleet.clone()))
     })
     .await?;
+    // Its polls end with it.
+    server.parts.releases.changes.tell(&fleet);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -283,13 +286,15 @@ pub(crate) async fn new_token(
 ) -> Answered<(StatusCode, Json<NewToken>)> {
     let token = tokens::new()?;
     let digest = tokens::digest(&token);
-    let device = change(&server, move |book| {
-        known_device(book, &name)?;
+    let (device, fleet) = change(&server, move |book| {
+        let fleet = known_device(book, &name)?.fleet.clone();
         let new = TokenRecord { digest, role: Role::Device(name.clone()) };
         let changes = tokens_of(book, &name).chain([new.put()]).collect();
-        Ok((changes, name))
+        Ok((changes, (name, fleet)))
     })
     .await?;
+    // Polls that the ones before hold end.
+    server.parts.releases.changes.tell(&fleet);
     Ok((StatusCode::CREATED, Json(NewToken { device, token })))
 }
 
@@ -400,6 +405,8 @@ pub(crate) async fn spool(server: &Server, body: Body, limit: u64) -> Result<tem
         }
         file.write_all(&chunk).await.map_err(ServerError::io("writing in", directory))?;
     }
+    // Else the error of the last write would be nobody's.
+    file.flush().await.map_err(ServerError::io("writing in", directory))?;
     file.sync_all().await.map_err(ServerError::io("writing in", directory))?;
     Ok(path)
 }

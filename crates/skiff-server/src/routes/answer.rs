@@ -44,6 +44,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self(problem) = self;
+        let whole = problem.clone();
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&problem)).into_response();
         let headers = response.headers_mut();
@@ -57,6 +58,7 @@ impl IntoResponse for Refusal {
             }
             _ => {}
         }
+        response.extensions_mut().insert(whole);
         response
     }
 }
@@ -74,11 +76,12 @@ pub(crate) async fn as_problems(request: Request, next: Next) -> Response {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let bytes = to_bytes(body, DETAIL).await.unwrap_or_default();
-    let is_problem = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
-    let problem = match serde_json::from_slice::<Problem>(&bytes) {
-        Ok(problem) if is_problem => problem,
-        _ => Problem::new(code_of(status), String::from_utf8_lossy(&bytes)),
+    let problem = match parts.extensions.remove::<Problem>() {
+        Some(problem) => problem,
+        None => {
+            let bytes = to_bytes(body, DETAIL).await.unwrap_or_default();
+            Problem::new(code_of(status), String::from_utf8_lossy(&bytes))
+        }
     };
     let mut told = serde_json::json!(problem);
     if is_distribution {

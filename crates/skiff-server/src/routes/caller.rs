@@ -23,6 +23,8 @@ pub(crate) enum Caller {
 pub(crate) struct DeviceCaller {
     pub(crate) name: Name,
     pub(crate) fleet: Name,
+    /// The digest of its token.
+    pub(crate) token: String,
 }
 
 /// Somebody who may do everything.
@@ -48,10 +50,11 @@ impl FromRequestParts<Server> for Caller {
             return refuse(ProblemCode::Unauthorized, "send a token, as in Authorization: Bearer TOKEN");
         };
         let book = server.parts.books.read();
-        match book.tokens.get(&tokens::digest(&token)) {
+        let token = tokens::digest(&token);
+        match book.tokens.get(&token) {
             Some(Role::Administrator) => Ok(Self::Administrator),
             Some(Role::Device(name)) if let Some(device) = book.devices.get(name) => {
-                Ok(Self::Device(DeviceCaller { name: name.clone(), fleet: device.fleet.clone() }))
+                Ok(Self::Device(DeviceCaller { name: name.clone(), fleet: device.fleet.clone(), token }))
             }
             _ => refuse(ProblemCode::Unauthorized, "the token is not known"),
         }

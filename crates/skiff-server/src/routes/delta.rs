@@ -60,10 +60,13 @@ pub(crate) async fn delta(
     let (mut made, mut none): (Vec<DeltaRecord>, _) = (Vec::new(), None);
     let mut pending = None;
     for base in bases {
-        match server.parts.deltas.ask(Wanted { base, target: request.target, variant }).await? {
-            Answer::Made(record) => made.push(record),
-            Answer::Pending(state) => pending = Some(state),
-            Answer::None(problem) => none = Some(problem),
+        match server.parts.deltas.ask(Wanted { base, target: request.target, variant }).await {
+            Ok(Answer::Made(record)) => made.push(record),
+            Ok(Answer::Pending(state)) => pending = Some(state),
+            Ok(Answer::None(problem)) => none = Some(problem),
+            // Where another base leads there too, this one does not stand in its way.
+            Err(ServerError::Refused(problem)) => none = Some(problem),
+            Err(error) => return Err(error.into()),
         }
     }
     if let Some(state) = pending {
@@ -130,7 +133,14 @@ async fn serve(server: &Server, asked: (&Method, &HeaderMap), record: &DeltaReco
         let at = format!("{}/{name}", public.as_str().trim_end_matches('/'));
         return Ok((StatusCode::SEE_OTHER, about, [(header::LOCATION, text(at))]).into_response());
     }
-    let kept = Kept { name: &name, size: *bytes, digest, content_type: DELTA_TYPE, kind: "delta" };
+    let kept = Kept {
+        name: &name,
+        size: *bytes,
+        digest,
+        content_type: DELTA_TYPE,
+        is_for_ever: false,
+        kind: "delta",
+    };
     match send(server, asked, &kept).await? {
         Some(sent) => Ok((about, sent).into_response()),
         None => {

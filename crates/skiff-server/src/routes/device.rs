@@ -59,7 +59,14 @@ pub(crate) async fn target(
     let mut held = None;
     loop {
         // Before it is looked at, so that no change is missed.
-        let fleet = known_device(&server.parts.books.read(), &device.name)?.fleet.clone();
+        let fleet = {
+            let book = server.parts.books.read();
+            // It may have ended while the poll was held.
+            if !book.tokens.contains_key(&device.token) {
+                return refuse(ProblemCode::Unauthorized, "the token is not known any more");
+            }
+            known_device(&book, &device.name)?.fleet.clone()
+        };
         let mut changes = server.parts.releases.changes.of(&fleet);
         let body = serde_json::to_string(&target_of(&server, &device)?)
             .map_err(|error| crate::ServerError::Options(error.to_string()))?;

@@ -108,7 +108,13 @@ pub(crate) async fn manifest(
     };
     let digest = BlobDigest::from_bytes(*image.manifest.0.as_bytes());
     let size = image.manifest_bytes;
-    send_blob(&server, (&method, &headers), (&digest, size, &image.media_type)).await
+    send_blob(
+        &server,
+        (&method, &headers),
+        (&digest, size, &image.media_type),
+        reference.starts_with("sha256:"),
+    )
+    .await
 }
 
 /// A layer, config or manifest of an image.
@@ -137,16 +143,17 @@ pub(crate) async fn blob(
     };
     let size = if is_there { server.parts.objects.size(&blob_name(&digest)).await? } else { None };
     let size = size.ok_or_else(unknown)?;
-    send_blob(&server, (&method, &headers), (&digest, size, "application/octet-stream")).await
+    send_blob(&server, (&method, &headers), (&digest, size, "application/octet-stream"), true).await
 }
 
 async fn send_blob(
     server: &Server,
     asked: (&Method, &HeaderMap),
     (digest, size, content_type): (&BlobDigest, u64, &str),
+    is_for_ever: bool,
 ) -> Answered<Response> {
     let (name, digest) = (blob_name(digest), digest.to_string());
-    let kept = Kept { name: &name, size, digest: &digest, content_type, kind: "image" };
+    let kept = Kept { name: &name, size, digest: &digest, content_type, is_for_ever, kind: "image" };
     let gone = || Problem::new(ProblemCode::NotFound, format!("the blob {digest} was removed meanwhile"));
     let sent = send(server, asked, &kept).await?.ok_or_else(gone)?;
     let told = HeaderValue::from_str(&digest).unwrap_or(HeaderValue::from_static(""));

@@ -22,6 +22,8 @@ pub(crate) struct Kept<'a> {
     /// A digest of it, which is its ETag.
     pub(crate) digest: &'a str,
     pub(crate) content_type: &'a str,
+    /// Whether the same is always found under the URL, so that it may be kept without asking again.
+    pub(crate) is_for_ever: bool,
     /// What it counts as.
     pub(crate) kind: &'static str,
 }
@@ -38,7 +40,8 @@ pub(crate) async fn send(
     headers.insert(header::ETAG, text(&etag));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_TYPE, text(kept.content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, immutable, max-age=31536000"));
+    let caching = if kept.is_for_ever { "private, immutable, max-age=31536000" } else { "private, no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     let listed = asked.get(header::IF_NONE_MATCH).and_then(|listed| listed.to_str().ok());
     if listed.is_some_and(|listed| matches_any(listed, &etag)) {
         return Ok(Some((StatusCode::NOT_MODIFIED, headers).into_response()));
