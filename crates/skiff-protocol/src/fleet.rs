@@ -1,9 +1,9 @@
 //! What administrators and a server say to each other.
 
 use serde::{Deserialize, Serialize};
-use skiff_tree::{ManifestDigest, ReleaseId};
+use skiff_tree::ReleaseId;
 
-use crate::{Name, Problem, Status, Text};
+use crate::{ImageDigest, Name, Problem, Status, Text};
 
 /// Makes a fleet: the body of `POST /v1/fleets`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ pub enum ReleaseState {
         release: Text<ReleaseId>,
         /// The digest of its image's manifest.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
-        manifest: Text<ManifestDigest>,
+        manifest: Text<ImageDigest>,
         /// What pulling all of it takes, in bytes.
         bytes: u64,
         /// How many paths it has.

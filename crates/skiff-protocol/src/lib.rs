@@ -35,6 +35,12 @@ mod text;
 mod variable;
 mod whole;
 
+skiff_wire::digests! {
+    "sha256:";
+    /// The SHA-256 of an image's manifest, as registries spell it.
+    ImageDigest;
+}
+
 pub use capabilities::{Capabilities, Codec, CodecParseError};
 pub use delta::{DELTA_BASE_HEADER, DELTA_SIZE_HEADER, DeltaQuery, DeltaRequest, MAX_BASES, Pending, Stage};
 pub use fleet::{

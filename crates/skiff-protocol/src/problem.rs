@@ -102,6 +102,8 @@ codes! {
     Busy = 503, "busy", "More is asked than can be done now: try again later";
     /// It took too long.
     TimedOut = 408, "timed-out", "The request took too long";
+    /// The server has no space left.
+    NoSpace = 507, "no-space", "The server has no space left: try again once it has";
     /// The server is at fault.
     Internal = 500, "internal", "The server failed: its log says why";
 }

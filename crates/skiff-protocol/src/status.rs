@@ -1,9 +1,9 @@
 //! What a server tells a device, and the device the server.
 
 use serde::{Deserialize, Serialize};
-use skiff_tree::{ManifestDigest, ReleaseId};
+use skiff_tree::ReleaseId;
 
-use crate::{Capabilities, Name, Problem, Text, Variables};
+use crate::{Capabilities, ImageDigest, Name, Problem, Text, Variables};
 
 /// What a device shall run, and how its supervisor shall behave: the answer to `GET /v1/device/target`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct ImageSource {
     pub repository: Name,
     /// The digest of the image's manifest.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub manifest: Text<ManifestDigest>,
+    pub manifest: Text<ImageDigest>,
     /// What pulling all of it takes, in bytes.
     pub bytes: u64,
 }

@@ -89,7 +89,7 @@ impl VariableName {
             }),
             // Those with the other prefixes may mean something to other programs; one of ours that is misspelled would
             // silently do nothing.
-            None if self.0.starts_with("SKIFF_SUPERVISOR_") => Err(VariableError::Unknown { name: name() }),
+            None if self.0.starts_with(PREFIXES[0]) => Err(VariableError::Unknown { name: name() }),
             _ => Ok(()),
         }
     }

@@ -132,6 +132,11 @@ impl ServerError {
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
+            Self::Io { source, .. } | Self::Image(ImageError::Io { source, .. })
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Problem::new(ProblemCode::NoSpace, "nothing was changed")
+            }
             Self::Refused(problem) => problem.clone(),
             Self::Image(error) => Problem::new(ProblemCode::Unprocessable, error.to_string()),
             Self::Registry(error) => Problem::new(ProblemCode::Unprocessable, error.to_string()),

@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skiff_image::{ImageRef, Platform};
-use skiff_protocol::{Event, Name, Problem, ProblemCode, Release, ReleaseState};
+use skiff_protocol::{Event, ImageDigest, Name, Problem, ProblemCode, Release, ReleaseState, Text};
 use skiff_registry::Reference;
 use skiff_tree::ReleaseId;
 use tokio::sync::{broadcast, watch};
@@ -188,7 +188,7 @@ impl Releases {
         let state = match &made {
             Ok(image) => ReleaseState::Ready {
                 release: image.release,
-                manifest: image.manifest,
+                manifest: Text(ImageDigest::from_bytes(*image.manifest.0.as_bytes())),
                 bytes: pull_bytes(image),
                 entries: image.entries,
             },

@@ -1,6 +1,7 @@
 //! A server: its parts, opened and put together.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -77,7 +78,9 @@ impl Server {
     fn assemble(options: Options) -> Result<Self, ServerError> {
         let data = options.data.clone();
         let uploads = data.join("uploads");
-        fs::create_dir_all(&uploads).map_err(ServerError::io("making", &uploads))?;
+        // It holds what devices are told, and digests of tokens: nobody else's business.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&uploads);
+        made.map_err(ServerError::io("making", &uploads))?;
         let lock = lock(&data)?;
         let database = match options.database {
             Some(database) => database,

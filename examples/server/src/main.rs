@@ -96,7 +96,14 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let is_new = !arguments.data.join("state.db").exists();
+    if is_new && arguments.new_token {
+        return Err(format!("{}: no server has worked there yet", arguments.data.display()).into());
+    }
     let server = Server::open(options(&arguments)?).await?;
+    // Before a token is told, which is told once.
+    let address = arguments.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| format!("listening on {address}: {error}"))?;
     match &arguments.token {
         Some(token) => {
             server.revoke_administrators().await?;
@@ -111,7 +118,6 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.new_token {
         return Ok(());
     }
-    let listener = TcpListener::bind(arguments.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let (mut interrupted, mut terminated) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

@@ -1,6 +1,5 @@
 //! The commands that manage a delta server: fleets, devices, releases and configuration.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -28,13 +27,13 @@ pub(crate) fn fleet(args: &args::Fleet) -> Result<(), Failure> {
         }
         FleetCommand::Create { name, at } => {
             let fleet: Fleet = Remote::new(at)?.post("/v1/fleets", &NewFleet { name: parse(name)? })?;
-            show(at, &[fleet], |fleet| Ok(say!("made the fleet {}", fleet.name)))
+            show_one(at, &fleet, |fleet| Ok(say!("made the fleet {}", fleet.name)))
         }
         FleetCommand::Target { fleet, release, at } => {
             let (remote, fleet) = (Remote::new(at)?, parse::<Name>(fleet)?);
             let release = find_release(&remote, &fleet, release)?;
             let fleet: Fleet = remote.put(&format!("/v1/fleets/{fleet}/target"), &FleetTarget { release })?;
-            show(at, &[fleet], |fleet| Ok(say!("{} shall run {release}", fleet.name)))
+            show_one(at, &fleet, |fleet| Ok(say!("{} shall run {release}", fleet.name)))
         }
         FleetCommand::Remove { fleet, at } => {
             let fleet: Name = parse(fleet)?;
@@ -58,17 +57,17 @@ pub(crate) fn device(args: &args::Device) -> Result<(), Failure> {
         DeviceCommand::Create { fleet, name, at } => {
             let path = format!("/v1/fleets/{}/devices", parse::<Name>(fleet)?);
             let token: NewToken = Remote::new(at)?.post(&path, &NewDevice { name: parse(name)? })?;
-            show(at, &[token], |made| Ok(say!("{}", made.token)))
+            show_one(at, &token, |made| Ok(say!("{}", made.token)))
         }
         DeviceCommand::Move { device, fleet, at } => {
             let path = format!("/v1/devices/{}/move", parse::<Name>(device)?);
             let device: Device = Remote::new(at)?.post(&path, &Move { fleet: parse(fleet)? })?;
-            show(at, &[device], |device| Ok(say!("{} belongs to {}", device.name, device.fleet)))
+            show_one(at, &device, |device| Ok(say!("{} belongs to {}", device.name, device.fleet)))
         }
         DeviceCommand::Token { device, at } => {
             let path = format!("/v1/devices/{}/token", parse::<Name>(device)?);
             let token: NewToken = Remote::new(at)?.act("POST", &path)?;
-            show(at, &[token], |made| Ok(say!("{}", made.token)))
+            show_one(at, &token, |made| Ok(say!("{}", made.token)))
         }
         DeviceCommand::Remove { device, at } => {
             let device: Name = parse(device)?;
@@ -94,7 +93,7 @@ pub(crate) fn release(args: &args::Release) -> Result<(), Failure> {
             if let ReleaseState::Failed { problem } = &release.state {
                 return Err(Failure::corrupt(format!("{image}: {problem}")));
             }
-            show(at, &[release], tell)
+            show_one(at, &release, tell)
         }
     }
 }
@@ -104,14 +103,19 @@ fn releases_of(fleet: &Name) -> String {
 }
 
 fn begin(remote: &Remote, fleet: &Name, (image, platform): (&str, Option<&str>)) -> Result<Release, Failure> {
-    match image.strip_prefix("oci-archive:") {
-        Some(file) => {
+    let sent =
+        if image.starts_with("oci-archive:") { Some(parse::<skiff::image::ImageRef>(image)?) } else { None };
+    match sent {
+        Some(skiff::image::ImageRef::OciArchive { image: Some(_), .. }) => Err(Failure::usage(
+            "an archive that is sent holds one image, which is not named: write one with skopeo copy",
+        )),
+        Some(skiff::image::ImageRef::OciArchive { file, .. }) => {
             // What a platform is called needs no escapes, and what does is none.
             let platform = platform.map(parse::<skiff::image::Platform>).transpose()?;
             let query = platform.map_or(String::new(), |platform| format!("?platform={platform}"));
-            remote.upload(&format!("{}{query}", releases_of(fleet)), Path::new(file))
+            remote.upload(&format!("{}{query}", releases_of(fleet)), &file)
         }
-        None => {
+        _ => {
             let body = NewRelease { image: image.into(), platform: platform.map(Into::into) };
             remote.post(&releases_of(fleet), &body)
         }
@@ -217,7 +221,16 @@ fn line(device: &Device) -> String {
     line
 }
 
-/// Prints what was answered: as JSON, or each in a line.
+/// Prints what was answered: as one JSON object, or in a line.
+fn show_one<T: Serialize>(
+    at: &AtServer,
+    item: &T,
+    line: impl FnOnce(&T) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if at.print.json { Ok(say!("{}", json!(item))) } else { line(item) }
+}
+
+/// Prints what was answered: as a JSON array, or each in a line.
 fn show<T: Serialize>(
     at: &AtServer,
     items: &[T],

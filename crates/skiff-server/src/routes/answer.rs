@@ -69,7 +69,13 @@ const DETAIL: usize = 4096;
 /// Gives every refusal the same form, wherever it came from: what was not understood, what is not there, what took too long. Where
 /// clients of registries read it, it is told in their words as well.
 pub(crate) async fn as_problems(request: Request, next: Next) -> Response {
-    let is_distribution = request.uri().path().starts_with("/v2");
+    let path = request.uri().path();
+    let unknown = path.starts_with("/v2").then(|| match path {
+        _ if !request.method().is_safe() => "UNSUPPORTED",
+        path if path.contains("/manifests/") => "MANIFEST_UNKNOWN",
+        path if path.contains("/blobs/") => "BLOB_UNKNOWN",
+        _ => "NAME_UNKNOWN",
+    });
     let response = next.run(request).await;
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
@@ -84,9 +90,8 @@ pub(crate) async fn as_problems(request: Request, next: Next) -> Response {
         }
     };
     let mut told = serde_json::json!(problem);
-    if is_distribution {
-        told["errors"] =
-            serde_json::json!([{ "code": distribution_code(problem.code), "message": problem.detail }]);
+    if let Some(unknown) = unknown {
+        told["errors"] = serde_json::json!([{ "code": distribution_code(problem.code, unknown), "message": problem.detail }]);
     }
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
     parts.headers.remove(header::CONTENT_LENGTH);
@@ -111,11 +116,11 @@ pub(crate) fn code_of(status: StatusCode) -> ProblemCode {
 }
 
 /// The code that the distribution specification has for it.
-fn distribution_code(code: ProblemCode) -> &'static str {
+fn distribution_code(code: ProblemCode, unknown: &'static str) -> &'static str {
     match code {
         ProblemCode::Unauthorized => "UNAUTHORIZED",
         ProblemCode::Forbidden => "DENIED",
-        ProblemCode::NotFound => "BLOB_UNKNOWN",
+        ProblemCode::NotFound => unknown,
         ProblemCode::Busy => "TOOMANYREQUESTS",
         _ => "UNSUPPORTED",
     }

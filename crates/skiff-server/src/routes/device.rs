@@ -6,7 +6,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use skiff_protocol::{Event, ImageSource, Phase, Problem, ProblemCode, Report, Status, Target, effective};
+use skiff_protocol::{
+    Event, ImageDigest, ImageSource, Phase, Problem, ProblemCode, Report, Status, Target, Text, effective,
+};
 
 use super::admin::{change, known_device, known_fleet};
 use super::answer::{Answered, refuse};
@@ -99,7 +101,7 @@ fn target_of(server: &Server, device: &DeviceCaller) -> Result<Target, Problem> 
     let fleet = known_fleet(&book, &device.fleet)?;
     let image = fleet.target.and_then(|release| book.images.get(&release.0)).map(|image| ImageSource {
         repository: fleet.name.clone(),
-        manifest: image.manifest,
+        manifest: Text(ImageDigest::from_bytes(*image.manifest.0.as_bytes())),
         bytes: pull_bytes(image),
     });
     Ok(Target {
