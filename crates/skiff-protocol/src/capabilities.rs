@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 /// What a device can apply: every delta that it gets keeps to this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Capabilities {
     /// Versions of the delta's format that it reads.

@@ -130,6 +130,9 @@ pub enum Stage {
     Reading,
     /// They are compared.
     Comparing,
+    /// Something that a later version does.
+    #[serde(other)]
+    Other,
 }
 
 fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {

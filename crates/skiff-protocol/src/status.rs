@@ -35,9 +35,9 @@ pub struct ImageSource {
     pub bytes: u64,
 }
 
-/// What a device is at: the body of `PUT /v1/device/status`.
+/// What a device is at: the body of `PUT /v1/device/status`. Fields that a later version has are passed over: a device that is newer than
+/// its server is heard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Report {
     /// The release it runs; none where it runs none.
@@ -85,6 +85,9 @@ pub enum Phase {
     Verifying,
     /// It changes over to the new release.
     Swapping,
+    /// Something that a later version does.
+    #[serde(other)]
+    Other,
 }
 
 /// How an update ended.

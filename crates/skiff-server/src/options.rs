@@ -48,6 +48,9 @@ pub struct Options {
     pub signature_bytes: u64,
     /// How many requests may be under way that do something, polls not counted. Default: 512.
     pub requests: usize,
+    /// How many images, deltas and signatures may be under way, to the server or from it. Small deltas, which lie in memory, are not
+    /// counted. Default: 1,024.
+    pub transfers: usize,
     /// How many polls and event streams may be held. Default: 100,000.
     pub polls: usize,
     /// How long a request may take to be received and answered, transfers of images and deltas not counted. Default: 30 s.
@@ -80,6 +83,7 @@ impl Options {
             upload_bytes: 16 << 30,
             signature_bytes: 256 << 20,
             requests: 512,
+            transfers: 1024,
             polls: 100_000,
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),

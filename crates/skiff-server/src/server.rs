@@ -38,6 +38,7 @@ pub(crate) struct ServerParts {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) requests: Semaphore,
+    pub(crate) transfers: Arc<Semaphore>,
     pub(crate) polls: Arc<Semaphore>,
     pub(crate) limits: Limits,
     cancel: Arc<AtomicBool>,
@@ -140,6 +141,7 @@ impl Server {
             public_objects: options.public_objects,
         };
         let requests = Semaphore::new(options.requests);
+        let transfers = Arc::new(Semaphore::new(options.transfers));
         let polls = Arc::new(Semaphore::new(options.polls));
         let down = watch::Sender::new(false);
         let parts = ServerParts {
@@ -151,6 +153,7 @@ impl Server {
             metrics,
             events,
             requests,
+            transfers,
             polls,
             limits,
             cancel,

@@ -88,6 +88,35 @@ async fn what_is_sent_too_slowly_or_is_too_long_is_refused_and_leaves_nothing() 
 }
 
 #[tokio::test]
+async fn more_transfers_than_may_be_under_way_are_told_to_come_back() {
+    let harness = Harness::with(|mut options| {
+        options.transfers = 1;
+        options
+    })
+    .await;
+    harness.fleet("pumps").await;
+    let send = |body: Body| {
+        let request = Request::post("/v1/fleets/pumps/releases").header("content-type", "application/x-tar");
+        let request = request.header("authorization", format!("Bearer {}", harness.administrator));
+        harness.send(request.body(body).unwrap())
+    };
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    // One that is under way until it is told to break.
+    let slow = futures_util::stream::once(async {
+        let _ = ended.await;
+        Err::<Vec<u8>, _>(std::io::Error::other("cut"))
+    });
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(send(Body::from("second")).await.expect(503).code(), "busy");
+        end.send(()).unwrap();
+    };
+    assert_eq!(tokio::join!(send(Body::from_stream(slow)), second).0.expect(400).code(), "bad-request");
+    send(Body::from("third")).await.expect(202);
+    harness.server.shut_down();
+}
+
+#[tokio::test]
 async fn connections_that_stall_end() {
     let harness = Harness::new().await;
     let mut limits = Connections::default();

@@ -145,8 +145,10 @@ fn everything_arrives_over_connections_that_are_cut() {
     let (up, cuts) = (proxy.bytes_up() - before.0, proxy.cuts() - before.1);
     let again = up.saturating_sub(size + (proxy.connections() - before.2) * HEADS);
     println!("push: {size} bytes, {cuts} cuts, {up} went, {again} again");
-    // Chunks begin with 5 MiB; what a connection lasts for bounds what of one is sent again.
-    assert!(cuts >= 1 && again <= cuts * CUT_AFTER, "{again} bytes again in {cuts} cuts");
+    // A chunk for each cut: the first is all of it, and the next one half of that. Most of the time much less is sent again, as a cut comes
+    // after 64 KiB; but a registry that is slow may lose a chunk that it has taken as well.
+    let chunks: u64 = (0..cuts).map(|cut| size.checked_shr(cut as u32).unwrap_or(0)).sum();
+    assert!(cuts >= 1 && again <= chunks, "{again} bytes again in {cuts} cuts");
 
     let before = (proxy.bytes_down(), proxy.cuts(), proxy.connections());
     let base = report["base"].as_str().unwrap();

@@ -1,6 +1,7 @@
 //! Fleets, devices and releases, for administrators.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -368,22 +369,32 @@ pub(crate) async fn new_release(
         let sent = spool(&server, request.into_body(), limit).await?;
         server.parts.releases.begin(fleet, None, (platform, Some(sent))).await?
     } else {
-        let Sent(NewRelease { image, platform: named }) = small(request).await?;
+        let Sent(NewRelease { image, platform: named }) = small(&server, request).await?;
         server.parts.releases.begin(fleet, Some(image), (named.or(platform), None)).await?
     };
     Ok((StatusCode::ACCEPTED, Json(release)))
 }
 
 /// A body of JSON, where longer ones are taken of other types.
-async fn small<T: serde::de::DeserializeOwned>(request: Request) -> Result<Sent<T>, Refusal> {
+async fn small<T: serde::de::DeserializeOwned>(
+    server: &Server,
+    request: Request,
+) -> Result<Sent<T>, Refusal> {
     let (parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, super::JSON_BYTES).await;
+    let limit = server.parts.limits.request_timeout;
+    let bytes = tokio::time::timeout(limit, axum::body::to_bytes(body, super::JSON_BYTES)).await;
+    let bytes =
+        bytes.map_err(|_| Problem::new(ProblemCode::TimedOut, format!("it took more than {limit:?}")))?;
     let bytes = bytes.map_err(|error| Problem::new(ProblemCode::TooLarge, error.to_string()))?;
     Sent::from_request(Request::from_parts(parts, Body::from(bytes)), &()).await
 }
 
+/// What is sent has to come at so many bytes a second, after a while.
+const LEAST_RATE: u64 = 1 << 10;
+
 /// Brings a body to a file that vanishes unless it is kept.
 pub(crate) async fn spool(server: &Server, body: Body, limit: u64) -> Result<tempfile::TempPath, Refusal> {
+    let _place = super::transfer::place(server)?;
     let directory = server.parts.images.spool();
     let made =
         tempfile::NamedTempFile::new_in(directory).map_err(ServerError::io("making a file in", directory))?;
@@ -392,10 +403,15 @@ pub(crate) async fn spool(server: &Server, body: Body, limit: u64) -> Result<tem
     let mut stream = body.into_data_stream();
     let mut count = 0_u64;
     let idle = server.parts.limits.idle_timeout;
+    let started = tokio::time::Instant::now();
     loop {
-        let next = tokio::time::timeout(idle, stream.next()).await;
+        // As long as bytes come at the least rate; each byte by itself would hold a place for ever.
+        let late = started + idle + Duration::from_secs(count / LEAST_RATE);
+        let next = tokio::time::timeout_at(late.min(tokio::time::Instant::now() + idle), stream.next()).await;
         let Ok(next) = next else {
-            return refuse(ProblemCode::TimedOut, format!("nothing came for {idle:?}"));
+            let detail =
+                format!("nothing came for {idle:?}, or less than {LEAST_RATE} bytes a second in all");
+            return refuse(ProblemCode::TimedOut, detail);
         };
         let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|error| Problem::new(ProblemCode::BadRequest, error.to_string()))?;

@@ -5,7 +5,9 @@ use std::ops::Range;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use skiff_protocol::{Problem, ProblemCode};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::io::ReaderStream;
 
 use super::answer::Answered;
@@ -79,8 +81,15 @@ pub(crate) async fn send(
         };
         bytes.map(|bytes| (bytes.len() as u64, part(bytes).unwrap_or_default()))
     } else {
+        let place = place(server)?;
         let opened = objects.open(kept.name, range).await?;
-        opened.map(|(body, size)| (size, Body::from_stream(ReaderStream::with_capacity(body, READ))))
+        let sending = |body| {
+            ReaderStream::with_capacity(body, READ).inspect(move |_| {
+                // Taken until all is sent, or whoever asked has gone.
+                let _ = &place;
+            })
+        };
+        opened.map(|(body, size)| (size, Body::from_stream(sending(body))))
     };
     let Some((size, body)) = opened else {
         tracing::warn!(object = kept.name, "it is gone from where it is kept");
@@ -91,6 +100,12 @@ pub(crate) async fn send(
     }
     server.parts.metrics.sent_bytes.get_or_create(&Kind { kind: kept.kind }).inc_by(sent);
     Ok(Some((status, headers, body).into_response()))
+}
+
+/// A place among what is sent and received.
+pub(crate) fn place(server: &Server) -> Result<OwnedSemaphorePermit, Problem> {
+    let busy = |_| Problem::new(ProblemCode::Busy, "too much is being sent and received");
+    std::sync::Arc::clone(&server.parts.transfers).try_acquire_owned().map_err(busy)
 }
 
 /// Whether an ETag is among those of a header.
