@@ -43,7 +43,8 @@ pub struct Report {
     /// The release it runs; none where it runs none.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(sha256:)?[0-9a-fA-F]{64}$"))]
     pub running: Option<Text<ReleaseId>>,
-    /// What it is doing.
+    /// What it is doing. Words that the server does not know are taken for `other`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "idle"))]
     pub phase: Phase,
     /// The release it works towards, if it does.
     #[serde(default)]
