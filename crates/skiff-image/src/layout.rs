@@ -11,6 +11,9 @@ use skiff_fs::Control;
 use crate::image::{Image, Layer, Source};
 use crate::{BlobDigest, ImageError, Part};
 
+/// Where blobs are, as [`BlobDigest::blob_name`] has it.
+const BLOBS: &str = "blobs/sha256";
+
 impl Image {
     /// Brings the image's blobs into the directory `blobs/sha256` of a layout: its layers as they are stored, its config and its
     /// manifest, but for those that are there. Returns the digest of the manifest, by which
@@ -25,18 +28,18 @@ impl Image {
             let what = "it is no image with layers, which a layout takes";
             return Err(ImageError::unsupported(Part::Archive, what));
         };
-        let blobs = layout.join("blobs/sha256");
+        let blobs = layout.join(BLOBS);
         fs::create_dir_all(&blobs).map_err(failed("making", &blobs))?;
         let mut descriptors = Vec::new();
         for (index, layer) in layers.iter().enumerate() {
-            let digest = write_layer(layer, index, &blobs, control)?;
+            let digest = write_layer(layer, index, layout, control)?;
             let media_type = layer.info.media_type.clone();
             let media_type = media_type.unwrap_or_else(|| layer.info.compression.media_type().into());
             descriptors.push(
                 json!({ "mediaType": media_type, "digest": digest.to_string(), "size": layer.info.size }),
             );
         }
-        let config_digest = write_document(config, &blobs)?;
+        let config_digest = write_document(config, layout)?;
         let made = || {
             let manifest = json!({
                 "schemaVersion": 2,
@@ -50,7 +53,11 @@ impl Image {
             });
             manifest.to_string().into_bytes()
         };
-        write_document(&self.manifest.clone().unwrap_or_else(made), &blobs)
+        let manifest = write_document(&self.manifest.clone().unwrap_or_else(made), layout)?;
+        // What the blobs are called is to last as they do.
+        let directory = fs::File::open(&blobs).and_then(|directory| directory.sync_all());
+        directory.map_err(failed("syncing", &blobs))?;
+        Ok(manifest)
     }
 }
 
@@ -58,16 +65,17 @@ impl Image {
 fn write_layer(
     layer: &Layer,
     index: usize,
-    blobs: &Path,
+    layout: &Path,
     control: Control<'_>,
 ) -> Result<BlobDigest, ImageError> {
     if let Some(digest) = layer.info.digest {
-        let there = fs::metadata(blobs.join(hex(&digest)));
+        let there = fs::metadata(layout.join(digest.blob_name()));
         if there.is_ok_and(|there| there.is_file() && there.len() == layer.info.size) {
             control.advance(layer.info.size);
             return Ok(digest);
         }
     }
+    let blobs = &layout.join(BLOBS);
     let mut file = tempfile::NamedTempFile::new_in(blobs).map_err(failed("making a file in", blobs))?;
     let (mut reader, mut hasher) = (layer.blob.reader(), Sha256::new());
     loop {
@@ -87,28 +95,25 @@ fn write_layer(
         let (expected, found) = (expected.to_string(), found.to_string());
         return Err(ImageError::DigestMismatch { what: Part::Layer(index).to_string(), expected, found });
     }
-    persist(file, blobs, &found)?;
+    persist(file, layout, &found)?;
     Ok(found)
 }
 
-fn write_document(bytes: &[u8], blobs: &Path) -> Result<BlobDigest, ImageError> {
+fn write_document(bytes: &[u8], layout: &Path) -> Result<BlobDigest, ImageError> {
+    let blobs = &layout.join(BLOBS);
     let digest = BlobDigest::of(bytes);
     let mut file = tempfile::NamedTempFile::new_in(blobs).map_err(failed("making a file in", blobs))?;
     file.write_all(bytes).map_err(failed("writing in", blobs))?;
-    persist(file, blobs, &digest)?;
+    persist(file, layout, &digest)?;
     Ok(digest)
 }
 
 /// Gives a blob its name once it is on the disk.
-fn persist(file: tempfile::NamedTempFile, blobs: &Path, digest: &BlobDigest) -> Result<(), ImageError> {
-    file.as_file().sync_all().map_err(failed("syncing a file in", blobs))?;
-    let path = blobs.join(hex(digest));
+fn persist(file: tempfile::NamedTempFile, layout: &Path, digest: &BlobDigest) -> Result<(), ImageError> {
+    file.as_file().sync_all().map_err(failed("syncing a file in", layout))?;
+    let path = layout.join(digest.blob_name());
     file.persist(&path).map_err(|error| failed("renaming to", &path)(error.error))?;
     Ok(())
-}
-
-fn hex(digest: &BlobDigest) -> String {
-    digest.to_string().trim_start_matches("sha256:").into()
 }
 
 fn failed(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ImageError {

@@ -82,7 +82,7 @@ fn named(digest: &BlobDigest, files: &Files) -> Result<Chosen, ImageError> {
         what: format!("image {digest} in {}", files.path().display()),
         known: Vec::new(),
     };
-    let size = files.open(&blob_name(digest))?.ok_or_else(missing)?.size;
+    let size = files.open(&digest.blob_name())?.ok_or_else(missing)?.size;
     Ok(Chosen { descriptor: Descriptor::new("", *digest, size), is_for_platform: false })
 }
 
@@ -134,7 +134,7 @@ fn read_blob(
     limits: &Limits,
 ) -> Result<Vec<u8>, ImageError> {
     let digest = descriptor.blob_digest(part)?;
-    let bytes = files.read(&blob_name(&digest), part, limits)?;
+    let bytes = files.read(&digest.blob_name(), part, limits)?;
     let found = BlobDigest::of(&bytes);
     if bytes.len() as u64 != descriptor.size {
         let what = format!("it has {} bytes, and is named with {}", bytes.len(), descriptor.size);
@@ -158,7 +158,7 @@ fn layer(files: &Files, index: usize, descriptor: &Descriptor, diff_id: DiffId) 
         ));
     }
     let digest = descriptor.blob_digest(part)?;
-    let name = blob_name(&digest);
+    let name = digest.blob_name();
     let missing = || ImageError::NotFound {
         what: format!("{name} ({part}) in {}", files.path().display()),
         known: Vec::new(),
@@ -177,8 +177,4 @@ fn layer(files: &Files, index: usize, descriptor: &Descriptor, diff_id: DiffId) 
         compression: Compression::of(&blob, part, &path)?,
     };
     Ok(Layer { info, blob, path })
-}
-
-fn blob_name(digest: &BlobDigest) -> String {
-    digest.to_string().replacen("sha256:", "blobs/sha256/", 1)
 }

@@ -77,7 +77,7 @@ impl Layout {
     /// Where a blob is, or would be.
     #[must_use]
     pub fn blob_path(&self, digest: &BlobDigest) -> PathBuf {
-        self.directory.join("blobs/sha256").join(hex(digest))
+        self.directory.join(digest.blob_name())
     }
 
     /// Whether a blob of this size is there. One of another size was damaged since, and is fetched anew.
@@ -132,7 +132,7 @@ impl Layout {
         bytes: &[u8],
         control: Control<'_>,
     ) -> Result<(), RegistryError> {
-        self.replace(&format!("blobs/sha256/{}", hex(digest)), bytes, control)
+        self.replace(&digest.blob_name(), bytes, control)
     }
 
     /// Names an image in the index, and returns what opens it.

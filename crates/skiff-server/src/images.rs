@@ -87,7 +87,7 @@ impl Images {
         let tree = tree.await?;
         self.objects.keep_bytes(&tree_name(&record.release.0), tree).await?;
         for digest in blobs(&record) {
-            let name = blob_name(&digest);
+            let name = digest.blob_name();
             if self.objects.local(&name).is_none() && self.objects.size(&name).await?.is_none() {
                 // A copy stays here for the deltas that are made of it next.
                 let copy = self.spool.join(digest.to_string());
@@ -164,7 +164,7 @@ impl Images {
             return Ok(flat);
         }
         for digest in blobs(record) {
-            let (name, copy) = (blob_name(&digest), self.layout.blob_path(&digest));
+            let (name, copy) = (digest.blob_name(), self.layout.blob_path(&digest));
             if self.objects.local(&name).is_none()
                 && !copy.exists()
                 && !self.objects.fetch(&name, &copy).await?
@@ -220,11 +220,6 @@ pub(crate) fn blobs(record: &ImageRecord) -> impl Iterator<Item = BlobDigest> {
 /// Where an image's tree is kept.
 pub(crate) fn tree_name(release: &ReleaseId) -> String {
     format!("trees/{release}")
-}
-
-/// Where a blob is kept, as in a layout.
-pub(crate) fn blob_name(digest: &BlobDigest) -> String {
-    format!("blobs/{}", digest.to_string().replace(':', "/"))
 }
 
 /// What a pull of all of an image takes, in bytes.

@@ -12,7 +12,7 @@ use crate::book::{Book, ready, remove};
 use crate::clock::now;
 use crate::database::Change;
 use crate::deltas::{object_name, signature_name};
-use crate::images::{blob_name, blobs, tree_name};
+use crate::images::{blobs, tree_name};
 use crate::objects::blocking;
 use crate::record::{Found, ImageRecord};
 use crate::releases::Releases;
@@ -89,7 +89,7 @@ impl Kept {
             signatures: signatures.map(|signature| signature.release.0).collect(),
             names: HashSet::new(),
         };
-        kept.names = kept.blobs.iter().map(blob_name).collect();
+        kept.names = kept.blobs.iter().map(BlobDigest::blob_name).collect();
         kept.names.extend(kept.images.iter().map(tree_name));
         kept.names.extend(kept.signatures.iter().map(signature_name));
         let deltas = book.deltas.values().filter(|delta| {

@@ -16,7 +16,7 @@ use super::input::At;
 use super::transfer::{Kept, send};
 use crate::Server;
 use crate::book::ready;
-use crate::images::{blob_name, blobs};
+use crate::images::blobs;
 use crate::record::ImageRecord;
 use crate::releases::{by_manifest, by_tag};
 
@@ -141,7 +141,7 @@ pub(crate) async fn blob(
         let mut images = book.releases_of(&fleet).filter_map(ready).filter_map(|id| book.images.get(&id));
         images.any(|image| blobs(image).any(|blob| blob == digest))
     };
-    let size = if is_there { server.parts.objects.size(&blob_name(&digest)).await? } else { None };
+    let size = if is_there { server.parts.objects.size(&digest.blob_name()).await? } else { None };
     let size = size.ok_or_else(unknown)?;
     send_blob(&server, (&method, &headers), (&digest, size, "application/octet-stream"), true).await
 }
@@ -152,7 +152,7 @@ async fn send_blob(
     (digest, size, content_type): (&BlobDigest, u64, &str),
     is_for_ever: bool,
 ) -> Answered<Response> {
-    let (name, digest) = (blob_name(digest), digest.to_string());
+    let (name, digest) = (digest.blob_name(), digest.to_string());
     let kept = Kept { name: &name, size, digest: &digest, content_type, is_for_ever, kind: "image" };
     let gone = || Problem::new(ProblemCode::NotFound, format!("the blob {digest} was removed meanwhile"));
     let sent = send(server, asked, &kept).await?.ok_or_else(gone)?;
