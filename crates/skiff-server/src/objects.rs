@@ -93,6 +93,8 @@ impl Objects {
     /// Keeps a file under a name: whole, or not at all. The file goes.
     pub(crate) async fn keep(&self, name: &str, file: &Path) -> Result<(), ServerError> {
         let target = path(name)?;
+        // What was under the name before may have been another.
+        self.held.remove(name);
         if let Some(kept) = self.local(name) {
             let file = file.to_owned();
             return blocking(move || rename(&file, &kept)).await;

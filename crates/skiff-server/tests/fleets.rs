@@ -53,11 +53,7 @@ async fn a_poll_is_held_until_something_changes() {
     harness.fleet("pumps").await;
     let token = harness.device("pumps", "pump-1").await;
     let first = harness.get("/v1/device/target", &token).await.expect(200);
-    let poll = |seconds: u64| {
-        let request = Request::get(format!("/v1/device/target?wait={seconds}"))
-            .header("authorization", format!("Bearer {token}"));
-        harness.send(request.header("if-none-match", first.header("etag")).body(Body::empty()).unwrap())
-    };
+    let poll = |seconds: u64| harness.poll(&token, first.header("etag"), seconds);
     poll(0).await.expect(304);
     // A poll that nothing comes of ends when it was to.
     poll(1).await.expect(304);
@@ -170,11 +166,7 @@ async fn every_refusal_is_a_problem() {
 async fn an_image_that_cannot_be_used_says_why() {
     let harness = Harness::new().await;
     harness.fleet("pumps").await;
-    let send = |body: Vec<u8>| {
-        let request = Request::post("/v1/fleets/pumps/releases").header("content-type", "application/x-tar");
-        let request = request.header("authorization", format!("Bearer {}", harness.administrator));
-        harness.send(request.body(Body::from(body)).unwrap())
-    };
+    let send = |body: Vec<u8>| harness.upload("pumps", Body::from(body));
     let number = send(b"no archive".to_vec()).await.expect(202).json()["number"].as_u64().unwrap();
     for _ in 0..1000 {
         let release = harness.admin("GET", &format!("/v1/fleets/pumps/releases/{number}"), None).await.json();
@@ -250,5 +242,23 @@ async fn what_is_asked_for_is_refused_where_the_description_says_so() {
     }
     let codes = description["components"]["schemas"]["ProblemCode"]["enum"].as_array().unwrap();
     assert!(codes.contains(&json!("pull-cheaper")), "{codes:?}");
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn a_token_that_ends_ends_its_polls() {
+    let harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let first = harness.get("/v1/device/target", &token).await.expect(200);
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        harness.admin("POST", "/v1/devices/pump-1/token", None).await.expect(201);
+    };
+    let (held, ()) = tokio::join!(harness.poll(&token, first.header("etag"), 60), end);
+    assert_eq!(held.expect(401).code(), "unauthorized");
+    // Administrators' end as well.
+    harness.server.revoke_administrators().await.unwrap();
+    assert_eq!(harness.admin("GET", "/v1/fleets", None).await.expect(401).code(), "unauthorized");
     harness.server.shut_down();
 }

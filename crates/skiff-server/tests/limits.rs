@@ -48,11 +48,7 @@ async fn more_polls_than_may_be_held_are_told_to_come_back() {
     harness.fleet("pumps").await;
     let token = harness.device("pumps", "pump-1").await;
     let first = harness.get("/v1/device/target", &token).await.expect(200);
-    let poll = || {
-        let request =
-            Request::get("/v1/device/target?wait=60").header("authorization", format!("Bearer {token}"));
-        harness.send(request.header("if-none-match", first.header("etag")).body(Body::empty()).unwrap())
-    };
+    let poll = || harness.poll(&token, first.header("etag"), 60);
     let refused = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let refused = poll().await.expect(503);
@@ -70,11 +66,7 @@ async fn what_is_sent_too_slowly_or_is_too_long_is_refused_and_leaves_nothing() 
     })
     .await;
     harness.fleet("pumps").await;
-    let send = |body: Body| {
-        let request = Request::post("/v1/fleets/pumps/releases").header("content-type", "application/x-tar");
-        let request = request.header("authorization", format!("Bearer {}", harness.administrator));
-        harness.send(request.body(body).unwrap())
-    };
+    let send = |body: Body| harness.upload("pumps", body);
     assert_eq!(send(Body::from(vec![0; 1001])).await.expect(413).code(), "too-large");
     let stalled = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
     assert_eq!(send(Body::from_stream(stalled)).await.expect(408).code(), "timed-out");
@@ -95,11 +87,7 @@ async fn more_transfers_than_may_be_under_way_are_told_to_come_back() {
     })
     .await;
     harness.fleet("pumps").await;
-    let send = |body: Body| {
-        let request = Request::post("/v1/fleets/pumps/releases").header("content-type", "application/x-tar");
-        let request = request.header("authorization", format!("Bearer {}", harness.administrator));
-        harness.send(request.body(body).unwrap())
-    };
+    let send = |body: Body| harness.upload("pumps", body);
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     // One that is under way until it is told to break.
     let slow = futures_util::stream::once(async {
@@ -150,5 +138,17 @@ async fn connections_that_stall_end() {
     end.send(()).unwrap();
     serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn methods_that_are_none_are_counted_as_one() {
+    let harness = Harness::new().await;
+    for method in ["GET", "AAAA", "AAAB"] {
+        harness.call(method, "/v1/fleets", "", None).await;
+    }
+    let text = String::from_utf8(harness.get("/metrics", "").await.expect(200).body).unwrap();
+    assert_eq!(text.matches("route=\"/v1/fleets\",method=\"other\"").count(), 1, "{text}");
+    assert!(!text.contains("AAA"), "{text}");
     harness.server.shut_down();
 }

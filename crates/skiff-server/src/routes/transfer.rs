@@ -48,7 +48,9 @@ pub(crate) async fn send(
     if listed.is_some_and(|listed| matches_any(listed, &etag)) {
         return Ok(Some((StatusCode::NOT_MODIFIED, headers).into_response()));
     }
-    let range = match asked_range(asked, &etag, kept.size) {
+    // Of what only GET has a part (RFC 9110, section 14.2).
+    let range = if method == Method::GET { asked_range(asked, &etag, kept.size) } else { Ok(None) };
+    let range = match range {
         Ok(range) => range,
         Err(problem) => {
             headers.insert(header::CONTENT_RANGE, text(&format!("bytes */{}", kept.size)));

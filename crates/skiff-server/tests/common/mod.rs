@@ -224,4 +224,19 @@ impl Harness {
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
             .unwrap_or_else(|| panic!("no {name} in {text}"))
     }
+
+    /// Polls for the target, for so many seconds while it is as the ETag has it.
+    pub(crate) async fn poll(&self, token: &str, etag: &str, seconds: u64) -> Answer {
+        let request = Request::get(format!("/v1/device/target?wait={seconds}"));
+        let request =
+            request.header("authorization", format!("Bearer {token}")).header("if-none-match", etag);
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends an image to be released.
+    pub(crate) async fn upload(&self, fleet: &str, body: Body) -> Answer {
+        let request = Request::post(format!("/v1/fleets/{fleet}/releases"));
+        let request = request.header("authorization", format!("Bearer {}", self.administrator));
+        self.send(request.header("content-type", "application/x-tar").body(body).unwrap()).await
+    }
 }
