@@ -45,13 +45,8 @@ pub(crate) enum Answer {
 /// Makes and keeps deltas.
 #[derive(Debug)]
 pub(crate) struct Deltas {
-    pub(crate) books: Arc<Books>,
-    pub(crate) images: Arc<Images>,
-    pub(crate) objects: Objects,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) cancel: Arc<AtomicBool>,
-    pub(crate) settings: Settings,
+    pub(crate) parts: Parts,
+    settings: Settings,
     jobs: Mutex<Jobs>,
     workers: Semaphore,
 }
@@ -83,7 +78,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.deltas.jobs().running.remove(&self.wanted);
-        self.deltas.metrics.waiting.dec();
+        self.deltas.parts.metrics.waiting.dec();
     }
 }
 
@@ -110,6 +105,7 @@ pub(crate) fn object_name(name: &str) -> String {
 }
 
 /// The parts that deltas are made with.
+#[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) books: Arc<Books>,
     pub(crate) images: Arc<Images>,
@@ -121,14 +117,13 @@ pub(crate) struct Parts {
 
 impl Deltas {
     pub(crate) fn new(parts: Parts, settings: Settings) -> Self {
-        let Parts { books, images, objects, metrics, events, cancel } = parts;
         let workers = Semaphore::new(settings.workers);
-        Self { books, images, objects, metrics, events, cancel, settings, jobs: Mutex::default(), workers }
+        Self { parts, settings, jobs: Mutex::default(), workers }
     }
 
     /// Goes on with what was to be made when the server ended.
     pub(crate) fn go_on(self: &Arc<Self>) {
-        let jobs: Vec<JobRecord> = self.books.read().jobs.values().cloned().collect();
+        let jobs: Vec<JobRecord> = self.parts.books.read().jobs.values().cloned().collect();
         for JobRecord { base, target, variant, .. } in jobs {
             let wanted = Wanted { base: base.0, target: target.0, variant };
             self.begin(&mut self.jobs(), wanted, None);
@@ -149,7 +144,7 @@ impl Deltas {
                 return Ok(Answer::Pending(progress.pending()));
             }
             // Looked at with the jobs held: a job notes what came of it before it is one no longer.
-            if let Some(record) = self.books.read().deltas.get(&name) {
+            if let Some(record) = self.parts.books.read().deltas.get(&name) {
                 return Ok(match &record.found {
                     Found::Made { .. } => Answer::Made(record.clone()),
                     Found::None { problem } => Answer::None(problem.clone()),
@@ -181,7 +176,7 @@ impl Deltas {
     fn begin(self: &Arc<Self>, jobs: &mut Jobs, wanted: Wanted, tell: Option<Tell>) {
         let progress = Arc::new(Progress::default());
         jobs.running.insert(wanted, Arc::clone(&progress));
-        self.metrics.waiting.inc();
+        self.parts.metrics.waiting.inc();
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let running = Running { deltas: Arc::clone(&this), wanted };
@@ -210,20 +205,20 @@ impl Deltas {
 
     /// Notes that a delta is to be made, so that it is after a restart.
     async fn note(&self, wanted: Wanted) -> Result<(), ServerError> {
-        let (books, job) = (Arc::clone(&self.books), wanted.job());
+        let (books, job) = (Arc::clone(&self.parts.books), wanted.job());
         blocking(move || books.change(|_| Ok::<_, ServerError>((vec![job.put()], ())))).await
     }
 
     async fn make(&self, wanted: Wanted, progress: &Arc<Progress>) -> Result<Encoded, ServerError> {
         let _permit = self.workers.acquire().await.map_err(|_| ServerError::GoingDown)?;
-        if self.cancel.load(Ordering::Relaxed) {
+        if self.parts.cancel.load(Ordering::Relaxed) {
             return Err(ServerError::GoingDown);
         }
-        self.metrics.computations.inc();
+        self.parts.metrics.computations.inc();
         progress.enter(Stage::Reading, 0);
         let started = Instant::now();
         let (image, base) = {
-            let book = self.books.read();
+            let book = self.parts.books.read();
             let base = book.images.get(&wanted.base).cloned();
             let signature = book.signatures.get(&wanted.base).map(|signature| signature.bytes);
             let image = book.images.get(&wanted.target).cloned();
@@ -231,12 +226,12 @@ impl Deltas {
         };
         let gone = || Problem::new(ProblemCode::NotFound, "it was removed meanwhile");
         let (image, base) = (image.ok_or_else(gone)?, base.ok_or_else(gone)?);
-        let target = self.images.flat(&image).await?;
+        let target = self.parts.images.flat(&image).await?;
         let side = match base {
-            BaseIs::Image(record) => Side::Image(self.images.flat(&record).await?),
+            BaseIs::Image(record) => Side::Image(self.parts.images.flat(&record).await?),
             BaseIs::Signature(bytes) => {
                 let name = signature_name(&wanted.base);
-                let bytes = self.objects.bytes(&name, bytes).await?;
+                let bytes = self.parts.objects.bytes(&name, bytes).await?;
                 Side::Signature(Box::new(TreeSignature::read(
                     &bytes[..],
                     &skiff_signature::Limits::default(),
@@ -248,13 +243,13 @@ impl Deltas {
             base: side,
             target,
             settings: self.settings.clone(),
-            spool: self.images.spool().to_owned(),
-            cancel: Arc::clone(&self.cancel),
+            spool: self.parts.images.spool().to_owned(),
+            cancel: Arc::clone(&self.parts.cancel),
             progress: Arc::clone(progress),
         };
         let encoded = blocking(move || work.encode()).await?;
         let (seconds, report) = (started.elapsed().as_secs_f64(), &encoded.report);
-        self.metrics.seconds.observe(seconds);
+        self.parts.metrics.seconds.observe(seconds);
         if let Some(problem) = useless(&wanted, report) {
             return Err(problem.into());
         }
@@ -284,7 +279,7 @@ impl Deltas {
         let bytes = made.as_ref().ok().map(|encoded| encoded.report.delta_bytes);
         let (base, target) = (Text(wanted.base), Text(wanted.target));
         // Nobody may be listening.
-        let _ = self.events.send(Event::Delta { base, target, bytes, problem: made.err() });
+        let _ = self.parts.events.send(Event::Delta { base, target, bytes, problem: made.err() });
         if let Err(error) = self.collect(&wanted.name()).await {
             tracing::error!(%error, "collecting deltas failed");
         }
@@ -300,11 +295,11 @@ impl Deltas {
 
     /// Keeps a delta and notes what came of it: both, or neither.
     async fn settle(&self, wanted: Wanted, made: &Result<Encoded, Problem>) -> Result<(), ServerError> {
-        let _keeping = self.objects.keeping().await;
+        let _keeping = self.parts.objects.keeping().await;
         let object = object_name(&wanted.name());
         let found = match made {
             Ok(Encoded { report, digest, file }) => {
-                self.objects.keep(&object, file).await?;
+                self.parts.objects.keep(&object, file).await?;
                 Some(Found::Made { bytes: report.delta_bytes, digest: digest.clone() })
             }
             // It may be there again.
@@ -315,14 +310,15 @@ impl Deltas {
         let record = found.map(|found| DeltaRecord { name: wanted.name(), base, target, found, used: now() });
         // A signature that no delta can be made from makes room for another one.
         let is_useless = matches!(made, Err(problem) if problem.code == ProblemCode::BaseUnknown);
-        let signature = self.books.read().signatures.get(&wanted.base).filter(|_| is_useless).map(remove);
+        let signature =
+            self.parts.books.read().signatures.get(&wanted.base).filter(|_| is_useless).map(remove);
         let done = signature.into_iter().chain([remove(&wanted.job())]);
         let changes = record.iter().map(DeltaRecord::put).chain(done).collect();
-        let books = Arc::clone(&self.books);
+        let books = Arc::clone(&self.parts.books);
         let noted = blocking(move || books.change(|_| Ok::<_, ServerError>((changes, ())))).await;
         if noted.is_err()
             && made.is_ok()
-            && let Err(error) = self.objects.remove(&object).await
+            && let Err(error) = self.parts.objects.remove(&object).await
         {
             tracing::error!(%error, object, "a delta lies there that is not noted");
         }
@@ -331,11 +327,11 @@ impl Deltas {
 
     /// Forgets a delta that is noted and not there.
     pub(crate) async fn forget(&self, record: DeltaRecord) -> Result<(), ServerError> {
-        let _removing = self.objects.removing().await;
-        if self.objects.size(&object_name(&record.name)).await?.is_some() {
+        let _removing = self.parts.objects.removing().await;
+        if self.parts.objects.size(&object_name(&record.name)).await?.is_some() {
             return Ok(());
         }
-        let books = Arc::clone(&self.books);
+        let books = Arc::clone(&self.parts.books);
         blocking(move || books.change(|_| Ok::<_, ServerError>((vec![remove(&record)], ())))).await
     }
 
@@ -343,9 +339,9 @@ impl Deltas {
     async fn collect(self: &Arc<Self>, newest: &str) -> Result<(), ServerError> {
         let (this, newest) = (Arc::clone(self), newest.to_owned());
         // Nobody keeps a delta under one of the names meanwhile, which would go then.
-        let _removing = self.objects.removing().await;
+        let _removing = self.parts.objects.removing().await;
         let removed = blocking(move || {
-            this.books.change(|book| {
+            this.parts.books.change(|book| {
                 let size = |record: &DeltaRecord| match record.found {
                     Found::Made { bytes, .. } => bytes,
                     Found::None { .. } => 0,
@@ -360,12 +356,12 @@ impl Deltas {
                     is_over
                 });
                 let over: Vec<DeltaRecord> = over.cloned().collect();
-                this.metrics.kept_bytes.set(i64::try_from(sum).unwrap_or(i64::MAX));
+                this.parts.metrics.kept_bytes.set(i64::try_from(sum).unwrap_or(i64::MAX));
                 Ok::<_, ServerError>((over.iter().map(remove).collect(), over))
             })
         });
         for record in removed.await? {
-            match self.objects.remove(&object_name(&record.name)).await {
+            match self.parts.objects.remove(&object_name(&record.name)).await {
                 Ok(()) => tracing::info!(delta = record.name, "collected a delta"),
                 Err(error) => {
                     tracing::error!(%error, delta = record.name, "a delta lies there that is not noted")

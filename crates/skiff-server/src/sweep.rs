@@ -37,7 +37,7 @@ impl Releases {
     async fn sweep(&self) -> Result<(), ServerError> {
         // What is being taken in is noted only then.
         let _taking = self.taking.lock().await;
-        let objects = &self.deltas.objects;
+        let objects = &self.deltas.parts.objects;
         let _removing = objects.removing().await;
         let books = Arc::clone(&self.books);
         let kept = blocking(move || {
