@@ -140,6 +140,7 @@ pub(crate) fn find_resumable(store: &Root) -> Result<Option<Staged>, ApplyError>
             return Ok(Some(Staged {
                 release: id,
                 delta: *header.digest(),
+                header_bytes: header.bytes().len() as u64,
                 resume_offset: saved.offset(),
                 delta_bytes: header.delta_size(),
             }));

@@ -87,6 +87,8 @@ pub struct Staged {
     pub release: ReleaseId,
     /// The digest of the delta's header: applying this delta goes on.
     pub delta: skiff_format::Digest,
+    /// How many bytes the delta's header has, which is read again in any case.
+    pub header_bytes: u64,
     /// From where on the delta is read again, in bytes, beside its header.
     pub resume_offset: u64,
     /// The delta's size in bytes.
@@ -181,6 +183,15 @@ impl Store {
     #[must_use]
     pub fn rootfs(&self, release: ReleaseId) -> PathBuf {
         self.root.display(&layout::path(&format!("{}/{release}/{}", layout::RELEASES, layout::ROOTFS)))
+    }
+
+    /// The config of the image that a release was made of, byte for byte; none where it has none.
+    ///
+    /// # Errors
+    /// [`ApplyError::StoreDamaged`] where the release is not there; [`ApplyError::Io`]. It is not compared with the release's name:
+    /// [`hold_current`](Self::hold_current) does that.
+    pub fn config(&self, release: ReleaseId) -> Result<Option<Vec<u8>>, ApplyError> {
+        read_config(&self.directory(release)?)
     }
 
     /// The current release; none before the first.

@@ -1,6 +1,9 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a wait goes on before it is looked whether it is still wanted.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How a long operation is watched and stopped from outside. The default neither stops it nor tells anyone.
 #[derive(Clone, Copy, Default)]
@@ -40,6 +43,22 @@ impl Control<'_> {
         Ok(())
     }
 
+    /// Waits, unless it is not to go on.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check), soon after it would say so.
+    pub fn wait(&self, time: Duration) -> Result<(), Interrupted> {
+        let begun = Instant::now();
+        loop {
+            self.check()?;
+            let left = time.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+    }
+
     /// Tells whoever watches that `bytes` more are dealt with.
     pub fn advance(&self, bytes: u64) {
         if let Some(progress) = self.progress {
@@ -72,5 +91,6 @@ mod tests {
         assert_eq!(control.check(), Err(Interrupted::Cancelled));
         let control = Control { deadline: Some(Instant::now()), ..Control::default() };
         assert_eq!(control.check(), Err(Interrupted::DeadlinePassed));
+        assert_eq!(control.wait(Duration::MAX), Err(Interrupted::DeadlinePassed));
     }
 }

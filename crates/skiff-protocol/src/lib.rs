@@ -22,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod address;
 mod capabilities;
 mod delta;
 mod fleet;
@@ -41,6 +42,7 @@ skiff_wire::digests! {
     ImageDigest;
 }
 
+pub use address::{AddressError, ServerAddress, Tls, Token};
 pub use capabilities::{Capabilities, Codec, CodecParseError};
 pub use delta::{DELTA_BASE_HEADER, DELTA_SIZE_HEADER, DeltaQuery, DeltaRequest, MAX_BASES, Pending, Stage};
 pub use fleet::{

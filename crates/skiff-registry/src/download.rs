@@ -189,6 +189,9 @@ impl Session<'_> {
             }
             part.append(&buffer[..count])?;
             self.control.advance(count as u64);
+            if let Some(throttle) = &self.shared.options.throttle {
+                throttle.spend(count as u64, &self.control).map_err(RegistryError::Interrupted)?;
+            }
         }
     }
 }

@@ -51,6 +51,7 @@ mod options;
 mod reference;
 mod retry;
 mod session;
+mod throttle;
 mod upload;
 mod url;
 
@@ -63,3 +64,4 @@ pub use fetch::{Fetched, Resolved};
 pub use layout::Layout;
 pub use options::{ClientOptions, Limits, Retries, Timeouts, Transport};
 pub use reference::{Reference, Repository, Version};
+pub use throttle::Throttle;

@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Credentials;
+use crate::{Credentials, Throttle};
 
 /// How a [`Client`](crate::Client) talks to registries.
 ///
@@ -30,6 +31,8 @@ pub struct ClientOptions {
     /// Bytes of an upload that go with one request; smaller ones are tried where connections do not last that long. Default
     /// 5 MiB, which is the least that some registries take.
     pub upload_chunk: u64,
+    /// How fast blobs are fetched, together with whatever else has the same one. Default: as fast as they come.
+    pub throttle: Option<Arc<Throttle>>,
     /// What the client calls itself. Default: `skiff/` and the version.
     pub user_agent: String,
 }
@@ -103,6 +106,7 @@ impl Default for ClientOptions {
             retries: Retries::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            throttle: None,
             upload_chunk: 5 << 20,
             user_agent: concat!("skiff/", env!("CARGO_PKG_VERSION")).into(),
         }
@@ -177,6 +181,12 @@ impl ClientOptions {
     #[must_use]
     pub fn with_upload_chunk(self, bytes: u64) -> Self {
         Self { upload_chunk: bytes.max(1), ..self }
+    }
+
+    /// These options, with not more bytes in a second than this grants.
+    #[must_use]
+    pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
+        Self { throttle: Some(throttle), ..self }
     }
 
     /// These options, under another name.

@@ -2,14 +2,11 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skiff_fs::Control;
 
 use crate::{RegistryError, Retries};
-
-/// How long a wait goes on before it is looked whether it is still wanted.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Why an exchange with a registry came to nothing.
 #[derive(Debug)]
@@ -84,7 +81,7 @@ impl<'c> Attempts<'c> {
             Passing::Connection(_) => Duration::ZERO,
         };
         let wait = if std::mem::take(&mut self.has_progressed) { Duration::ZERO } else { self.backoff() };
-        self.sleep(wait.max(asked).min(self.retries.longest_wait))
+        Ok(self.control.wait(wait.max(asked).min(self.retries.longest_wait))?)
     }
 
     fn exhausted(&self, passing: Passing) -> RegistryError {
@@ -104,18 +101,6 @@ impl<'c> Attempts<'c> {
         // Seeded by the system for each hasher: enough to tell clients apart.
         let chance = RandomState::new().hash_one(self.failed) as u32;
         longest.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))
-    }
-
-    fn sleep(&self, wait: Duration) -> Result<(), RegistryError> {
-        let end = Instant::now() + wait;
-        loop {
-            self.control.check()?;
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(TICK));
-        }
     }
 }
 

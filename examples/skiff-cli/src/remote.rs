@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use skiff_protocol::Problem;
+use skiff_protocol::{Problem, ServerAddress, Tls, Token};
 use ureq::http::{Request, Response};
 use ureq::{Agent, AsSendBody, Body};
 
@@ -17,8 +17,8 @@ use crate::failure::Failure;
 /// A delta server, and the token that it is asked with.
 pub(crate) struct Remote {
     agent: Agent,
-    base: String,
-    token: String,
+    address: ServerAddress,
+    token: Token,
 }
 
 /// The longest answer that is read, in bytes: that of 100,000 devices has a half of it.
@@ -29,16 +29,9 @@ const IDLE: Duration = Duration::from_secs(60);
 
 impl Remote {
     pub(crate) fn new(at: &AtServer) -> Result<Self, Failure> {
-        let base = at.server.trim_end_matches('/').to_owned();
-        let is_local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| {
-            base.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-        });
-        if !base.starts_with("https://") && !(base.starts_with("http://") && (is_local || at.plain_http)) {
-            let message = format!(
-                "{base}: it takes https://, or http:// with --plain-http, by which the token can be read on the way"
-            );
-            return Err(Failure::usage(message));
-        }
+        let tls = if at.plain_http { Tls::Optional } else { Tls::Required };
+        let address = ServerAddress::parse(&at.server, tls)
+            .map_err(|error| Failure::usage(format!("{error} (--plain-http does)")))?;
         let config = Agent::config_builder()
             .tls_config(skiff::registry::trust(at.ca.as_slice())?)
             .http_status_as_error(false)
@@ -48,7 +41,7 @@ impl Remote {
             .timeout_per_read(Some(IDLE))
             .timeout_per_write(Some(IDLE))
             .build();
-        Ok(Self { agent: config.new_agent(), base, token: token(at.token_file.as_deref())? })
+        Ok(Self { agent: config.new_agent(), address, token: token(at.token_file.as_deref())? })
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -94,11 +87,11 @@ impl Remote {
         path: &str,
         body: Option<(&str, impl AsSendBody)>,
     ) -> Result<Vec<u8>, Failure> {
-        let url = format!("{}{path}", self.base);
+        let url = self.address.url(path);
         let failed =
             |error: &dyn std::fmt::Display| Failure::new(Failure::IO, format!("{method} {url}: {error}"));
         let request = Request::builder().method(method).uri(&url);
-        let request = request.header("authorization", format!("Bearer {}", self.token));
+        let request = request.header("authorization", format!("Bearer {}", self.token.reveal()));
         let answer = match body {
             Some((kind, body)) => {
                 let request = request.header("content-type", kind).body(body);
@@ -121,7 +114,10 @@ impl Remote {
 
     fn read<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Result<T, Failure> {
         let failed = |error| {
-            Failure::corrupt(format!("{}{path}: its answer is none that is known here: {error}", self.base))
+            Failure::corrupt(format!(
+                "{}: its answer is none that is known here: {error}",
+                self.address.url(path)
+            ))
         };
         serde_json::from_slice(bytes).map_err(failed)
     }
@@ -134,15 +130,11 @@ fn of_status(status: u16) -> u8 {
     }
 }
 
-fn token(file: Option<&Path>) -> Result<String, Failure> {
+fn token(file: Option<&Path>) -> Result<Token, Failure> {
     let token = match file {
         Some(file) => std::fs::read_to_string(file).map_err(|error| Failure::io("reading", file, error))?,
         None => std::env::var("SKIFF_TOKEN")
             .map_err(|_| Failure::usage("no token: name a file with --token-file, or set SKIFF_TOKEN"))?,
     };
-    let token = token.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::usage("the token is empty, or holds what no token holds"));
-    }
-    Ok(token.into())
+    Token::parse(&token).map_err(|error| Failure::usage(error.to_string()))
 }

@@ -1,0 +1,301 @@
+//! The whole: what runs is kept running, and made what it shall be.
+
+use std::fmt;
+use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use skiff_apply::{Recovered, ReleaseInfo, Store, Trial};
+use skiff_fs::Control;
+use skiff_protocol::{Outcome, Phase, Target, Text};
+use skiff_tree::ReleaseId;
+
+use crate::configuration::LocalVariables;
+use crate::device::{Device, capabilities};
+use crate::download::Stop;
+use crate::fetch::Fetch;
+use crate::journal::{Journal, Refused, Underway};
+use crate::keeper::Keeper;
+use crate::policy::{Again, Failure};
+use crate::runner::Runner;
+use crate::server::{Server, Trouble};
+use crate::tell::{Observer, Teller};
+use crate::trial::Verdict;
+use crate::update::{Arrived, Update};
+use crate::{Event, OnExit, Options, SupervisorError, work};
+
+/// A device's supervisor.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(crate) device: Device,
+}
+
+/// What a supervisor is made of, beside its [`Options`].
+pub struct Parts {
+    /// The device's releases.
+    pub store: Store,
+    /// The way to the server.
+    pub fetch: Box<dyn Fetch>,
+    /// What runs releases.
+    pub runner: Box<dyn Runner>,
+    /// What is set on the device itself.
+    pub local: LocalVariables,
+    /// Whom events are told, from any thread.
+    pub observer: Observer,
+}
+
+/// What came of asking what the device shall run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Checked {
+    /// The server names no release yet.
+    NoTarget,
+    /// It runs what it shall.
+    UpToDate,
+    /// It runs another release now.
+    Updated {
+        /// Whether a delta led to it.
+        by_delta: bool,
+    },
+    /// The release did not get healthy: the one before it runs, where there is one.
+    RolledBack {
+        /// Why.
+        cause: String,
+    },
+    /// The release did not get healthy once, and is not tried again.
+    Refused {
+        /// Why.
+        cause: String,
+    },
+    /// The update was given up.
+    GivenUp {
+        /// Why.
+        failure: Failure,
+        /// What was said.
+        cause: String,
+    },
+}
+
+impl Supervisor {
+    /// A supervisor of a store. Nothing is done yet.
+    ///
+    /// # Errors
+    /// [`SupervisorError`] where its state cannot be read.
+    pub fn new(parts: Parts, options: Options) -> Result<Self, SupervisorError> {
+        let Parts { store, fetch, runner, local, observer } = parts;
+        let path = &options.state;
+        let failed = |source| SupervisorError::Io { op: "making directory", path: path.clone(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        let (journal, is_damaged) = Journal::open(path)?;
+        let outcome = journal.entries().outcome.clone();
+        let teller = Teller::new(observer, capabilities(&options), outcome);
+        if is_damaged {
+            let what = "the supervisor's state was damaged: what it said of earlier updates is forgotten";
+            teller.tell(&Event::Recovered { what: what.into() });
+        }
+        let (keeper, journal) = (Keeper::new(runner), Mutex::new(journal));
+        Ok(Self {
+            device: Device { options, local, fetch, store, keeper, teller, journal, told: Mutex::default() },
+        })
+    }
+
+    /// Does everything, until `cancel` is set: starts what is current, keeps it running, asks the server what it shall be, and brings
+    /// that.
+    ///
+    /// # Errors
+    /// [`SupervisorError`] where the store, the runner or its own state cannot be worked with. What may be over soon (a server that is
+    /// down, an update that fails) is no such error.
+    pub fn run(&self, cancel: &AtomicBool) -> Result<(), SupervisorError> {
+        work::run(self, cancel)
+    }
+
+    /// Puts right what a cut left, and starts the current release; where it is on trial, sees whether it gets healthy. What
+    /// [`run`](Self::run) begins with.
+    ///
+    /// # Errors
+    /// [`SupervisorError`].
+    pub fn start(&self, control: &Control<'_>) -> Result<(), SupervisorError> {
+        let device = &self.device;
+        self.refuse_what_is_over()?;
+        let options = device.store_options(Control { progress: None, ..*control }, None);
+        let recovered = device.store.recover(&options)?;
+        self.tell_recovered(&recovered)?;
+        self.tell_wrong_values();
+        let Some(current) = device.store.current()? else {
+            device.teller.running(None);
+            return Ok(());
+        };
+        let is_refused = device.entries().refused.is_some_and(|refused| refused.release.0 == current.id);
+        match current.trial {
+            Trial::OnTrial { .. } if !is_refused => {
+                device.try_current(current.id, control)?;
+            }
+            Trial::OnTrial { .. } if current.previous.is_some() => {
+                let cause = "it did not get healthy before the last restart";
+                device.roll_back(current.id, cause, control)?;
+            }
+            _ => self.start_proved(&current)?,
+        }
+        device.teller.phase(Phase::Idle, 0);
+        Ok(())
+    }
+
+    /// Asks the server once what the device shall run, and brings that.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Server`] where it cannot be asked; any other [`SupervisorError`].
+    pub fn check(&self, control: &Control<'_>) -> Result<Checked, SupervisorError> {
+        let (settings, _) = self.device.settings();
+        let server = Server { fetch: &*self.device.fetch, answer_within: settings.request_timeout };
+        let failed = |Trouble { failure, cause, .. }| SupervisorError::Server { failure, cause };
+        match server.target(None, std::time::Duration::ZERO).map_err(failed)? {
+            Some((target, _)) => self.bring(&target, control),
+            None => Ok(Checked::UpToDate),
+        }
+    }
+
+    /// Keeps the current release running: to be called now and then by who does not [`run`](Self::run) the supervisor.
+    pub fn look(&self) {
+        self.device.keeper.look(&self.device.store, &self.device.teller);
+    }
+
+    /// Ends as [`Options::on_exit`] says. What [`run`](Self::run) ends with.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Runner`] where what runs cannot be stopped.
+    pub fn finish(&self) -> Result<(), SupervisorError> {
+        match self.device.options.on_exit {
+            OnExit::Stop => self.device.keeper.stop(self.device.options.stop_grace),
+            OnExit::LeaveRunning => Ok(()),
+        }
+    }
+
+    /// Makes the device run what it shall.
+    pub(crate) fn bring(&self, target: &Target, control: &Control<'_>) -> Result<Checked, SupervisorError> {
+        let device = &self.device;
+        device.change(|entries| {
+            entries.configuration = Some(target.configuration.clone());
+            entries.refused.take_if(|refused| Some(refused.release) != target.release);
+        })?;
+        self.tell_wrong_values();
+        let Some(Text(release)) = target.release else { return Ok(Checked::NoTarget) };
+        if let Some(refused) = device.entries().refused {
+            return Ok(Checked::Refused { cause: refused.cause });
+        }
+        if device.store.current()?.is_some_and(|current| current.id == release) {
+            return Ok(Checked::UpToDate);
+        }
+        device.teller.target(Some(release));
+        device.teller.tell(&Event::Target { release: release.into() });
+        let checked = self.update(release, target, control);
+        device.teller.target(None);
+        device.teller.phase(Phase::Idle, 0);
+        checked
+    }
+
+    fn update(
+        &self,
+        release: ReleaseId,
+        target: &Target,
+        control: &Control<'_>,
+    ) -> Result<Checked, SupervisorError> {
+        let device = &self.device;
+        device.change(|entries| {
+            let received = entries.update.as_ref().filter(|update| update.target.0 == release);
+            let received = received.map_or(0, |update| update.received);
+            let target = Text(release);
+            entries.update = Some(Underway { target, received, by_delta: true, cause: None });
+        })?;
+        let update = Update {
+            device,
+            settings: device.settings().0,
+            control: *control,
+            target: release,
+            image: target.image.as_ref(),
+        };
+        match update.bring() {
+            Ok(Arrived { by_delta }) => Ok(match device.try_current(release, control)? {
+                Verdict::Healthy => Checked::Updated { by_delta },
+                Verdict::Unhealthy(cause) => Checked::RolledBack { cause },
+            }),
+            Err(Stop::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(Stop::Trouble(trouble)) => self.give_up(release, *trouble),
+        }
+    }
+
+    fn give_up(&self, release: ReleaseId, trouble: Trouble) -> Result<Checked, SupervisorError> {
+        let Trouble { failure, cause, .. } = trouble;
+        let received = self.device.entries().update.map_or(0, |update| update.received);
+        let told = Some(format!("{failure}: {cause}"));
+        let outcome =
+            Outcome { target: Text(release), succeeded: false, by_delta: false, cause: told, received };
+        let is_final = failure.rule().again == Again::WithNextTarget;
+        let refused = is_final.then(|| Refused { release: Text(release), cause: cause.clone() });
+        self.device.ended(outcome, refused)?;
+        Ok(Checked::GivenUp { failure, cause })
+    }
+
+    /// Runs what proved itself before.
+    fn start_proved(&self, current: &ReleaseInfo) -> Result<(), SupervisorError> {
+        let device = &self.device;
+        let started = device.keeper.start(&device.store, current.id, device.options.stop_grace);
+        device.keeper.keep();
+        match started {
+            Ok(()) => device.teller.tell(&Event::Started { release: current.id.into() }),
+            // It is tried again, and told then.
+            Err(SupervisorError::Runner(_)) => {}
+            Err(error) => return Err(error),
+        }
+        device.teller.running(Some(current.id));
+        // Where power went after it was confirmed, and before that was written down.
+        if device.entries().update.is_some_and(|update| update.target.0 == current.id) {
+            device.confirm(current.id)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down that a release is not to be tried again before the store rolls it back, lest a cut in between makes it forgotten.
+    fn refuse_what_is_over(&self) -> Result<(), SupervisorError> {
+        let Ok(Some(current)) = self.device.store.current() else { return Ok(()) };
+        let is_over = matches!(current.trial, Trial::OnTrial { starts: Some(starts) } if current.starts_taken >= starts);
+        if !is_over || current.previous.is_none() {
+            return Ok(());
+        }
+        let cause =
+            format!("power went {} times before it got healthy", current.starts_taken.saturating_add(1));
+        let refused = Refused { release: Text(current.id), cause };
+        self.device.change(|entries| entries.refused = Some(refused))
+    }
+
+    fn tell_recovered(&self, recovered: &Recovered) -> Result<(), SupervisorError> {
+        let device = &self.device;
+        for path in &recovered.removed {
+            device.teller.tell(&Event::Recovered { what: format!("removed what a cut left: {path}") });
+        }
+        if let Some(error) = &recovered.unresolved {
+            let failure = Failure::VerificationFailed;
+            device.teller.tell(&Event::Alarm { failure, cause: error.to_string(), again_after_s: None });
+        }
+        if let Some(rolled_back) = recovered.rolled_back {
+            let refused = device.entries().refused;
+            let cause = refused.map_or("its trial was over".into(), |refused| refused.cause);
+            device.refused(rolled_back.from, &cause)?;
+            let (from, to) = (rolled_back.from.into(), rolled_back.to.into());
+            device.teller.tell(&Event::RolledBack { from, to, cause });
+        }
+        Ok(())
+    }
+
+    fn tell_wrong_values(&self) {
+        for wrong in self.device.new_wrong_values() {
+            let (name, takes) = (wrong.name.to_string(), wrong.takes.to_owned());
+            self.device.teller.tell(&Event::WrongValue { name, value: wrong.value, takes });
+        }
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("store", &self.store).finish_non_exhaustive()
+    }
+}
