@@ -5,7 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use skiff_fs::FsError;
 use skiff_tree::ReleaseId;
+
+pub use command::{CommandOptions, CommandRunner};
+pub use output::Output;
+
+mod command;
+mod group;
+mod image;
+mod lookup;
+mod output;
+mod signal;
 
 /// Runs one release at a time.
 pub trait Runner: Send {
@@ -98,6 +109,9 @@ pub enum RunnerError {
         /// What the system said.
         source: io::Error,
     },
+    /// The release's files or the runner's own are not as they must be.
+    #[error(transparent)]
+    Files(#[from] FsError),
 }
 
 impl<'a> Runnable<'a> {
