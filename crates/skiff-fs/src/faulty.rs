@@ -18,6 +18,8 @@ pub enum Fault {
     /// The call is not done, and no later one: all fail with `EIO`, as for a process whose disk is gone. What is on
     /// the disk is what the calls before it left.
     Stop,
+    /// The process is killed before the call, by `SIGKILL`.
+    Kill,
 }
 
 impl Fault {
@@ -82,6 +84,13 @@ impl<S: Storage> FaultyStorage<S> {
             Some((at, Fault::Error(errno))) if number == at => Err(io::Error::from_raw_os_error(errno)),
             Some((at, Fault::Stop)) if number >= at => Err(Errno::IO.into()),
             Some((at, Fault::ShortWrite)) if number == at => Ok(Verdict::Half),
+            Some((at, Fault::Kill)) if number == at => {
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+                // Until the signal is there.
+                loop {
+                    std::thread::park();
+                }
+            }
             _ => Ok(Verdict::Go),
         }
     }

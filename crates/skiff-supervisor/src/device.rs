@@ -1,8 +1,9 @@
 //! What the parts of a supervisor share.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use skiff_apply::{Options as ApplyOptions, Phase as StorePhase, Store};
+use skiff_apply::{ApplyError, Options as ApplyOptions, Phase as StorePhase, ReleaseInfo, Store};
 use skiff_fs::Control;
 use skiff_protocol::{Capabilities, Codec, Settings, WrongValue};
 
@@ -11,7 +12,11 @@ use crate::fetch::Fetch;
 use crate::journal::{Entries, Journal};
 use crate::keeper::Keeper;
 use crate::tell::Teller;
-use crate::{Options, SupervisorError};
+use crate::{Event, Failure, Options};
+
+/// How long it is waited for whoever else works on the store, and how often it is looked.
+const BUSY_FOR: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A device, as its supervisor sees it.
 #[derive(Debug)]
@@ -54,17 +59,51 @@ impl Device {
     }
 
     /// Changes what is known beside the store.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Entries)) -> Result<(), SupervisorError> {
-        Ok(self.lock().change(change)?)
+    ///
+    /// What cannot be written down is told, and no reason to end: what runs is to go on where the disk is full.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Entries)) {
+        let changed = self.lock().change(change);
+        if let Err(error) = changed {
+            let failure = if error.is_no_space() { Failure::NoSpace } else { Failure::ApplyFailed };
+            let cause = format!("the supervisor's state cannot be written: {error}");
+            self.teller.tell(&Event::Alarm { failure, cause, again_after_s: None });
+        }
+    }
+
+    /// Does something to the store once nobody else works on it.
+    pub(crate) fn once_free<T>(
+        &self,
+        control: &Control<'_>,
+        work: impl Fn() -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        let begun = Instant::now();
+        loop {
+            match work() {
+                Err(ApplyError::Busy { .. }) if begun.elapsed() < BUSY_FOR => control.wait(LOOK_EVERY)?,
+                other => return other,
+            }
+        }
+    }
+
+    /// The current release; none where there is none, or what there is is damaged: then it is told.
+    pub(crate) fn current(&self) -> Result<Option<ReleaseInfo>, ApplyError> {
+        match self.store.current() {
+            Err(error @ ApplyError::StoreDamaged { .. }) => {
+                let failure = Failure::VerificationFailed;
+                self.teller.tell(&Event::Alarm { failure, cause: error.to_string(), again_after_s: None });
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// Counts bytes that came for the update that goes on.
-    pub(crate) fn received(&self, bytes: u64) -> Result<(), SupervisorError> {
+    pub(crate) fn received(&self, bytes: u64) {
         self.change(|entries| {
             if let Some(update) = &mut entries.update {
                 update.received = update.received.saturating_add(bytes);
             }
-        })
+        });
     }
 
     /// How the store is changed here.

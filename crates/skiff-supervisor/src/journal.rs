@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use skiff_fs::{FsError, Root};
+use skiff_fs::{FsError, Root, RootOptions};
 use skiff_protocol::{Outcome, Text, Variables};
 use skiff_tree::{EntryPath, ReleaseId};
 
@@ -51,8 +51,8 @@ pub(crate) struct Underway {
 
 impl Journal {
     /// Reads what there is, in a directory that is made where it is not there. Tells whether it was damaged; then nothing is known.
-    pub(crate) fn open(directory: &Path) -> Result<(Self, bool), FsError> {
-        let root = Root::open(directory)?;
+    pub(crate) fn open(directory: &Path, options: RootOptions) -> Result<(Self, bool), FsError> {
+        let root = Root::open_with(directory, options)?;
         let (entries, is_damaged) = match root.read_file(&name(), MAX_BYTES) {
             Ok(bytes) => match serde_json::from_slice::<Entries>(&bytes) {
                 Ok(entries) if entries.version == VERSION => (entries, false),
@@ -69,7 +69,7 @@ impl Journal {
         &self.entries
     }
 
-    /// Changes what is known; nothing is written where nothing changes.
+    /// Changes what is known; nothing is written where nothing changes. Where it cannot be written, it is known until the next start.
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut Entries)) -> Result<(), FsError> {
         let mut changed = self.entries.clone();
         change(&mut changed);
@@ -79,9 +79,8 @@ impl Journal {
         }
         let bytes =
             serde_json::to_vec_pretty(&changed).expect("because a journal consists of numbers and texts");
-        self.root.replace_file(&name(), &bytes)?;
         self.entries = changed;
-        Ok(())
+        self.root.replace_file(&name(), &bytes)
     }
 }
 
@@ -96,16 +95,19 @@ mod tests {
     #[test]
     fn what_was_changed_is_there_after_a_restart_and_damage_is_told() {
         let directory = tempfile::tempdir().expect("a directory");
-        let (mut journal, is_damaged) = Journal::open(directory.path()).expect("a journal");
+        let (mut journal, is_damaged) =
+            Journal::open(directory.path(), RootOptions::default()).expect("a journal");
         assert!(!is_damaged);
         let refused = Refused { release: ReleaseId::of(b"bad").into(), cause: "it fell over".into() };
         journal.change(|entries| entries.refused = Some(refused.clone())).expect("written");
-        let (journal, is_damaged) = Journal::open(directory.path()).expect("a journal");
+        let (journal, is_damaged) =
+            Journal::open(directory.path(), RootOptions::default()).expect("a journal");
         assert_eq!((journal.entries().refused.as_ref(), is_damaged), (Some(&refused), false));
 
         for damage in [&b"{"[..], b"{\"version\": 99}", b""] {
             std::fs::write(directory.path().join(NAME), damage).expect("written");
-            let (mut journal, is_damaged) = Journal::open(directory.path()).expect("a journal");
+            let (mut journal, is_damaged) =
+                Journal::open(directory.path(), RootOptions::default()).expect("a journal");
             assert!(is_damaged && journal.entries() == &Entries::default());
             journal.change(|entries| entries.refused = Some(refused.clone())).expect("written");
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use skiff_apply::{LinkPolicy, Verification};
-use skiff_fs::Ownership;
+use skiff_fs::{Ownership, RootOptions};
 
 /// How a supervisor works. What a server can set beside this is in [`Settings`](skiff_protocol::Settings).
 #[derive(Debug, Clone)]
@@ -12,6 +12,8 @@ use skiff_fs::Ownership;
 pub struct Options {
     /// Where it keeps what it has to know after a restart, and images while they are pulled.
     pub state: PathBuf,
+    /// How that directory is reached, and what every change in it goes through. Default: the real disk.
+    pub root: RootOptions,
     /// Whether owners and devices are applied, which takes root, or only recorded. Default: they are applied.
     pub ownership: Ownership,
     /// How a release comes by files that the one before it has. Default: blocks are shared where the file system can, else they are
@@ -103,6 +105,7 @@ impl Options {
     pub fn new(state: impl Into<PathBuf>) -> Self {
         Self {
             state: state.into(),
+            root: RootOptions::default(),
             ownership: Ownership::Apply,
             links: LinkPolicy::default(),
             verification: Verification::default(),

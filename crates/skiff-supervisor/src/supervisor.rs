@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use skiff_apply::{Recovered, ReleaseInfo, Store, Trial};
 use skiff_fs::Control;
-use skiff_protocol::{Outcome, Phase, Target, Text};
+use skiff_protocol::{Outcome, Phase, Report, Settings, Target, Text};
 use skiff_tree::ReleaseId;
 
 use crate::configuration::LocalVariables;
@@ -86,7 +86,7 @@ impl Supervisor {
         let path = &options.state;
         let failed = |source| SupervisorError::Io { op: "making directory", path: path.clone(), source };
         fs::create_dir_all(path).map_err(failed)?;
-        let (journal, is_damaged) = Journal::open(path)?;
+        let (journal, is_damaged) = Journal::open(path, options.root.clone())?;
         let outcome = journal.entries().outcome.clone();
         let teller = Teller::new(observer, capabilities(&options), outcome);
         if is_damaged {
@@ -116,12 +116,12 @@ impl Supervisor {
     /// [`SupervisorError`].
     pub fn start(&self, control: &Control<'_>) -> Result<(), SupervisorError> {
         let device = &self.device;
-        self.refuse_what_is_over()?;
+        self.refuse_what_is_over();
         let options = device.store_options(Control { progress: None, ..*control }, None);
-        let recovered = device.store.recover(&options)?;
-        self.tell_recovered(&recovered)?;
+        let recovered = device.once_free(control, || device.store.recover(&options))?;
+        self.tell_recovered(&recovered);
         self.tell_wrong_values();
-        let Some(current) = device.store.current()? else {
+        let Some(current) = device.current()? else {
             device.teller.running(None);
             return Ok(());
         };
@@ -134,7 +134,7 @@ impl Supervisor {
                 let cause = "it did not get healthy before the last restart";
                 device.roll_back(current.id, cause, control)?;
             }
-            _ => self.start_proved(&current)?,
+            _ => self.start_proved(&current, control)?,
         }
         device.teller.phase(Phase::Idle, 0);
         Ok(())
@@ -152,6 +152,24 @@ impl Supervisor {
             Some((target, _)) => self.bring(&target, control),
             None => Ok(Checked::UpToDate),
         }
+    }
+
+    /// What the device is at, as the server is told it.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.device.teller.report()
+    }
+
+    /// What it goes by: what the server sent last, and what is set on the device.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.device.settings().0
+    }
+
+    /// Ends what goes on with the server, soon: to be called from another thread once a [`Control`]'s flag is set, so that nothing
+    /// waits on. [`run`](Self::run) does that by itself.
+    pub fn interrupt(&self) {
+        self.device.fetch.interrupt();
     }
 
     /// Keeps the current release running: to be called now and then by who does not [`run`](Self::run) the supervisor.
@@ -176,13 +194,13 @@ impl Supervisor {
         device.change(|entries| {
             entries.configuration = Some(target.configuration.clone());
             entries.refused.take_if(|refused| Some(refused.release) != target.release);
-        })?;
+        });
         self.tell_wrong_values();
         let Some(Text(release)) = target.release else { return Ok(Checked::NoTarget) };
         if let Some(refused) = device.entries().refused {
             return Ok(Checked::Refused { cause: refused.cause });
         }
-        if device.store.current()?.is_some_and(|current| current.id == release) {
+        if device.current()?.is_some_and(|current| current.id == release) {
             return Ok(Checked::UpToDate);
         }
         device.teller.target(Some(release));
@@ -205,7 +223,7 @@ impl Supervisor {
             let received = received.map_or(0, |update| update.received);
             let target = Text(release);
             entries.update = Some(Underway { target, received, by_delta: true, cause: None });
-        })?;
+        });
         let update = Update {
             device,
             settings: device.settings().0,
@@ -219,11 +237,11 @@ impl Supervisor {
                 Verdict::Unhealthy(cause) => Checked::RolledBack { cause },
             }),
             Err(Stop::Interrupted(interrupted)) => Err(interrupted.into()),
-            Err(Stop::Trouble(trouble)) => self.give_up(release, *trouble),
+            Err(Stop::Trouble(trouble)) => Ok(self.give_up(release, *trouble)),
         }
     }
 
-    fn give_up(&self, release: ReleaseId, trouble: Trouble) -> Result<Checked, SupervisorError> {
+    fn give_up(&self, release: ReleaseId, trouble: Trouble) -> Checked {
         let Trouble { failure, cause, .. } = trouble;
         let received = self.device.entries().update.map_or(0, |update| update.received);
         let told = Some(format!("{failure}: {cause}"));
@@ -231,12 +249,12 @@ impl Supervisor {
             Outcome { target: Text(release), succeeded: false, by_delta: false, cause: told, received };
         let is_final = failure.rule().again == Again::WithNextTarget;
         let refused = is_final.then(|| Refused { release: Text(release), cause: cause.clone() });
-        self.device.ended(outcome, refused)?;
-        Ok(Checked::GivenUp { failure, cause })
+        self.device.ended(outcome, refused);
+        Checked::GivenUp { failure, cause }
     }
 
     /// Runs what proved itself before.
-    fn start_proved(&self, current: &ReleaseInfo) -> Result<(), SupervisorError> {
+    fn start_proved(&self, current: &ReleaseInfo, control: &Control<'_>) -> Result<(), SupervisorError> {
         let device = &self.device;
         let started = device.keeper.start(&device.store, current.id, device.options.stop_grace);
         device.keeper.keep();
@@ -249,25 +267,25 @@ impl Supervisor {
         device.teller.running(Some(current.id));
         // Where power went after it was confirmed, and before that was written down.
         if device.entries().update.is_some_and(|update| update.target.0 == current.id) {
-            device.confirm(current.id)?;
+            device.confirm(current.id, control)?;
         }
         Ok(())
     }
 
     /// Writes down that a release is not to be tried again before the store rolls it back, lest a cut in between makes it forgotten.
-    fn refuse_what_is_over(&self) -> Result<(), SupervisorError> {
-        let Ok(Some(current)) = self.device.store.current() else { return Ok(()) };
+    fn refuse_what_is_over(&self) {
+        let Ok(Some(current)) = self.device.store.current() else { return };
         let is_over = matches!(current.trial, Trial::OnTrial { starts: Some(starts) } if current.starts_taken >= starts);
         if !is_over || current.previous.is_none() {
-            return Ok(());
+            return;
         }
         let cause =
             format!("power went {} times before it got healthy", current.starts_taken.saturating_add(1));
         let refused = Refused { release: Text(current.id), cause };
-        self.device.change(|entries| entries.refused = Some(refused))
+        self.device.change(|entries| entries.refused = Some(refused));
     }
 
-    fn tell_recovered(&self, recovered: &Recovered) -> Result<(), SupervisorError> {
+    fn tell_recovered(&self, recovered: &Recovered) {
         let device = &self.device;
         for path in &recovered.removed {
             device.teller.tell(&Event::Recovered { what: format!("removed what a cut left: {path}") });
@@ -279,11 +297,10 @@ impl Supervisor {
         if let Some(rolled_back) = recovered.rolled_back {
             let refused = device.entries().refused;
             let cause = refused.map_or("its trial was over".into(), |refused| refused.cause);
-            device.refused(rolled_back.from, &cause)?;
+            device.refused(rolled_back.from, &cause);
             let (from, to) = (rolled_back.from.into(), rolled_back.to.into());
             device.teller.tell(&Event::RolledBack { from, to, cause });
         }
-        Ok(())
     }
 
     fn tell_wrong_values(&self) {

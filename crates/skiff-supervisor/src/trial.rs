@@ -48,7 +48,7 @@ impl Device {
             Err(error) => return Err(error),
         };
         match &verdict {
-            Verdict::Healthy => self.confirm(release)?,
+            Verdict::Healthy => self.confirm(release, control)?,
             Verdict::Unhealthy(cause) => self.roll_back(release, cause, control)?,
         }
         Ok(verdict)
@@ -96,8 +96,8 @@ impl Device {
     }
 
     /// The release stays: from now on it is kept running.
-    pub(crate) fn confirm(&self, release: ReleaseId) -> Result<(), SupervisorError> {
-        self.store.confirm()?;
+    pub(crate) fn confirm(&self, release: ReleaseId, control: &Control<'_>) -> Result<(), SupervisorError> {
+        self.once_free(control, || self.store.confirm())?;
         self.keeper.keep();
         let update = self.entries().update.filter(|update| update.target.0 == release);
         let outcome = update.map(|update| Outcome {
@@ -109,7 +109,7 @@ impl Device {
         });
         if let Some(outcome) = outcome {
             let (by_delta, received) = (outcome.by_delta, outcome.received);
-            self.ended(outcome, None)?;
+            self.ended(outcome, None);
             self.teller.tell(&Event::Updated { release: release.into(), by_delta, received });
         }
         self.tidy();
@@ -126,10 +126,10 @@ impl Device {
         let options = self.store_options(Control { progress: None, ..*control }, None);
         // Written down before, so that a cut does not make it forgotten.
         let refused = Refused { release: Text(from), cause: cause.into() };
-        self.change(|entries| entries.refused = Some(refused))?;
-        match self.store.rollback(&options) {
+        self.change(|entries| entries.refused = Some(refused));
+        match self.once_free(control, || self.store.rollback(&options)) {
             Ok(RolledBack { to, .. }) => {
-                self.refused(from, cause)?;
+                self.refused(from, cause);
                 self.teller.tell(&Event::RolledBack {
                     from: from.into(),
                     to: to.into(),
@@ -142,7 +142,7 @@ impl Device {
             }
             Err(error @ (ApplyError::NoPrevious | ApplyError::VerificationFailed { .. })) => {
                 // There is nothing better to run.
-                self.refused(from, &format!("{cause}; {error}"))?;
+                self.refused(from, &format!("{cause}; {error}"));
                 self.keeper.keep();
             }
             Err(error) => return Err(error.into()),
@@ -151,7 +151,7 @@ impl Device {
     }
 
     /// Remembers that a release did not get healthy, and tells.
-    pub(crate) fn refused(&self, release: ReleaseId, cause: &str) -> Result<(), SupervisorError> {
+    pub(crate) fn refused(&self, release: ReleaseId, cause: &str) {
         let update = self.entries().update.filter(|update| update.target.0 == release);
         let outcome = Outcome {
             target: Text(release),
@@ -160,23 +160,21 @@ impl Device {
             cause: Some(format!("{}: {cause}", Failure::Unhealthy)),
             received: update.map_or(0, |update| update.received),
         };
-        self.ended(outcome, Some(Refused { release: Text(release), cause: cause.into() }))?;
+        self.ended(outcome, Some(Refused { release: Text(release), cause: cause.into() }));
         let failure = Failure::Unhealthy;
         self.teller.tell(&Event::Alarm { failure, cause: cause.into(), again_after_s: None });
-        Ok(())
     }
 
     /// Remembers how an update ended, and tells the server.
-    pub(crate) fn ended(&self, outcome: Outcome, refused: Option<Refused>) -> Result<(), SupervisorError> {
+    pub(crate) fn ended(&self, outcome: Outcome, refused: Option<Refused>) {
         self.change(|entries| {
             entries.update = None;
             entries.outcome = Some(outcome.clone());
             if refused.is_some() {
                 entries.refused = refused;
             }
-        })?;
+        });
         self.teller.outcome(Some(outcome));
-        Ok(())
     }
 
     /// Removes what no release needs any more.

@@ -41,7 +41,7 @@ pub(crate) struct Arrived {
 impl Update<'_> {
     /// Makes the target the store's current release.
     pub(crate) fn bring(&self) -> Result<Arrived, Stop> {
-        let current = self.device.store.current().map_err(|error| self.stopped(&error))?;
+        let current = self.device.current().map_err(|error| self.stopped(&error))?;
         let current = current.map(|current| current.id);
         let mut cause = None;
         if let Some(base) = current.filter(|_| self.settings.is_delta_enabled) {
@@ -60,7 +60,7 @@ impl Update<'_> {
             if let Some(update) = &mut entries.update {
                 (update.by_delta, update.cause) = (false, cause);
             }
-        })?;
+        });
         self.pull()?;
         Ok(Arrived { by_delta: false })
     }
@@ -99,7 +99,8 @@ impl Update<'_> {
                 self.sign(base)?;
                 continue;
             }
-            trying.again(&mut attempts, stop)?;
+            // What took too long is not to end this as well.
+            Trying { control: self.control, ..trying }.again(&mut attempts, stop)?;
         }
     }
 
@@ -116,7 +117,7 @@ impl Update<'_> {
         let applied = self.with_store_options(trying.control, |options| {
             device.store.apply(&mut download, Expectation::Release(self.target), options)
         });
-        device.received(download.received())?;
+        device.received(download.received());
         match applied {
             Ok(applied) => {
                 if let Some(leftover) = applied.leftover {
@@ -168,7 +169,7 @@ impl Update<'_> {
             control,
         };
         let pulled = device.fetch.pull(&pull).map_err(|error| self.failed_to_pull(&error))?;
-        device.received(pulled.received)?;
+        device.received(pulled.received);
 
         device.teller.phase(Phase::Applying, 0);
         let failed = |error: skiff_image::ImageError| match self.control.check() {

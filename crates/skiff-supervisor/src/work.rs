@@ -72,19 +72,10 @@ impl Work<'_> {
         let (first_pause, longest_pause) = device.options.pause;
         let mut pause = first_pause;
         let mut given_up: Option<(Target, Instant)> = None;
-        loop {
-            let target = match self.next(given_up.as_ref().map(|(_, due)| *due)) {
-                Some(Some(target)) => {
-                    pause = first_pause;
-                    target
-                }
-                Some(None) => match given_up.take() {
-                    Some((target, _)) => target,
-                    None => continue,
-                },
-                None => return Ok(()),
-            };
-            given_up = None;
+        while let Some((target, is_new)) = self.next(&mut given_up) {
+            if is_new {
+                pause = first_pause;
+            }
             let checked = self.supervisor.bring(&target, &control);
             self.lock().working = None;
             match checked {
@@ -102,27 +93,26 @@ impl Work<'_> {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
-    /// Waits for a target, or until it is time to begin again; none once everything ends.
-    fn next(&self, due: Option<Instant>) -> Option<Option<Target>> {
+    /// Waits for a target, or until it is time to begin with the last one again; none once everything ends. Tells whether it is a new one.
+    fn next(&self, given_up: &mut Option<(Target, Instant)>) -> Option<(Target, bool)> {
         let mut inbox = self.lock();
         loop {
             if self.is_over.load(Ordering::Relaxed) {
                 return None;
             }
-            let is_due = due.is_some_and(|due| Instant::now() >= due);
-            if inbox.target.is_some() || is_due {
-                let target = inbox.target.take();
-                inbox.working =
-                    target.as_ref().and_then(|target| target.release).map(|Text(release)| release);
+            let again = given_up.take_if(|(_, due)| inbox.target.is_some() || Instant::now() >= *due);
+            let new = inbox.target.take().map(|target| (target, true));
+            if let Some((target, is_new)) = new.or(again.map(|(target, _)| (target, false))) {
+                inbox.working = target.release.map(|Text(release)| release);
                 self.is_superseded.store(false, Ordering::Relaxed);
-                return Some(target);
+                return Some((target, is_new));
             }
-            let wait =
-                due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
-            let waited = self.arrived.wait_timeout(inbox, wait.max(Duration::from_millis(1)));
-            inbox = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let left = given_up.as_ref().map(|(_, due)| due.saturating_duration_since(Instant::now()));
+            let wait = left.unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1));
+            inbox = self.arrived.wait_timeout(inbox, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -123,6 +123,12 @@ impl HttpAnswer {
         }
     }
 
+    /// None: the connection is closed.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(0)
+    }
+
     /// With one more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -167,6 +173,9 @@ impl HttpAnswer {
     /// Returns whether the connection goes on.
     fn write(&self, request: &HttpRequest, stream: &mut TcpStream) -> io::Result<bool> {
         std::thread::sleep(self.delay);
+        if self.status == 0 {
+            return Ok(false);
+        }
         let closes = self.headers.iter().any(|(name, value)| name == "connection" && value == "close");
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, "Scripted");
         for (name, value) in &self.headers {
