@@ -16,6 +16,7 @@ mod group;
 mod image;
 mod lookup;
 mod output;
+mod record;
 mod signal;
 
 /// Runs one release at a time.
