@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use skiff_fs::Root;
 use skiff_tree::ReleaseId;
 
-use super::group::{self, Exit, Leader, Life, until};
+use super::group::{self, Exit, Leader, Life};
 use super::image::{DEFAULT_PATH, Environment, ImageConfig, checked_command};
 use super::record::{Found, Run, canonical, forget, open_state, proc};
 use super::{Output, RunState, Runnable, Runner, RunnerError, lookup};
@@ -20,7 +20,8 @@ use super::{Output, RunState, Runnable, Runner, RunnerError, lookup};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CommandOptions {
-    /// A directory of the runner's own, in which it records what runs. It is made where it is not there.
+    /// A directory of the runner's own, in which it records what runs. It is made where it is not there. One runner at a time works
+    /// in it.
     pub state: PathBuf,
     /// The program and its arguments, instead of those that the image's config names. An absolute path is one inside the release;
     /// a name without a slash is a program of the system that the supervisor runs on.
@@ -101,7 +102,7 @@ impl CommandRunner {
         let found = Run::look(&self.state, |run: &Run<Place>| {
             Leader::with_environment(&format!("{VARIABLE}={}", run.more.name)).map_err(proc())
         })?;
-        if matches!(found, Found::Gone) {
+        if matches!(found, Found::Gone | Found::Cut) {
             forget(&self.state)?;
         }
         Ok(found)
@@ -114,7 +115,7 @@ impl CommandRunner {
         command.stdout(output).stderr(error);
         // First, so that the program is found even if the supervisor is killed before it knows its number.
         run.write(&self.state)?;
-        let leader = begin(&mut command)?;
+        let leader = Leader::spawn(&mut command)?;
         run.leader = Some(leader);
         let written = run.write(&self.state);
         if written.is_err() {
@@ -164,14 +165,9 @@ impl Runner for CommandRunner {
             let is_name = command.first().is_some_and(|name| !name.contains('/'));
             if is_name { Program::of_system(command) } else { Err(missing) }
         })?;
-        let probe = begin(&mut place.command(program)?)?;
-        let mut life = Life::Running;
-        until(timeout, || {
-            life = probe.life()?;
-            Ok(life != Life::Running)
-        })
-        .and_then(|_| probe.end(Signal::KILL, Duration::ZERO))
-        .map_err(proc())?;
+        let probe = Leader::spawn(&mut place.command(program)?)?;
+        let life = probe.wait(timeout).map_err(proc())?;
+        probe.end(Signal::KILL, Duration::ZERO).map_err(proc())?;
         Ok(life == Life::Ended(Some(Exit::Code(0))))
     }
 
@@ -214,7 +210,7 @@ impl Place {
         Program::find(&Root::open(&self.rootfs)?, words, (&self.directory, path))
     }
 
-    /// A process in a group of its own that starts where the program does, with its variables.
+    /// A process that starts where the program does, with its variables.
     fn command(&self, program: Program) -> Result<Command, RunnerError> {
         let root = Root::open(&self.rootfs)?;
         let directory = root.display(&lookup::resolve(&root, self.directory.as_bytes())?);
@@ -224,7 +220,7 @@ impl Place {
         }
         let mut command = Command::new(program.file);
         // Under the name that it was called by, which tells a program of many names which of them it is.
-        command.arg0(program.name).args(program.arguments).current_dir(directory).process_group(0);
+        command.arg0(program.name).args(program.arguments).current_dir(directory);
         command.env_clear().envs(&self.environment).env(VARIABLE, &self.name);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(command)
@@ -249,19 +245,6 @@ impl Program {
     fn of_system(words: &[String]) -> Result<Self, RunnerError> {
         Self::find(&Root::open("/")?, words, ("/", &own_path()))
     }
-}
-
-/// Starts a process, which leads a group.
-fn begin(command: &mut Command) -> Result<Leader, RunnerError> {
-    let mut child = command.spawn().map_err(|error| RunnerError::Program {
-        program: command.get_program().display().to_string(),
-        what: format!("it cannot be started: {error}"),
-    })?;
-    Leader::of(child.id()).map_err(|error| {
-        // Both fail only where it has ended.
-        let _ = child.kill().and_then(|()| child.wait());
-        proc()(error)
-    })
 }
 
 fn own_path() -> String {

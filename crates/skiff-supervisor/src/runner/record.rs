@@ -35,9 +35,10 @@ pub(crate) struct Run<T> {
 pub(crate) enum Found<T> {
     /// Nothing runs, and nothing did since it was stopped.
     Nothing,
-    /// What is recorded does not run, and did not end by itself: the system went down under it, it never started, or its number is
-    /// another process's by now.
+    /// What is recorded does not run, and did not end by itself: it never started, or its number is another process's by now.
     Gone,
+    /// Likewise: the system went down under it.
+    Cut,
     /// It runs.
     Running(Run<T>),
     /// It ended by itself.
@@ -63,7 +64,7 @@ impl<T: Serialize + DeserializeOwned> Run<T> {
     ) -> Result<Found<T>, RunnerError> {
         let Some(mut run) = Self::read(state)? else { return Ok(Found::Nothing) };
         if run.boot != group::boot().map_err(proc())? {
-            return Ok(Found::Gone);
+            return Ok(Found::Cut);
         }
         if run.ended.is_some() {
             return Ok(Found::Ended(run));
@@ -111,7 +112,7 @@ impl<T: Serialize + DeserializeOwned> Found<T> {
     /// As the trait tells it.
     pub(crate) fn state(self) -> Result<RunState, RunnerError> {
         Ok(match self {
-            Self::Nothing | Self::Gone => RunState::Stopped,
+            Self::Nothing | Self::Gone | Self::Cut => RunState::Stopped,
             Self::Running(run) => RunState::Running(run.release()?),
             Self::Ended(run) => {
                 RunState::Ended { release: run.release()?, how: run.ended.unwrap_or_default() }
