@@ -36,7 +36,8 @@ pub struct CommandOptions {
 ///
 /// The program sees the whole system and has the supervisor's rights. Paths are those of the system: the program and the directory
 /// it starts in are found inside the release, but what it opens itself is not, nor are the libraries of a program that is not
-/// linked statically, nor the interpreter of a script. The user, volumes and everything else that takes a container is left out.
+/// linked statically, nor the interpreter of a script. The user, volumes and everything else that takes a container is left out:
+/// [`RuncRunner`](crate::RuncRunner) has them.
 ///
 /// The program leads a process group, which is stopped as a whole; a process that leaves the group escapes. Among its variables is
 /// `SKIFF_RUN`, by which a supervisor finds again what another one had started just when it was killed. A release whose

@@ -10,6 +10,7 @@ use skiff_tree::ReleaseId;
 
 pub use command::{CommandOptions, CommandRunner};
 pub use output::Output;
+pub use runc::{Access, Bind, Network, RootAccess, RuncOptions, RuncRunner};
 
 mod command;
 mod group;
@@ -17,6 +18,7 @@ mod image;
 mod lookup;
 mod output;
 mod record;
+mod runc;
 mod signal;
 
 /// Runs one release at a time.
