@@ -15,8 +15,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
-use mount::{Mounted, alone, run};
+use mount::{alone, run, store_on};
 use skiff_apply::*;
+use skiff_testkit::Mounted;
 use skiff_tree::{Device, Kind, Metadata};
 
 /// What tmpfs has free.
@@ -153,7 +154,7 @@ fn a_disk_that_is_too_small_is_found_out_before_anything_is_written() {
     let old = Builder::new().file("kept", &noise(1, 3 << 20)).file("changed", b"1").build(None);
     let new = Builder::new().file("kept", &noise(1, 3 << 20)).file("changed", &noise(2, 2 << 20)).build(None);
     let mounted = Mounted::tmpfs("size=24m");
-    let store = mounted.store();
+    let store = store_on(&mounted);
     store.install(&old.input(), &Options::default()).unwrap();
     fill(&mounted.path(), 6 << 20);
     let delta = delta(&old, &new);
@@ -174,7 +175,7 @@ fn a_disk_that_is_too_small_is_found_out_before_anything_is_written() {
     assert_sound(&store, &new);
 
     let mounted = Mounted::tmpfs("size=24m,nr_inodes=40");
-    let store = mounted.store();
+    let store = store_on(&mounted);
     store.install(&old.input(), &Options::default()).unwrap();
     let many = (0..30).fold(Builder::new(), |builder, n| builder.file(&format!("{n}"), &[n])).build(None);
     let delta = common::delta(&old, &many);
@@ -191,7 +192,7 @@ fn a_disk_that_fills_up_on_the_way_gets_its_room_back() {
     let old = Builder::new().file("changed", b"1").build(None);
     let new = Builder::new().file("changed", &noise(2, 8 << 20)).file("more", &noise(3, 4 << 20)).build(None);
     let mounted = Mounted::tmpfs("size=24m");
-    let store = mounted.store();
+    let store = store_on(&mounted);
     store.install(&old.input(), &Options::default()).unwrap();
     let delta = in_small_frames(&old, &new);
     // Somebody else takes the room that there was when it was looked for.
@@ -229,7 +230,7 @@ fn unchanged_files_share_blocks_where_the_file_system_can() {
     };
     let (old, new) = (image(1), image(2));
     let mounted = Mounted::image(&["mkfs.xfs", "-q"], 320 << 20);
-    let store = mounted.store();
+    let store = store_on(&mounted);
     store.install(&old.input(), &Options::default()).unwrap();
     // Copies would not fit.
     let delta = delta(&old, &new);
@@ -251,7 +252,7 @@ fn metadata_that_the_file_system_cannot_hold_fails_before_staging() {
     metadata.xattrs.insert((*b"user.long").into(), vec![7; 60_000].into());
     let new = Builder::new().file_with("a", b"b", metadata).build(None);
     let mounted = Mounted::image(&["mkfs.ext4", "-q"], 64 << 20);
-    let store = mounted.store();
+    let store = store_on(&mounted);
     store.install(&old.input(), &Options::default()).unwrap();
     let delta = delta(&old, &new);
     let error =

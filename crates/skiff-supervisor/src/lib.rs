@@ -81,5 +81,8 @@ pub use fetch::{Answer, Fetch, FetchError, Method, Payload, Place, Pull, Pulled,
 pub use http::{HttpFetch, HttpOptions};
 pub use options::{Health, OnExit, Options};
 pub use policy::{Again, Failure, POLICY, Retries, Rule, Then};
-pub use runner::{CommandOptions, CommandRunner, Output, RunState, Runnable, Runner, RunnerError};
+pub use runner::{
+    Access, Bind, CommandOptions, CommandRunner, Network, Output, RootAccess, RunState, RuncOptions,
+    RuncRunner, Runnable, Runner, RunnerError,
+};
 pub use supervisor::{Checked, Parts, Supervisor};

@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -271,6 +271,43 @@ fn another_supervisor_goes_on_with_what_runs() {
     assert_eq!(second.state().unwrap(), RunState::Running(Device::release()));
     device.runner().stop(Duration::ZERO).unwrap();
     assert_eq!(second.state().unwrap(), RunState::Stopped);
+}
+
+/// What the supervisor does that the next test kills. Without that test, nothing.
+#[test]
+fn supervisor_to_be_killed() {
+    let Some(directory) = std::env::var_os("SUPERVISOR_TO_BE_KILLED").map(PathBuf::from) else { return };
+    let options = CommandOptions::new(directory.join("run")).with_output(Output::File(directory.join("log")));
+    let mut runner = CommandRunner::open(options.with_command(["/app"])).unwrap();
+    runner.start(&Runnable::new(Device::release(), &directory.join("rootfs"), None)).unwrap();
+    std::thread::sleep(LONG);
+}
+
+#[test]
+fn a_killed_supervisor_leaves_its_program_to_the_next() {
+    let device = Device::new().script("app", FOREVER);
+    let mut supervisor = Command::new(std::env::current_exe().unwrap());
+    supervisor
+        .args(["--exact", "supervisor_to_be_killed"])
+        .env("SUPERVISOR_TO_BE_KILLED", device.directory.path());
+    let mut supervisor = supervisor.stdout(Stdio::null()).spawn().unwrap();
+    let pid = device.pid();
+    // It may not have recorded it yet; two supervisors at once are not to be.
+    wait_until(|| {
+        let record = fs::read(record(&device)).unwrap();
+        serde_json::from_slice::<Value>(&record).unwrap()["leader"].is_object()
+    });
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+    assert!(runs(pid));
+
+    let mut runner = device.runner();
+    assert_eq!(runner.state().unwrap(), RunState::Running(Device::release()));
+    Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    let how = ended(&mut runner);
+    assert!(how.contains("not known"), "nothing is made up: {how}");
+    runner.stop(Duration::ZERO).unwrap();
+    assert_eq!(runner.state().unwrap(), RunState::Stopped);
 }
 
 /// The record as a supervisor leaves it that is killed between starting the program and knowing its number.

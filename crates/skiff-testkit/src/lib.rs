@@ -22,6 +22,7 @@ mod http;
 mod image;
 mod large;
 mod layer;
+mod mount;
 mod registry;
 mod sparse;
 
@@ -31,5 +32,6 @@ pub use http::{FlakyProxy, HttpAnswer, HttpRequest, HttpServer};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
 pub use large::{LargeImage, LargeLayout};
 pub use layer::Layer;
+pub use mount::Mounted;
 pub use registry::{CutUploads, RegistryOptions, TestRegistry};
 pub use sparse::SparseFormat;

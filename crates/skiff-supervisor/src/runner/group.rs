@@ -3,12 +3,17 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use serde::{Deserialize, Serialize};
+
+use super::RunnerError;
+use super::record::proc;
 
 /// How long the kernel is given to end what was killed. A process that is in a system call which cannot be interrupted takes
 /// as long as its disk.
@@ -52,6 +57,20 @@ impl fmt::Display for Exit {
 }
 
 impl Leader {
+    /// Starts a process, at the head of a group of its own.
+    pub(crate) fn spawn(command: &mut Command) -> Result<Self, RunnerError> {
+        let program = command.get_program().display().to_string();
+        let mut child = command.process_group(0).spawn().map_err(|error| RunnerError::Program {
+            program,
+            what: format!("it cannot be started: {error}"),
+        })?;
+        Self::of(child.id()).map_err(|error| {
+            // Both fail only where it has ended.
+            let _ = child.kill().and_then(|()| child.wait());
+            proc()(error)
+        })
+    }
+
     /// The process with this number, which leads a group.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -75,13 +94,22 @@ impl Leader {
     }
 
     pub(crate) fn life(self) -> io::Result<Life> {
-        let life = match Status::of(self.pid)? {
-            None => Life::Ended(None),
-            Some(status) if status.start != self.start => Life::Recycled,
-            Some(status) if !status.has_ended => Life::Running,
+        match Status::of(self.pid)? {
+            None => Ok(Life::Ended(None)),
+            Some(status) if status.start != self.start => Ok(Life::Recycled),
+            Some(status) if !status.has_ended => Ok(Life::Running),
             // It is kept for its parent, which may be this process.
-            Some(_) => Life::Ended(self.exit()?),
-        };
+            Some(_) => self.exit(),
+        }
+    }
+
+    /// Waits for its end, for `timeout` at most, and tells what became of it by then.
+    pub(crate) fn wait(self, timeout: Duration) -> io::Result<Life> {
+        let mut life = Life::Running;
+        until(timeout, || {
+            life = self.life()?;
+            io::Result::Ok(life != Life::Running)
+        })?;
         Ok(life)
     }
 
@@ -130,17 +158,19 @@ impl Leader {
         Ok(true)
     }
 
-    /// How it ended, where it is a child of this process. It is not reaped, so that its number stays its own.
-    fn exit(self) -> io::Result<Option<Exit>> {
-        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+    /// What its parent hears, where that is this process. It is not reaped, so that its number stays its own.
+    fn exit(self) -> io::Result<Life> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(Life::Ended(None)) };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match rustix::process::waitid(WaitId::Pid(pid), options) {
-            Ok(Some(status)) => Ok(match (status.exit_status(), status.terminating_signal()) {
+            Ok(Some(status)) => Ok(Life::Ended(match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Some(Exit::Code(code)),
                 (_, Some(signal)) => Some(Exit::Signal(signal)),
                 _ => None,
-            }),
-            Ok(None) | Err(Errno::CHILD) => Ok(None),
+            })),
+            // The last of its threads is on its way out.
+            Ok(None) => Ok(Life::Running),
+            Err(Errno::CHILD) => Ok(Life::Ended(None)),
             Err(error) => Err(error.into()),
         }
     }
@@ -197,9 +227,12 @@ impl Status {
     fn parse(text: &[u8]) -> Option<Self> {
         let name_end = text.iter().rposition(|&byte| byte == b')')?;
         let mut fields = std::str::from_utf8(&text[name_end + 1..]).ok()?.split_ascii_whitespace();
-        let has_ended = matches!(fields.next()?, "Z" | "X" | "x");
+        let has_main_ended = matches!(fields.next()?, "Z" | "X" | "x");
         let group = fields.nth(1)?.parse().ok()?;
-        let start = fields.nth(16)?.parse().ok()?;
+        // A program may go on after its first thread.
+        let threads: u64 = fields.nth(14)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        let has_ended = has_main_ended && threads <= 1;
         Some(Self { group, start, has_ended })
     }
 }
@@ -225,7 +258,8 @@ mod tests {
         let line = b"7 (a) Z 1 1 1) S 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 987654 0 0\n";
         let status = Status::parse(line).unwrap();
         assert!(status.group == 42 && status.start == 987_654 && !status.has_ended);
-        assert!(Status::parse(b"7 (a) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 0 0 0 0 5").unwrap().has_ended);
+        assert!(Status::parse(b"7 (a) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 0 0 1 0 5").unwrap().has_ended);
+        assert!(!Status::parse(b"7 (a) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 0 0 2 0 5").unwrap().has_ended);
         for bad in
             [&b""[..], b"7 (a", b"7 (a)", b"7 (a) S 1 7", b"7 (a) S 1 x 7 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 5"]
         {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::RunnerError;
@@ -21,7 +22,9 @@ pub(crate) struct ImageConfig {
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
     env: Option<Vec<String>>,
+    user: Option<String>,
     working_dir: Option<String>,
+    volumes: Option<BTreeMap<String, IgnoredAny>>,
     stop_signal: Option<String>,
 }
 
@@ -64,6 +67,11 @@ impl ImageConfig {
         Ok(variables)
     }
 
+    /// The user, `user[:group]` in names or numbers; empty for root.
+    pub(crate) fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or_default()
+    }
+
     /// Where the program starts: an absolute path inside the image.
     pub(crate) fn working_directory(&self) -> Result<&str, RunnerError> {
         match self.working_dir.as_deref() {
@@ -71,6 +79,11 @@ impl ImageConfig {
             Some(path) if is_path(path) => Ok(path),
             Some(path) => Err(wrong(format!("its working directory {path:?} is not an absolute path"))),
         }
+    }
+
+    /// The directories whose content outlives a release: paths inside the image.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.volumes.iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
     /// The signal that asks the program to end.
@@ -141,6 +154,8 @@ mod tests {
             r#"{"config": {"Cmd": "/app"}}"#,
             r#"{"config": {"Cmd": [1]}}"#,
             r#"{"config": {"Env": {"A": "b"}}}"#,
+            r#"{"config": {"User": 0}}"#,
+            r#"{"config": {"Volumes": ["/data"]}}"#,
             r#"{"config": {"StopSignal": 15}}"#,
         ] {
             assert!(matches!(config(bad), Err(RunnerError::Config { .. })), "{bad}");
@@ -173,6 +188,18 @@ mod tests {
             assert_eq!(config(none).unwrap().working_directory().unwrap(), "/");
         }
         assert!(config(r#"{"config": {"WorkingDir": "srv"}}"#).unwrap().working_directory().is_err());
+    }
+
+    #[test]
+    fn users_and_volumes_may_be_missing() {
+        let image =
+            config(r#"{"config": {"User": "app", "Volumes": {"/data": {}, "/log/": null}}}"#).unwrap();
+        assert_eq!(image.user(), "app");
+        assert!(image.volumes().eq(["/data", "/log/"]));
+        for none in ["{}", r#"{"config": {"User": null, "Volumes": null}}"#] {
+            let image = config(none).unwrap();
+            assert!(image.user().is_empty() && image.volumes().next().is_none());
+        }
     }
 
     #[test]

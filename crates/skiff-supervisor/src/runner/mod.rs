@@ -10,12 +10,15 @@ use skiff_tree::ReleaseId;
 
 pub use command::{CommandOptions, CommandRunner};
 pub use output::Output;
+pub use runc::{Access, Bind, Network, RootAccess, RuncOptions, RuncRunner};
 
 mod command;
 mod group;
 mod image;
 mod lookup;
 mod output;
+mod record;
+mod runc;
 mod signal;
 
 /// Runs one release at a time.
