@@ -1,5 +1,5 @@
-//! Compiles the program of the demo's image twice, with the compiler that builds the demo, so that the delta is one
-//! between two real executables.
+//! Compiles the program of the demo's image for each release, with the compiler that builds the demo, so that the deltas are
+//! between real executables.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,10 +10,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     let compiler = env::var_os("RUSTC").ok_or("cargo did not say which compiler it uses")?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not say where to build")?);
-    for release in ["1", "2"] {
+    for release in ["1", "2", "3", "4"] {
         let status = Command::new(&compiler)
             .args(["--edition", "2024", "-C", "opt-level=2", "-C", "debuginfo=0", "-C", "strip=symbols"])
-            .args(["--check-cfg", "cfg(demo_release, values(\"1\", \"2\"))"])
+            .args(["--check-cfg", "cfg(demo_release, values(\"1\", \"2\", \"3\", \"4\"))"])
             .arg("--cfg")
             .arg(format!("demo_release=\"{release}\""))
             .env("DEMO_RELEASE", release)

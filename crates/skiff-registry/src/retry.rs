@@ -108,6 +108,7 @@ impl<'c> Attempts<'c> {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
 
     fn cut() -> Failure {
         Failure::broken(io::ErrorKind::ConnectionReset, "cut")

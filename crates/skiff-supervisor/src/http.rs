@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use skiff_fs::Control;
 use skiff_protocol::{ServerAddress, Token};
-use skiff_registry::{
-    Client, ClientOptions, Credentials, Layout, Login, Reference, RegistryError, Throttle, Transport,
-};
+use skiff_registry::{Client, ClientOptions, Credentials, Layout, Login, Reference, Throttle, Transport};
 use ureq::http::{self, HeaderMap};
 use ureq::{Agent, SendBody};
 
@@ -145,7 +143,7 @@ impl Fetch for HttpFetch {
 
     fn pull(&self, image: &Pull<'_>) -> Result<Pulled, FetchError> {
         let place = format!("docker://{}/{}@{}", self.server.authority(), image.repository, image.manifest);
-        let reference: Reference = place.parse().map_err(RegistryError::from)?;
+        let reference: Reference = place.parse()?;
         let layout = Layout::create(image.directory)?;
         let fetched = self.client.with_control(image.control).fetch(&reference, None, &layout)?;
         Ok(Pulled::new(fetched.image, fetched.transferred))

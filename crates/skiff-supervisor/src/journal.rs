@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use skiff_fs::{FsError, Root, RootOptions};
+use skiff_fs::{FsError, Lock, LockKind, Root, RootOptions};
 use skiff_protocol::{Outcome, Text, Variables};
 use skiff_tree::{EntryPath, ReleaseId};
 
 const NAME: &str = "supervisor.json";
+const LOCK: &str = "lock";
 const VERSION: u32 = 1;
 /// Far more than it takes: a thousand variables have 4 MB at most.
 const MAX_BYTES: u64 = 8 << 20;
@@ -17,6 +18,8 @@ const MAX_BYTES: u64 = 8 << 20;
 pub(crate) struct Journal {
     root: Root,
     entries: Entries,
+    /// Two supervisors of one device would undo each other's work.
+    _lock: Lock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,9 +53,10 @@ pub(crate) struct Underway {
 }
 
 impl Journal {
-    /// Reads what there is, in a directory that is made where it is not there. Tells whether it was damaged; then nothing is known.
+    /// Reads what there is in a directory, for one supervisor at a time. Tells whether it was damaged; then nothing is known.
     pub(crate) fn open(directory: &Path, options: RootOptions) -> Result<(Self, bool), FsError> {
         let root = Root::open_with(directory, options)?;
+        let lock = root.lock(&name_of(LOCK), LockKind::Exclusive)?;
         let (entries, is_damaged) = match root.read_file(&name(), MAX_BYTES) {
             Ok(bytes) => match serde_json::from_slice::<Entries>(&bytes) {
                 Ok(entries) if entries.version == VERSION => (entries, false),
@@ -62,7 +66,7 @@ impl Journal {
             Err(FsError::LimitExceeded { .. }) => (Entries::default(), true),
             Err(error) => return Err(error),
         };
-        Ok((Self { root, entries }, is_damaged))
+        Ok((Self { root, entries, _lock: lock }, is_damaged))
     }
 
     pub(crate) fn entries(&self) -> &Entries {
@@ -85,7 +89,11 @@ impl Journal {
 }
 
 fn name() -> EntryPath {
-    EntryPath::new(NAME).expect("because the journal's name is short and plain")
+    name_of(NAME)
+}
+
+fn name_of(name: &str) -> EntryPath {
+    EntryPath::new(name).expect("because the journal's names are short and plain")
 }
 
 #[cfg(test)]
@@ -103,6 +111,9 @@ mod tests {
         let (journal, is_damaged) =
             Journal::open(directory.path(), RootOptions::default()).expect("a journal");
         assert_eq!((journal.entries().refused.as_ref(), is_damaged), (Some(&refused), false));
+        let second = Journal::open(directory.path(), RootOptions::default());
+        assert!(matches!(second, Err(FsError::Locked { .. })));
+        drop(journal);
 
         for damage in [&b"{"[..], b"{\"version\": 99}", b""] {
             std::fs::write(directory.path().join(NAME), damage).expect("written");

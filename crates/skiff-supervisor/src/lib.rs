@@ -8,7 +8,7 @@
 //! | what is exchangeable | by |
 //! |---|---|
 //! | the way to the server | [`Fetch`]: [`HttpFetch`] |
-//! | what runs releases | [`Runner`]: [`CommandRunner`] |
+//! | what runs releases | [`Runner`]: [`RuncRunner`], [`CommandRunner`] |
 //! | who is told what goes on | a function that takes [`Event`]s, which are stable JSON lines as well |
 //!
 //! ```

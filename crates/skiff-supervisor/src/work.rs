@@ -81,7 +81,7 @@ impl Work<'_> {
             match checked {
                 Ok(Checked::GivenUp { failure, cause }) => {
                     let is_later = failure.rule().again == Again::Later;
-                    let again_after_s = is_later.then(|| pause.as_secs());
+                    let again_after_s = is_later.then_some(pause.as_secs());
                     device.teller.tell(&Event::Alarm { failure, cause, again_after_s });
                     let due = Instant::now().checked_add(jittered(pause));
                     given_up = due.filter(|_| is_later).map(|due| (target, due));

@@ -16,7 +16,7 @@ use skiff_supervisor::{
     Access, Bind, Network, Output, RootAccess, RunState, RuncOptions, RuncRunner, Runnable, Runner,
     RunnerError,
 };
-use skiff_testkit::{Image, Layer, Mounted, OciLayout, run_program};
+use skiff_testkit::{Image, Layer, Mounted, OciLayout, run_program, static_program};
 use skiff_tree::ReleaseId;
 
 /// Longer than any of what is waited for takes, on however slow a machine.
@@ -25,24 +25,8 @@ const LONG: Duration = Duration::from_secs(60);
 /// The static program of the images, compiled once.
 fn agent() -> &'static [u8] {
     static AGENT: OnceLock<Vec<u8>> = OnceLock::new();
-    AGENT.get_or_init(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let out = directory.path().join("agent");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/agent.rs");
-        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
-        rustc.args([
-            "--edition",
-            "2024",
-            "-C",
-            "opt-level=1",
-            "-C",
-            "strip=symbols",
-            "-C",
-            "target-feature=+crt-static",
-        ]);
-        run_program(rustc.arg("-o").arg(&out).arg(source));
-        fs::read(out).unwrap()
-    })
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/agent.rs");
+    AGENT.get_or_init(|| static_program(&source))
 }
 
 /// The lowest layer of every image: the program and two users. There is neither `/proc` nor `/dev` nor a shell.

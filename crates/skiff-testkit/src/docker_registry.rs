@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::run_program;
+
 /// The program `docker-registry`, listening on loopback without TLS. Ended when it is dropped, whatever happened.
 #[derive(Debug)]
 pub struct DockerRegistry {
@@ -70,12 +72,4 @@ impl Drop for DockerRegistry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Runs a program, expects it to succeed, and returns what it printed.
-pub fn run_program(command: &mut Command) -> Vec<u8> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
 }

@@ -23,15 +23,17 @@ mod image;
 mod large;
 mod layer;
 mod mount;
+mod program;
 mod registry;
 mod sparse;
 
 pub use docker::{DockerForm, docker_archive, write_docker_archive};
-pub use docker_registry::{DockerRegistry, run_program};
+pub use docker_registry::DockerRegistry;
 pub use http::{FlakyProxy, HttpAnswer, HttpRequest, HttpServer};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
 pub use large::{LargeImage, LargeLayout};
 pub use layer::Layer;
 pub use mount::Mounted;
+pub use program::{run_program, static_program};
 pub use registry::{CutUploads, RegistryOptions, TestRegistry};
 pub use sparse::SparseFormat;

@@ -1,4 +1,4 @@
-//! The program in the demo's image: it is compiled twice, as release 1 and as release 2.
+//! The program in the demo's image: it is compiled as each of four releases, the last of which does not work.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ fn mean_by_sensor(readings: &[Reading]) -> BTreeMap<&str, f64> {
     sums.into_iter().map(|(sensor, (sum, count))| (sensor, sum / f64::from(count))).collect()
 }
 
-#[cfg(demo_release = "2")]
+#[cfg(not(demo_release = "1"))]
 fn warmest<'a>(means: &BTreeMap<&'a str, f64>) -> Option<(&'a str, f64)> {
     means.iter().map(|(sensor, mean)| (*sensor, *mean)).max_by(|a, b| a.1.total_cmp(&b.1))
 }
@@ -37,8 +37,18 @@ fn main() {
     let means = mean_by_sensor(&readings);
     let listed: Vec<String> = means.iter().map(|(sensor, mean)| format!("{sensor} {mean:.1} C")).collect();
     println!("sensor release {RELEASE}: {}", listed.join(", "));
-    #[cfg(demo_release = "2")]
+    #[cfg(not(demo_release = "1"))]
     if let Some((sensor, mean)) = warmest(&means) {
         println!("sensor release {RELEASE}: {sensor} is the warmest at {mean:.1} C");
+    }
+    #[cfg(demo_release = "4")]
+    {
+        println!("sensor release {RELEASE}: no bus at /dev/bus-4");
+        std::process::exit(3);
+    }
+    #[cfg(not(demo_release = "4"))]
+    loop {
+        // Until the next reading is due.
+        std::thread::sleep(std::time::Duration::from_secs(60));
     }
 }

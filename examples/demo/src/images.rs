@@ -1,5 +1,5 @@
-//! The demo's two images: a base layer that both share, and an application layer with an executable, text and
-//! compressed files, rebuilt for the second release.
+//! The demo's images: a base layer that all share, and an application layer with an executable, text and compressed files,
+//! rebuilt for each release.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,14 +9,20 @@ use flate2::{Compression, write::GzEncoder};
 use skiff_testkit::{Image, Layer, OciLayout};
 
 /// The program of each release, as the build script compiled it.
-const SENSOR_1: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sensor-1"));
-const SENSOR_2: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sensor-2"));
+const SENSORS: [&[u8]; 4] = [
+    include_bytes!(concat!(env!("OUT_DIR"), "/sensor-1")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/sensor-2")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/sensor-3")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/sensor-4")),
+];
 
-/// Writes an OCI layout with the images `sensor-1` and `sensor-2`.
+/// Writes an OCI layout with the images `sensor-1` to `sensor-4`.
 pub(crate) fn write(directory: &Path) -> std::io::Result<()> {
-    let images = [image(1, SENSOR_1)?, image(2, SENSOR_2)?];
-    let [first, second] = images;
-    OciLayout::new().image("sensor-1", first).image("sensor-2", second).write_directory(directory);
+    let mut layout = OciLayout::new();
+    for (release, sensor) in (1..).zip(SENSORS) {
+        layout = layout.image(&format!("sensor-{release}"), image(release, sensor)?);
+    }
+    layout.write_directory(directory);
     Ok(())
 }
 

@@ -1,0 +1,168 @@
+//! A device's supervisor: the `skiff-supervisor` library behind a command line.
+
+mod args;
+mod tell;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Parser as _;
+use skiff_apply::{Store, StoreOptions};
+use skiff_fs::{Control, Ownership};
+use skiff_protocol::{ServerAddress, Tls, Token};
+use skiff_supervisor::{
+    Checked, CommandOptions, CommandRunner, Health, HttpFetch, HttpOptions, LocalVariables, Network, OnExit,
+    Options, Parts, RootAccess, RuncOptions, RuncRunner, Runner, Supervisor,
+};
+
+use args::{Arguments, NetworkName, RunnerName};
+
+/// The update was given up or rolled back.
+const NOT_UPDATED: u8 = 3;
+/// As clap has it.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let parts = match parts(&arguments) {
+        Ok(parts) => parts,
+        Err(error) => return failed(&*error, WRONG_USAGE),
+    };
+    match run(&arguments, parts) {
+        Ok(code) => code,
+        Err(error) => failed(&*error, 1),
+    }
+}
+
+fn failed(error: &dyn Error, code: u8) -> ExitCode {
+    eprintln!("skiff-supervisor: {error}");
+    ExitCode::from(code)
+}
+
+fn run(arguments: &Arguments, parts: Parts) -> Result<ExitCode, Box<dyn Error>> {
+    let cancel = cancel_on_signals()?;
+    let supervisor = Supervisor::new(parts, options(arguments))?;
+    if !arguments.once {
+        supervisor.run(&cancel)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let control = Control { cancel: Some(&cancel), ..Control::default() };
+    supervisor.start(&control)?;
+    let checked = supervisor.check(&control);
+    supervisor.finish()?;
+    Ok(match checked? {
+        Checked::NoTarget | Checked::UpToDate | Checked::Updated { .. } => ExitCode::SUCCESS,
+        other => {
+            if !arguments.json {
+                eprintln!("skiff-supervisor: {}", not_updated(&other));
+            }
+            ExitCode::from(NOT_UPDATED)
+        }
+    })
+}
+
+fn not_updated(checked: &Checked) -> String {
+    match checked {
+        Checked::GivenUp { failure, cause } => format!("the update was given up: {failure}: {cause}"),
+        Checked::RolledBack { cause } => format!("the release was rolled back: {cause}"),
+        Checked::Refused { cause } => {
+            format!("the release was rolled back before, and is not tried again: {cause}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// What the supervisor is made of; what is wrong here is wrong in the arguments.
+fn parts(arguments: &Arguments) -> Result<Parts, Box<dyn Error>> {
+    let tls = if arguments.plain_http { Tls::Optional } else { Tls::Required };
+    let server = ServerAddress::parse(&arguments.server, tls)
+        .map_err(|error| format!("--server: {error} (--plain-http does)"))?;
+    let token = match &arguments.token_file {
+        Some(file) => {
+            std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?
+        }
+        None => std::env::var("SKIFF_TOKEN")
+            .map_err(|_| "no token: name a file with --token-file, or set SKIFF_TOKEN")?,
+    };
+    let mut http = HttpOptions::default();
+    http.authorities.clone_from(&arguments.ca);
+    http.bytes_per_second = arguments.cost.bandwidth.map(|kib| kib.saturating_mul(1024));
+    let mut local = LocalVariables::new(std::env::vars());
+    if let Some(file) = &arguments.config {
+        local = local.with_file(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(Parts {
+        store: Store::create(&arguments.store, &StoreOptions::default())?,
+        fetch: Box::new(HttpFetch::new(server, Token::parse(&token)?, &http)?),
+        runner: runner(arguments)?,
+        local,
+        observer: tell::observer(arguments.json),
+    })
+}
+
+fn runner(arguments: &Arguments) -> Result<Box<dyn Runner>, Box<dyn Error>> {
+    let (run, state) = (&arguments.run, arguments.state.join("run"));
+    let output = run.log.clone().map_or(Output::Inherit, Output::File);
+    Ok(match run.runner {
+        RunnerName::Command => {
+            let mut options = CommandOptions::new(state).with_output(output);
+            if !run.command.is_empty() {
+                options = options.with_command(run.command.iter().cloned());
+            }
+            Box::new(CommandRunner::open(options)?)
+        }
+        RunnerName::Runc if run.rootless || !run.command.is_empty() => {
+            return Err("--command and --rootless go with --runner command".into());
+        }
+        RunnerName::Runc => {
+            let mut options = RuncOptions::new(state, &run.container).with_network(match run.network {
+                NetworkName::Host => Network::Host,
+                NetworkName::None => Network::None,
+            });
+            options = run.bind.iter().cloned().fold(options, RuncOptions::with_bind);
+            options = options.with_output(output);
+            if run.read_only {
+                options = options.with_root(RootAccess::ReadOnly);
+            }
+            if let Some(directory) = run.update_lock.as_deref().and_then(Path::parent) {
+                options = options.with_update_lock(directory, "/run/skiff");
+            }
+            Box::new(RuncRunner::open(options)?)
+        }
+    })
+}
+
+fn options(arguments: &Arguments) -> Options {
+    let (run, health, cost) = (&arguments.run, &arguments.health, &arguments.cost);
+    let mut options = Options::new(&arguments.state);
+    options.ownership = if run.rootless { Ownership::Record } else { Ownership::Apply };
+    options.update_lock.clone_from(&run.update_lock);
+    options.on_exit = if run.leave_running { OnExit::LeaveRunning } else { OnExit::Stop };
+    options.stop_grace = Duration::from_secs(run.stop_within);
+    options.health = Health::settled_after(Duration::from_secs(health.settle))
+        .within(Duration::from_secs(health.healthy_within));
+    if !health.health_command.is_empty() {
+        options.health = options.health.with_command(health.health_command.clone());
+    }
+    options.trial_starts = health.trial_starts;
+    options.decoder_memory = cost.decoder_memory.saturating_mul(1 << 20);
+    options.patience = Duration::from_secs(cost.patience);
+    options
+}
+
+/// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.
+fn cancel_on_signals() -> Result<Arc<AtomicBool>, std::io::Error> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag;
+
+    let cancel = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_default(signal, Arc::clone(&cancel))?;
+        flag::register(signal, Arc::clone(&cancel))?;
+    }
+    Ok(cancel)
+}
