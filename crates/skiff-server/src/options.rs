@@ -34,6 +34,9 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// How many deltas may wait to be made; beyond, devices are told to come back. Default: 1,024.
     pub queue: usize,
+    /// How many of these one device may have asked for first; beyond, it is told to come back. Those that are made ahead, and those that
+    /// another device asked for before, are not counted. Default: 16.
+    pub queue_per_device: usize,
     /// How hard to try. Default: [`Level::Default`].
     pub level: Level,
     /// About how many bytes of memory each of the workers uses. Default: 1 GiB.
@@ -76,6 +79,7 @@ impl Options {
             registry: skiff_registry::ClientOptions::default(),
             workers: NonZeroUsize::MIN,
             queue: 1024,
+            queue_per_device: 16,
             level: Level::Default,
             memory: 1 << 30,
             flat_images: NonZeroUsize::MIN.saturating_add(3),

@@ -115,6 +115,9 @@ pub(crate) struct JobRecord {
     pub(crate) base: Text<ReleaseId>,
     pub(crate) target: Text<ReleaseId>,
     pub(crate) variant: crate::variant::Variant,
+    /// The device that asked for it first, where one did.
+    #[serde(default)]
+    pub(crate) by: Option<Name>,
 }
 
 /// Declares which table a record is in, and by what it is found there.

@@ -254,7 +254,7 @@ impl Releases {
             wanted.collect()
         };
         for (base, target, variant) in wanted {
-            if let Err(error) = self.deltas.ask(Wanted { base, target, variant }).await {
+            if let Err(error) = self.deltas.ask(Wanted { base, target, variant }, None).await {
                 tracing::warn!(%error, %base, %target, "a delta is not made ahead");
             }
         }

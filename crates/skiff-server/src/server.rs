@@ -116,6 +116,7 @@ impl Server {
             deltas::Settings {
                 workers: options.workers.get(),
                 queue: options.queue,
+                queue_per_device: options.queue_per_device,
                 level: options.level,
                 memory: options.memory,
                 kept_bytes: options.delta_bytes,

@@ -207,7 +207,7 @@ async fn asking_and_telling_do_not_wait_for_each_other() {
         let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(30));
     }));
     let harness = Harness::with(|mut options| {
-        options.before_each = Some(blocked);
+        (options.before_each, options.queue_per_device) = (Some(blocked), 1000);
         options.database = Some(Box::new(Nowhere));
         options
     })

@@ -43,7 +43,7 @@ const DELTA_TYPE: &str = "application/vnd.skiff.delta";
     (status = 304, description = "It is as the ETag has it", headers(("etag" = String))),
     (status = 404, description = "The base or the target is not known: of a base, a signature helps", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "There is none that the device could use, or pulling is cheaper", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Too many wait to be made", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many wait to be made, or too many of those that the device asked for", body = Problem, content_type = "application/problem+json"),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delta(
@@ -60,7 +60,12 @@ pub(crate) async fn delta(
     let (mut made, mut none): (Vec<DeltaRecord>, _) = (Vec::new(), None);
     let mut pending = None;
     for base in bases {
-        match server.parts.deltas.ask(Wanted { base, target: request.target, variant }).await {
+        match server
+            .parts
+            .deltas
+            .ask(Wanted { base, target: request.target, variant }, caller.device().cloned())
+            .await
+        {
             Ok(Answer::Made(record)) => made.push(record),
             Ok(Answer::Pending(state)) => pending = Some(state),
             Ok(Answer::None(problem)) => none = Some(problem),
