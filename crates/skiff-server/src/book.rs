@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use skiff_fs::Lock;
-use skiff_protocol::{Name, Release, ReleaseState};
+use skiff_protocol::{Name, Release, ReleaseState, Text};
 use skiff_tree::ReleaseId;
 
 use crate::database::{Change, Database, Table};
@@ -36,6 +36,34 @@ impl Book {
     /// Whether a release is one of a fleet that devices can have.
     pub(crate) fn is_of_fleet(&self, release: ReleaseId, fleet: &Name) -> bool {
         self.releases_of(fleet).any(|other| ready(other) == Some(release))
+    }
+
+    /// Whether deltas from a release may be made for a device. Its word alone is not enough, which could name what another fleet has: it
+    /// takes a release of its fleet, one that it was known to run while it might, or a signature that came from its fleet.
+    pub(crate) fn may_start_from(&self, device: &DeviceRecord, base: ReleaseId) -> bool {
+        self.is_of_fleet(base, &device.fleet)
+            || device.bases.contains(&Text(base))
+            || (device.running() == Some(base) && self.is_signed_for(&device.fleet, base))
+    }
+
+    /// Whether a release is known by a signature alone that a device of the fleet sent, or an administrator.
+    fn is_signed_for(&self, fleet: &Name, release: ReleaseId) -> bool {
+        let Some(signature) = self.signatures.get(&release) else { return false };
+        let is_of_fleet = |by| self.devices.get(by).is_some_and(|by| by.fleet == *fleet);
+        !self.images.contains_key(&release) && signature.by.as_ref().is_none_or(is_of_fleet)
+    }
+
+    /// Whether deltas can be made from a release: its image is here, or a signature.
+    pub(crate) fn is_known(&self, release: ReleaseId) -> bool {
+        self.images.contains_key(&release) || self.signatures.contains_key(&release)
+    }
+
+    /// A device, with what it runs among its bases where that is a release of its fleet.
+    pub(crate) fn with_what_it_runs(&self, device: DeviceRecord) -> DeviceRecord {
+        match device.running() {
+            Some(running) if self.is_of_fleet(running, &device.fleet) => device.with_base(running),
+            _ => device,
+        }
     }
 
     /// The devices of a fleet.

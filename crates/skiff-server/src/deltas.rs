@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
 use crate::progress::Progress;
 use crate::record::{DeltaRecord, Found, ImageRecord, JobRecord, Record as _};
+use crate::signatures::signature_name;
 use crate::variant::Variant;
 
 /// Which delta.
@@ -401,11 +402,6 @@ impl Deltas {
 enum BaseIs {
     Image(ImageRecord),
     Signature(u64),
-}
-
-/// Where a signature is kept.
-pub(crate) fn signature_name(release: &ReleaseId) -> String {
-    format!("signatures/{release}")
 }
 
 /// What is told to everyone who asks from now on, where a failure comes again however often it is tried.

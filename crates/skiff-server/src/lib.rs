@@ -49,6 +49,7 @@ mod releases;
 mod routes;
 mod serve;
 mod server;
+mod signatures;
 mod sweep;
 mod tokens;
 mod variant;

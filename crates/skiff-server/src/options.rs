@@ -49,6 +49,10 @@ pub struct Options {
     pub upload_bytes: u64,
     /// The largest signature that may be sent, in bytes. Default: 256 MiB.
     pub signature_bytes: u64,
+    /// How many signatures are kept that one device sent, one at least. The next one takes the place of what it sent longest ago. Default: 4.
+    pub signatures_per_device: usize,
+    /// How many bytes of signatures are kept that one device sent; none that is larger is taken. Default: 512 MiB.
+    pub signature_bytes_per_device: u64,
     /// How many requests may be under way that do something, polls not counted. Default: 512.
     pub requests: usize,
     /// How many images, deltas and signatures may be under way, to the server or from it. Small deltas, which lie in memory, are not
@@ -86,6 +90,8 @@ impl Options {
             delta_bytes: 16 << 30,
             upload_bytes: 16 << 30,
             signature_bytes: 256 << 20,
+            signatures_per_device: 4,
+            signature_bytes_per_device: 512 << 20,
             requests: 512,
             transfers: 1024,
             polls: 100_000,

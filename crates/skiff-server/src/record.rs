@@ -44,6 +44,28 @@ pub(crate) struct DeviceRecord {
     pub(crate) created: u64,
     pub(crate) variables: Variables,
     pub(crate) status: Option<Status>,
+    /// Releases that it was known to run while it might have them, the last one last: deltas from these are made for it, whatever fleet
+    /// it is in by now.
+    #[serde(default)]
+    pub(crate) bases: Vec<Text<ReleaseId>>,
+}
+
+/// How many bases of a device are remembered: as many as it may name at once.
+const BASES: usize = skiff_protocol::MAX_BASES;
+
+impl DeviceRecord {
+    /// The release that it says that it runs.
+    pub(crate) fn running(&self) -> Option<ReleaseId> {
+        Some(self.status.as_ref()?.report.running?.0)
+    }
+
+    /// The device, with a release as its last base.
+    pub(crate) fn with_base(mut self, base: ReleaseId) -> Self {
+        self.bases.retain(|other| other.0 != base);
+        self.bases.push(Text(base));
+        self.bases.drain(..self.bases.len().saturating_sub(BASES));
+        self
+    }
 }
 
 /// Whom a token is for. The token itself is nowhere.
@@ -86,6 +108,9 @@ pub(crate) struct SignatureRecord {
     pub(crate) release: Text<ReleaseId>,
     pub(crate) bytes: u64,
     pub(crate) at: u64,
+    /// The device that sent it; none where an administrator did.
+    #[serde(default)]
+    pub(crate) by: Option<Name>,
 }
 
 /// What has come of a delta that was asked for.

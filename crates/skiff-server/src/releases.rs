@@ -247,7 +247,7 @@ impl Releases {
             let wanted = book.devices_of(fleet).filter_map(|device| {
                 let report = &device.status.as_ref()?.report;
                 let base = report.running?.0;
-                let is_known = book.images.contains_key(&base) || book.signatures.contains_key(&base);
+                let is_known = book.is_known(base) && book.may_start_from(device, base);
                 let variant = Variant::of(report.capabilities.as_ref()?).ok()?;
                 (base != target.0 && is_known).then_some((base, target.0, variant))
             });

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
 use crate::record::{Record as _, Role, TokenRecord};
 use crate::releases::{self, Changes, Releases};
+use crate::signatures::{Quota, Signatures};
 use crate::{Options, ServerError, routes, tokens};
 
 /// A delta server. Cloning it is cheap.
@@ -34,6 +35,7 @@ pub(crate) struct ServerParts {
     pub(crate) objects: Objects,
     pub(crate) images: Arc<Images>,
     pub(crate) deltas: Arc<Deltas>,
+    pub(crate) signatures: Arc<Signatures>,
     pub(crate) releases: Arc<Releases>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: broadcast::Sender<Event>,
@@ -135,12 +137,15 @@ impl Server {
         });
         let limits = Limits {
             upload_bytes: options.upload_bytes,
-            signature_bytes: options.signature_bytes,
+            signature_bytes: options.signature_bytes.min(options.signature_bytes_per_device),
             request_timeout: options.request_timeout,
             idle_timeout: options.idle_timeout,
             poll_timeout: options.poll_timeout,
             public_objects: options.public_objects,
         };
+        let quota =
+            Quota { count: options.signatures_per_device.max(1), bytes: options.signature_bytes_per_device };
+        let signatures = Arc::new(Signatures::new(Arc::clone(&books), objects.clone(), quota));
         let requests = Semaphore::new(options.requests);
         let transfers = Arc::new(Semaphore::new(options.transfers));
         let polls = Arc::new(Semaphore::new(options.polls));
@@ -150,6 +155,7 @@ impl Server {
             objects,
             images,
             deltas,
+            signatures,
             releases,
             metrics,
             events,

@@ -11,11 +11,12 @@ use crate::ServerError;
 use crate::book::{Book, ready, remove};
 use crate::clock::now;
 use crate::database::Change;
-use crate::deltas::{object_name, signature_name};
+use crate::deltas::object_name;
 use crate::images::{blobs, tree_name};
 use crate::objects::blocking;
 use crate::record::{Found, ImageRecord};
 use crate::releases::Releases;
+use crate::signatures::signature_name;
 
 /// How long a signature is kept of a release that no device is recorded to run, in seconds: a device may be about to say so.
 const SIGNATURE_KEPT: u64 = 24 * 60 * 60;
@@ -73,8 +74,11 @@ struct Kept {
 impl Kept {
     fn of(book: &Book, now: u64) -> Self {
         // A device may be updated from what it runs, whichever fleet that was a release of.
-        let running = book.devices.values().filter_map(|device| device.status.as_ref()?.report.running);
-        let running: HashSet<ReleaseId> = running.map(|release| release.0).collect();
+        let running = book.devices.values().filter_map(|device| {
+            let running = device.running()?;
+            book.may_start_from(device, running).then_some(running)
+        });
+        let running: HashSet<ReleaseId> = running.collect();
         let made = book.jobs.values().flat_map(|job| [job.base.0, job.target.0]);
         let needed: HashSet<ReleaseId> =
             book.releases.values().filter_map(ready).chain(running.iter().copied()).chain(made).collect();
@@ -126,7 +130,7 @@ mod tests {
     fn signatures_that_no_device_needs_are_kept_for_a_day() {
         let base = ReleaseId::of(b"base");
         let mut book = Book::default();
-        book.signatures.insert(base, SignatureRecord { release: Text(base), bytes: 1, at: 1000 });
+        book.signatures.insert(base, SignatureRecord { release: Text(base), bytes: 1, at: 1000, by: None });
         let found = Found::None { problem: Problem::new(ProblemCode::PullCheaper, "") };
         let (name, target) = ("delta".to_owned(), Text(ReleaseId::of(b"target")));
         book.deltas.insert(name.clone(), DeltaRecord { name, base: Text(base), target, found, used: 0 });

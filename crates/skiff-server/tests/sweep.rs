@@ -17,12 +17,6 @@ use skiff_server::{BeforeEach, Change, Database, DatabaseError, Loader, Options,
 use tower::ServiceExt as _;
 
 impl Harness {
-    fn names(&self, directory: &str) -> BTreeSet<String> {
-        let entries = std::fs::read_dir(self.data.join("objects").join(directory));
-        let entries = entries.into_iter().flatten();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
     async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..1000 {
             if is_so(self) {
@@ -47,15 +41,15 @@ async fn images_that_no_release_names_go_with_their_fleet_and_their_deltas_with_
         (format!("/v1/deltas/{first}/{second}?{ALL}"), format!("/v1/deltas/{second}/{third}?{ALL}"));
     let delta = harness.delta(administrator, &going).await.expect(200);
     harness.delta(administrator, &staying).await.expect(200);
-    let (blobs, trees) = (harness.names("blobs/sha256"), harness.names("trees"));
+    let (blobs, trees) = (harness.names("objects/blobs/sha256"), harness.names("objects/trees"));
     assert_eq!(trees, [first.clone(), second.clone(), third.clone()].into());
 
     harness.admin("DELETE", "/v1/fleets/pumps", None).await.expect(204);
     let left: BTreeSet<String> = [second.clone(), third.clone()].into();
-    harness.until("a tree less", |harness| harness.names("trees") == left).await;
-    harness.until("a delta less", |harness| harness.names("deltas").len() == 1).await;
+    harness.until("a tree less", |harness| harness.names("objects/trees") == left).await;
+    harness.until("a delta less", |harness| harness.names("objects/deltas").len() == 1).await;
     // Its manifest, its config, and the layer that none of the others has.
-    assert_eq!(harness.names("blobs/sha256").len() + 3, blobs.len());
+    assert_eq!(harness.names("objects/blobs/sha256").len() + 3, blobs.len());
     harness.get(&going, administrator).await.expect(404);
     harness.get(&staying, administrator).await.expect(200);
     harness.get("/v2/valves/manifests/1", administrator).await.expect(200);
@@ -64,7 +58,7 @@ async fn images_that_no_release_names_go_with_their_fleet_and_their_deltas_with_
 
     // What comes back is taken in anew, and so is its delta.
     harness.release("valves", "1").await;
-    assert_eq!(harness.names("blobs/sha256"), blobs);
+    assert_eq!(harness.names("objects/blobs/sha256"), blobs);
     assert_eq!(harness.delta(administrator, &going).await.expect(200).body, delta.body);
     harness.server.shut_down();
 }
@@ -79,14 +73,14 @@ async fn what_a_device_runs_stays() {
     harness.running(&token, &running).await;
     harness.admin("POST", "/v1/devices/pump-1/move", Some(json!({ "fleet": "valves" }))).await.expect(200);
     harness.admin("DELETE", "/v1/fleets/pumps", None).await.expect(204);
-    harness.until("a tree less", |harness| harness.names("trees") == [running.clone()].into()).await;
+    harness.until("a tree less", |harness| harness.names("objects/trees") == [running.clone()].into()).await;
     let target = harness.release("valves", "3").await;
     harness.delta(&token, &format!("/v1/deltas/{running}/{target}?{ALL}")).await.expect(200);
     // Once it runs something else, a start does the rest.
     harness.running(&token, &target).await;
     harness.restart().await;
-    harness.until("a tree less", |harness| harness.names("trees") == [target.clone()].into()).await;
-    harness.until("a delta less", |harness| harness.names("deltas").is_empty()).await;
+    harness.until("a tree less", |harness| harness.names("objects/trees") == [target.clone()].into()).await;
+    harness.until("a delta less", |harness| harness.names("objects/deltas").is_empty()).await;
     harness.server.shut_down();
 }
 
@@ -125,7 +119,7 @@ async fn what_was_begun_goes_on_when_whoever_asked_is_gone() {
     }
     let new = harness.ready("pumps", 2).await;
     ask(Request::get(format!("/v1/deltas/{old}/{new}?{ALL}")), Body::empty());
-    harness.until("a delta", |harness| harness.names("deltas").len() == 1).await;
+    harness.until("a delta", |harness| harness.names("objects/deltas").len() == 1).await;
     harness.server.shut_down();
 }
 
@@ -153,7 +147,7 @@ async fn nobody_else_opens_the_data_while_a_delta_is_made() {
     let opened = Server::open(Options::new(&harness.data)).await;
     assert!(matches!(opened, Err(ServerError::Busy { .. })), "{opened:?}");
     go.send(()).unwrap();
-    harness.until("a delta", |harness| harness.names("deltas").len() == 1).await;
+    harness.until("a delta", |harness| harness.names("objects/deltas").len() == 1).await;
     harness.restart().await;
     harness.server.shut_down();
 }

@@ -14,6 +14,7 @@ use skiff_protocol::{
     Release, Variables,
 };
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Answered, Refusal, refuse};
 use super::caller::Administrator;
@@ -194,6 +195,7 @@ pub(crate) async fn new_device(
             created: now(),
             variables: Variables::new(),
             status: None,
+            bases: Vec::new(),
         };
         let token = TokenRecord { digest, role: Role::Device(name.clone()) };
         Ok((vec![record.put(), token.put()], name))
@@ -266,7 +268,7 @@ pub(crate) async fn move_device(
     let (device, from) = change(&server, move |book| {
         known_fleet(book, &fleet)?;
         let device = known_device(book, &name)?;
-        let record = DeviceRecord { fleet, ..device.clone() };
+        let record = DeviceRecord { fleet, ..book.with_what_it_runs(device.clone()) };
         Ok((vec![record.put()], (device_of(&record), device.fleet.clone())))
     })
     .await?;
@@ -367,7 +369,7 @@ pub(crate) async fn new_release(
     let release = if kind == ARCHIVE {
         let limit = server.parts.limits.upload_bytes;
         let sent = spool(&server, request.into_body(), limit).await?;
-        server.parts.releases.begin(fleet, None, (platform, Some(sent))).await?
+        server.parts.releases.begin(fleet, None, (platform, Some(sent.file))).await?
     } else {
         let Sent(NewRelease { image, platform: named }) = small(&server, request).await?;
         server.parts.releases.begin(fleet, Some(image), (named.or(platform), None)).await?
@@ -392,9 +394,15 @@ async fn small<T: serde::de::DeserializeOwned>(
 /// What is sent has to come at so many bytes a second, after a while.
 const LEAST_RATE: u64 = 1 << 10;
 
-/// Brings a body to a file that vanishes unless it is kept.
-pub(crate) async fn spool(server: &Server, body: Body, limit: u64) -> Result<tempfile::TempPath, Refusal> {
-    let _place = super::transfer::place(server)?;
+/// What was sent, in a file that vanishes unless it is kept. It has its place among what is sent until then.
+pub(crate) struct Spooled {
+    pub(crate) file: tempfile::TempPath,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Brings a body to a file.
+pub(crate) async fn spool(server: &Server, body: Body, limit: u64) -> Result<Spooled, Refusal> {
+    let place = super::transfer::place(server)?;
     let directory = server.parts.images.spool();
     let made =
         tempfile::NamedTempFile::new_in(directory).map_err(ServerError::io("making a file in", directory))?;
@@ -424,5 +432,5 @@ pub(crate) async fn spool(server: &Server, body: Body, limit: u64) -> Result<tem
     // Else the error of the last write would be nobody's.
     file.flush().await.map_err(ServerError::io("writing in", directory))?;
     file.sync_all().await.map_err(ServerError::io("writing in", directory))?;
-    Ok(path)
+    Ok(Spooled { file: path, _place: place })
 }

@@ -144,7 +144,7 @@ pub(crate) async fn status(
         let (name, noted) = (device.name.clone(), status.clone());
         change(&server, move |book| {
             let record = DeviceRecord { status: Some(noted), ..known_device(book, &name)?.clone() };
-            Ok((vec![record.put()], ()))
+            Ok((vec![book.with_what_it_runs(record).put()], ()))
         })
         .await?;
     }
