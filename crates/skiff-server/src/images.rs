@@ -81,7 +81,7 @@ impl Images {
         let encoded = Arc::clone(&flat);
         let tree = blocking(move || {
             let mut tree = Vec::new();
-            encoded.tree.encode(&mut tree).map_err(|error| ServerError::Options(error.to_string()))?;
+            encoded.tree.encode(&mut tree).map_err(|error| ServerError::Internal(error.to_string()))?;
             Ok(tree)
         });
         let tree = tree.await?;
@@ -169,7 +169,7 @@ impl Images {
                 && !copy.exists()
                 && !self.objects.fetch(&name, &copy).await?
             {
-                return Err(ServerError::Options(format!("{name} is gone from where images are kept")));
+                return Err(ServerError::broken(&name, "it is gone from where images are kept"));
             }
         }
         let (images, manifest) = (Arc::clone(self), BlobDigest::from_bytes(*record.manifest.0.as_bytes()));

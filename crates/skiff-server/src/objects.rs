@@ -135,10 +135,8 @@ impl Objects {
     pub(crate) async fn bytes(&self, name: &str, limit: u64) -> Result<Vec<u8>, ServerError> {
         let found = self.store.get(&path(name)?).await?;
         if found.meta.size > limit {
-            return Err(ServerError::Options(format!(
-                "{name} has {} bytes, and {limit} are taken",
-                found.meta.size
-            )));
+            let what = format!("it has {} bytes, and {limit} are taken", found.meta.size);
+            return Err(ServerError::broken(name, what));
         }
         Ok(found.bytes().await?.into())
     }
@@ -201,7 +199,7 @@ impl Objects {
         // Whatever the caller takes it for.
         if found.meta.size > LARGEST {
             let size = found.meta.size;
-            return Err(ServerError::Options(format!("{name} has {size} bytes, which is not small")));
+            return Err(ServerError::broken(name, format!("it has {size} bytes, which is not small")));
         }
         let bytes = found.bytes().await?;
         self.held.put(name, bytes.clone());

@@ -69,7 +69,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::Busy`] where another server works there; [`ServerError::Database`], [`ServerError::Objects`],
-    /// [`ServerError::Io`], [`ServerError::Options`], [`ServerError::Registry`].
+    /// [`ServerError::Io`], [`ServerError::Fs`], [`ServerError::Registry`].
     pub async fn open(options: Options) -> Result<Self, ServerError> {
         let server = blocking(move || Self::assemble(options)).await?;
         server.parts.deltas.go_on();
@@ -250,11 +250,10 @@ impl ServerParts {
 }
 
 fn lock(data: &std::path::Path) -> Result<Lock, ServerError> {
-    let failed = |error: skiff_fs::FsError| ServerError::Options(error.to_string());
-    let root = Root::open(data).map_err(failed)?;
+    let root = Root::open(data).map_err(ServerError::Fs)?;
     let name = EntryPath::new("lock").expect("because it is short and plain");
     root.lock(&name, LockKind::Exclusive).map_err(|error| match error {
         skiff_fs::FsError::Locked { .. } => ServerError::Busy { data: data.into() },
-        other => failed(other),
+        other => ServerError::Fs(other),
     })
 }
