@@ -47,7 +47,7 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Deltas {
     pub(crate) parts: Parts,
-    settings: Settings,
+    pub(crate) settings: Settings,
     jobs: Mutex<Jobs>,
     workers: Semaphore,
 }
@@ -161,7 +161,7 @@ impl Deltas {
             if let Some(record) = self.parts.books.read().deltas.get(&name) {
                 return Ok(match &record.found {
                     Found::Made { .. } => Answer::Made(record.clone()),
-                    Found::None { problem } => Answer::None(problem.clone()),
+                    Found::None { problem, .. } => Answer::None(problem.clone()),
                 });
             }
             if let Some(failed) = jobs.failed.get(&wanted) {
@@ -331,7 +331,7 @@ impl Deltas {
             }
             // It may be there again.
             Err(problem) if matches!(problem.code, ProblemCode::NotFound | ProblemCode::BaseUnknown) => None,
-            Err(problem) => Some(Found::None { problem: problem.clone() }),
+            Err(problem) => Some(Found::none(problem.clone())),
         };
         let (base, target) = (Text(wanted.base), Text(wanted.target));
         let record = found.map(|found| DeltaRecord { name: wanted.name(), base, target, found, used: now() });
@@ -350,52 +350,6 @@ impl Deltas {
             tracing::error!(%error, object, "a delta lies there that is not noted");
         }
         noted
-    }
-
-    /// Forgets a delta that is noted and not there.
-    pub(crate) async fn forget(&self, record: DeltaRecord) -> Result<(), ServerError> {
-        let _removing = self.parts.objects.removing().await;
-        if self.parts.objects.size(&object_name(&record.name)).await?.is_some() {
-            return Ok(());
-        }
-        let books = Arc::clone(&self.parts.books);
-        blocking(move || books.change(|_| Ok::<_, ServerError>((vec![remove(&record)], ())))).await
-    }
-
-    /// Removes the deltas that were asked for longest ago, until the others keep to the limit; never the one named.
-    async fn collect(self: &Arc<Self>, newest: &str) -> Result<(), ServerError> {
-        let (this, newest) = (Arc::clone(self), newest.to_owned());
-        // Nobody keeps a delta under one of the names meanwhile, which would go then.
-        let _removing = self.parts.objects.removing().await;
-        let removed = blocking(move || {
-            this.parts.books.change(|book| {
-                let size = |record: &DeltaRecord| match record.found {
-                    Found::Made { bytes, .. } => bytes,
-                    Found::None { .. } => 0,
-                };
-                let mut sum: u64 = book.deltas.values().map(size).sum();
-                let mut oldest: Vec<&DeltaRecord> =
-                    book.deltas.values().filter(|record| size(record) > 0 && record.name != newest).collect();
-                oldest.sort_by_key(|record| record.used);
-                let over = oldest.into_iter().take_while(|record| {
-                    let is_over = sum > this.settings.kept_bytes;
-                    sum -= if is_over { size(record) } else { 0 };
-                    is_over
-                });
-                let over: Vec<DeltaRecord> = over.cloned().collect();
-                this.parts.metrics.kept_bytes.set(i64::try_from(sum).unwrap_or(i64::MAX));
-                Ok::<_, ServerError>((over.iter().map(remove).collect(), over))
-            })
-        });
-        for record in removed.await? {
-            match self.parts.objects.remove(&object_name(&record.name)).await {
-                Ok(()) => tracing::info!(delta = record.name, "collected a delta"),
-                Err(error) => {
-                    tracing::error!(%error, delta = record.name, "a delta lies there that is not noted")
-                }
-            }
-        }
-        Ok(())
     }
 }
 

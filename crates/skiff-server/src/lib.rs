@@ -34,12 +34,14 @@
 
 mod book;
 mod clock;
+mod copies;
 mod database;
 mod deltas;
 mod encode;
 mod error;
 mod held;
 mod images;
+mod kept;
 mod metrics;
 mod objects;
 mod options;

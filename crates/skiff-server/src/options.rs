@@ -45,6 +45,9 @@ pub struct Options {
     pub flat_images: NonZeroUsize,
     /// How many bytes of deltas are kept. Beyond, those that were asked for longest ago go. Default: 16 GiB.
     pub delta_bytes: u64,
+    /// With [`Options::objects`]: how many bytes of images are kept in the directory too, for the deltas that are made of them. Beyond,
+    /// those that were used longest ago go. Default: 16 GiB.
+    pub copied_bytes: u64,
     /// The largest image that may be sent, in bytes. Default: 16 GiB.
     pub upload_bytes: u64,
     /// The largest signature that may be sent, in bytes. Default: 256 MiB.
@@ -88,6 +91,7 @@ impl Options {
             memory: 1 << 30,
             flat_images: NonZeroUsize::MIN.saturating_add(3),
             delta_bytes: 16 << 30,
+            copied_bytes: 16 << 30,
             upload_bytes: 16 << 30,
             signature_bytes: 256 << 20,
             signatures_per_device: 4,

@@ -129,8 +129,37 @@ pub(crate) struct DeltaRecord {
 pub(crate) enum Found {
     /// It is there.
     Made { bytes: u64, digest: String },
-    /// There is no use in one.
-    None { problem: Problem },
+    /// There is no use in one: of what this version of the encoder made, or could not make.
+    None {
+        problem: Problem,
+        #[serde(default)]
+        encoder: String,
+    },
+}
+
+/// What version of the encoder this is.
+const ENCODER: &str = env!("CARGO_PKG_VERSION");
+
+impl Found {
+    /// That there is no use in a delta.
+    pub(crate) fn none(problem: Problem) -> Self {
+        Self::None { problem, encoder: ENCODER.into() }
+    }
+
+    /// Whether another version of the encoder might come to something else.
+    pub(crate) fn is_outdated(&self) -> bool {
+        matches!(self, Self::None { encoder, .. } if encoder != ENCODER)
+    }
+}
+
+impl DeltaRecord {
+    /// How many bytes are kept of it.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self.found {
+            Found::Made { bytes, .. } => bytes,
+            Found::None { .. } => 0,
+        }
+    }
 }
 
 /// A delta that is to be made.

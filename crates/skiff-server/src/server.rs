@@ -16,6 +16,7 @@ use crate::book::{Books, remove};
 use crate::database::Sqlite;
 use crate::deltas::{self, Deltas, Parts};
 use crate::images::{self, Images};
+use crate::kept;
 use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
 use crate::record::{Record as _, Role, TokenRecord};
@@ -75,6 +76,7 @@ impl Server {
         server.parts.deltas.go_on();
         server.parts.releases.go_on();
         server.parts.releases.sweep_beside();
+        server.parts.releases.sweep_daily();
         Ok(server)
     }
 
@@ -90,6 +92,7 @@ impl Server {
             None => Box::new(Sqlite::open(&data.join("state.db"))?),
         };
         let books = Arc::new(Books::open(database, lock)?);
+        kept::forget_outdated(&books)?;
         let objects = match &options.objects {
             Some(url) => Objects::at(url)?,
             None => Objects::in_directory(&data.join("objects"))?,
@@ -103,6 +106,7 @@ impl Server {
             data,
             client: Client::new(options.registry)?,
             capacity: options.flat_images.get(),
+            copied_bytes: options.copied_bytes,
             cancel: Arc::clone(&cancel),
         })?);
         let parts = Parts {
@@ -125,6 +129,7 @@ impl Server {
                 before_each: options.before_each,
             },
         ));
+        deltas.measure();
         let releases = Arc::new(Releases {
             books: Arc::clone(&books),
             images: Arc::clone(&images),

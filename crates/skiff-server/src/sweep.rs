@@ -3,8 +3,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use skiff_image::BlobDigest;
+use skiff_protocol::ReleaseState;
 use skiff_tree::ReleaseId;
 
 use crate::ServerError;
@@ -21,6 +23,9 @@ use crate::signatures::signature_name;
 /// How long a signature is kept of a release that no device is recorded to run, in seconds: a device may be about to say so.
 const SIGNATURE_KEPT: u64 = 24 * 60 * 60;
 
+/// How long it is from one sweep to the next.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Where objects are. What else may be there is none of ours.
 const DIRECTORIES: [&str; 4] = ["blobs/sha256", "trees", "signatures", "deltas"];
 
@@ -29,8 +34,27 @@ impl Releases {
     pub(crate) fn sweep_beside(self: &Arc<Self>) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = this.sweep().await {
-                tracing::error!(%error, "sweeping away what nobody needs failed");
+            match this.sweep().await {
+                Ok(()) | Err(ServerError::GoingDown) => {}
+                Err(error) => tracing::error!(%error, "sweeping away what nobody needs failed"),
+            }
+            // There may be less room for them than there was.
+            if let Err(error) = this.deltas.collect("").await {
+                tracing::error!(%error, "collecting deltas failed");
+            }
+            this.images.collect_copies_beside();
+        });
+    }
+
+    /// Sweeps once a day, for as long as the server is there.
+    pub(crate) fn sweep_daily(self: &Arc<Self>) {
+        let this = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(DAY).await;
+                // Held only while it sweeps: nothing else of a server that has ended is to be kept from it.
+                let Some(this) = this.upgrade() else { return };
+                this.sweep_beside();
             }
         });
     }
@@ -47,9 +71,14 @@ impl Releases {
                 Ok::<_, ServerError>((kept.removals(book), kept))
             })
         });
-        let Kept { images, blobs, names, .. } = kept.await?;
+        let Kept { images, blobs, names, is_preparing, .. } = kept.await?;
         let layout = Arc::clone(&self.images);
-        blocking(move || layout.keep_only(&images, &blobs)).await?;
+        blocking(move || {
+            layout.keep_only(&images, &blobs)?;
+            // What is being prepared goes on where it was cut.
+            if is_preparing { Ok(()) } else { layout.discard_parts() }
+        })
+        .await?;
         for directory in DIRECTORIES {
             for name in objects.names(directory).await? {
                 if !names.contains(&name) {
@@ -69,6 +98,8 @@ struct Kept {
     blobs: HashSet<BlobDigest>,
     /// Of objects.
     names: HashSet<String>,
+    /// Whether there are images to be taken in.
+    is_preparing: bool,
 }
 
 impl Kept {
@@ -92,6 +123,7 @@ impl Kept {
             images: images.iter().map(|image| image.release.0).collect(),
             signatures: signatures.map(|signature| signature.release.0).collect(),
             names: HashSet::new(),
+            is_preparing: book.releases.values().any(|release| release.state == ReleaseState::Preparing),
         };
         kept.names = kept.blobs.iter().map(BlobDigest::blob_name).collect();
         kept.names.extend(kept.images.iter().map(tree_name));
@@ -131,7 +163,7 @@ mod tests {
         let base = ReleaseId::of(b"base");
         let mut book = Book::default();
         book.signatures.insert(base, SignatureRecord { release: Text(base), bytes: 1, at: 1000, by: None });
-        let found = Found::None { problem: Problem::new(ProblemCode::PullCheaper, "") };
+        let found = Found::none(Problem::new(ProblemCode::PullCheaper, ""));
         let (name, target) = ("delta".to_owned(), Text(ReleaseId::of(b"target")));
         book.deltas.insert(name.clone(), DeltaRecord { name, base: Text(base), target, found, used: 0 });
         let gone = |now: u64| -> Vec<Table> {

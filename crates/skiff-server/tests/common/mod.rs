@@ -112,10 +112,14 @@ impl Harness {
 
     /// Ends the server and starts another one on the same data.
     pub(crate) async fn restart(&mut self) {
+        self.restart_with(|options| options).await;
+    }
+
+    pub(crate) async fn restart_with(&mut self, change: impl Fn(Options) -> Options) {
         let options = || {
             let mut options = Self::options(self.directory.path());
             options.objects = self.objects.clone();
-            options
+            change(options)
         };
         self.server.shut_down();
         let elsewhere = tempfile::tempdir().unwrap();
