@@ -50,7 +50,9 @@ impl Objects {
 
     /// Whatever a URL names.
     pub(crate) fn at(url: &Url) -> Result<Self, ServerError> {
-        let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())?;
+        let wrong =
+            |error| ServerError::Options(format!("images and deltas cannot be kept at {url}: {error}"));
+        let (store, prefix) = object_store::parse_url_opts(url, std::env::vars()).map_err(wrong)?;
         Ok(Self {
             store: Arc::new(PrefixStore::new(store, prefix)),
             directory: None,

@@ -145,6 +145,36 @@ async fn one_device_does_not_fill_the_queue() {
 }
 
 #[tokio::test]
+async fn more_downloads_than_may_be_under_way_are_told_to_come_back() {
+    let harness = Harness::with(|mut options| {
+        options.transfers = 1;
+        options
+    })
+    .await;
+    // What is larger is not sent from memory.
+    let large: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
+    let image = skiff_testkit::Image::new().layer(skiff_testkit::Layer::new().file("app", large));
+    skiff_testkit::OciLayout::new().image("1", image).write_directory(&harness.images().join("large"));
+    harness.fleet("pumps").await;
+    let path = "/v1/fleets/pumps/releases";
+    harness.admin("POST", path, Some(json!({ "image": "oci:large:1" }))).await.expect(202);
+    harness.ready("pumps", 1).await;
+    let token = harness.device("pumps", "pump-1").await;
+    let manifest = harness.get("/v2/pumps/manifests/latest", &token).await.expect(200).json();
+    let blob = format!("/v2/pumps/blobs/{}", manifest["layers"][0]["digest"].as_str().unwrap());
+    let request = Request::get(&blob).header("authorization", format!("Bearer {token}"));
+    let first = harness.server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(first.status(), 200);
+    let refused = harness.get(&blob, &token).await.expect(503);
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("busy", "10"));
+    // What lies in memory takes no place.
+    harness.get("/v2/pumps/manifests/latest", &token).await.expect(200);
+    drop(first);
+    assert!(harness.get(&blob, &token).await.expect(200).body.len() > 1 << 20);
+    harness.server.shut_down();
+}
+
+#[tokio::test]
 async fn connections_that_stall_end() {
     let harness = Harness::new().await;
     let mut limits = Connections::default();
