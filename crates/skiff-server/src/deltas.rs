@@ -303,6 +303,9 @@ impl Deltas {
             return self.put_off(wanted, &error);
         }
         drop(running);
+        if let Err(problem) = &made {
+            self.parts.metrics.failed(problem);
+        }
         let bytes = made.as_ref().ok().map(|encoded| encoded.report.delta_bytes);
         let (base, target) = (Text(wanted.base), Text(wanted.target));
         // Nobody may be listening.
@@ -315,6 +318,7 @@ impl Deltas {
     /// Has a delta tried again later that failed for a reason that may pass.
     fn put_off(&self, wanted: Wanted, error: &ServerError) {
         tracing::error!(%error, delta = wanted.name(), "making a delta failed");
+        self.parts.metrics.failed(&error.problem());
         let mut jobs = self.jobs();
         jobs.failed.retain(|_, failed| failed.elapsed() < RETRY);
         jobs.failed.insert(wanted, Instant::now());

@@ -35,6 +35,9 @@ pub(crate) struct FleetRecord {
     pub(crate) target: Option<Text<ReleaseId>>,
     pub(crate) created: u64,
     pub(crate) variables: Variables,
+    /// The highest number of a release that was removed: none gets a number that another one had.
+    #[serde(default)]
+    pub(crate) numbered: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -156,6 +156,7 @@ async fn a_delta_that_cannot_be_noted_is_not_there_and_is_made_after_a_restart()
     assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);
     assert_eq!(files(&harness.data.join("objects/deltas")), 0);
     // It is not tried at once again, which would fail as well.
+    assert_eq!(harness.metric("skiff_delta_failures_total").await, 1.0);
     let busy = harness.get(&asked, &token).await.expect(503);
     assert_eq!((busy.code().as_str(), busy.header("retry-after")), ("busy", "10"));
     assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);

@@ -99,6 +99,8 @@ async fn that_there_is_no_use_in_a_delta_is_remembered_of_this_encoder_alone() {
     let token = harness.device("pumps", "pump-1").await;
     let asked = format!("/v1/deltas/{release}/{release}?{ALL}");
     assert_eq!(harness.delta(&token, &asked).await.expect(409).code(), "pull-cheaper");
+    let metrics = String::from_utf8(harness.get("/metrics", "").await.expect(200).body).unwrap();
+    assert!(metrics.contains("skiff_delta_failures_total{reason=\"pull-cheaper\"} 1"), "{metrics}");
     harness.restart().await;
     assert_eq!(harness.get(&asked, &token).await.expect(409).code(), "pull-cheaper");
     let database = Sqlite::open(&harness.data.join("state.db")).unwrap();

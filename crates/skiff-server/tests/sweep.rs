@@ -85,6 +85,44 @@ async fn what_a_device_runs_stays() {
 }
 
 #[tokio::test]
+async fn a_release_that_nobody_shall_run_is_removed_and_its_number_is_not_given_again() {
+    let harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let (first, second) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    harness.running(&token, &first).await;
+    let path = "/v1/fleets/pumps/releases";
+    let remove = async |number: u64| harness.admin("DELETE", &format!("{path}/{number}"), None).await;
+    assert_eq!(remove(2).await.expect(409).code(), "conflict");
+    assert_eq!(remove(3).await.expect(404).code(), "not-found");
+    harness.admin("POST", path, Some(json!({ "image": "oci:app:none" }))).await.expect(202);
+    let failed = async || {
+        let release = harness.admin("GET", &format!("{path}/3"), None).await.expect(200).json();
+        release["state"]["state"] == "failed"
+    };
+    while !failed().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    remove(3).await.expect(204);
+    assert_eq!(remove(3).await.expect(404).code(), "not-found");
+    let begun = harness.admin("POST", path, Some(json!({ "image": "oci:app:3" }))).await.expect(202).json();
+    assert_eq!(begun["number"], 4);
+    let third = harness.ready("pumps", 4).await;
+    let fleet = harness.admin("GET", "/v1/fleets/pumps", None).await.expect(200).json();
+    assert_eq!((&fleet["target"], &fleet["target_number"]), (&json!(third), &json!(4)));
+    // One that a device runs stays for its delta, and one that none runs goes.
+    remove(1).await.expect(204);
+    remove(2).await.expect(204);
+    let left: BTreeSet<String> = [first.clone(), third.clone()].into();
+    harness.until("a tree less", |harness| harness.names("objects/trees") == left).await;
+    harness.delta(&token, &format!("/v1/deltas/{first}/{third}?{ALL}")).await.expect(200);
+    let gone = format!("/v1/deltas/{second}/{third}?{ALL}");
+    assert_eq!(harness.get(&gone, &token).await.expect(404).code(), "base-unknown");
+    assert_eq!(harness.get("/v2/pumps/tags/list", &token).await.json()["tags"], json!(["4", "latest"]));
+    harness.server.shut_down();
+}
+
+#[tokio::test]
 async fn a_release_does_not_come_back_that_was_removed_with_its_fleet() {
     let harness = Harness::new().await;
     harness.fleet("pumps").await;

@@ -9,10 +9,11 @@ use skiff_protocol::{
 };
 use skiff_tree::ReleaseId;
 
-use super::admin::{known_device, spool};
+use super::admin::known_device;
 use super::answer::{Answered, Refusal, refuse};
 use super::caller::Caller;
 use super::input::{Asked, At};
+use super::spool::spool;
 use super::transfer::{Kept, send};
 use crate::clock::now;
 use crate::deltas::{Answer, Wanted, object_name};
