@@ -23,6 +23,9 @@ pub struct Fleet {
     /// The release that its devices shall run.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub target: Option<Text<ReleaseId>>,
+    /// The number of that release: the highest, where it was released more than once.
+    #[serde(default)]
+    pub target_number: Option<u64>,
     /// When it was made, in seconds since 1970.
     pub created: u64,
     /// How many devices it has.

@@ -1,7 +1,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 use skiff_fs::Control;
@@ -17,6 +17,8 @@ const TICK: Duration = Duration::from_millis(50);
 const INDEX_MAX: u64 = 64 << 20;
 /// What of the directory is ours alone.
 const OWN: &str = ".skiff";
+/// What the names of unfinished blobs end in.
+const PART: &str = "part";
 
 /// A directory that images are fetched into: an OCI layout, in which images share their blobs.
 ///
@@ -111,6 +113,26 @@ impl Layout {
             let name = path.file_name().and_then(|name| name.to_str());
             let digest: Option<BlobDigest> = name.and_then(|hex| format!("sha256:{hex}").parse().ok());
             if digest.is_some_and(|digest| !keep(&digest)) {
+                fs::remove_file(&path).map_err(RegistryError::io("removing", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the beginnings of blobs whose fetch was cut before a time: nobody may be fetching into the layout, and whoever fetches
+    /// these again does it from the start.
+    ///
+    /// # Errors
+    /// [`RegistryError::Io`], [`RegistryError::Interrupted`].
+    pub fn discard_parts(&self, before: SystemTime, control: Control<'_>) -> Result<(), RegistryError> {
+        let own = self.directory.join(OWN);
+        for entry in fs::read_dir(&own).map_err(RegistryError::io("reading", &own))? {
+            control.check()?;
+            let entry = entry.map_err(RegistryError::io("reading", &own))?;
+            let (path, about) = (entry.path(), entry.metadata());
+            let written =
+                about.and_then(|about| about.modified()).map_err(RegistryError::io("reading", &path))?;
+            if written < before && path.extension().is_some_and(|extension| extension == PART) {
                 fs::remove_file(&path).map_err(RegistryError::io("removing", &path))?;
             }
         }
@@ -230,7 +252,7 @@ impl<'l> BlobPlace<'l> {
 
 impl Place for BlobPlace<'_> {
     fn part(&self) -> PathBuf {
-        self.layout.directory.join(OWN).join(format!("{}.part", hex(&self.digest)))
+        self.layout.directory.join(OWN).join(format!("{}.{PART}", hex(&self.digest)))
     }
 
     fn to(&self) -> &Path {

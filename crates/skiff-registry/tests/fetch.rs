@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use common::*;
 use skiff_image::{FlattenOptions, Image as OpenImage, OpenOptions};
@@ -57,6 +58,13 @@ fn what_a_layout_does_not_retain_is_gone_and_fetched_anew() {
     let kept: HashSet<_> = layers.chain(config).chain([new.manifest]).collect();
     std::fs::write(work.path("cache/blobs/sha256/notes"), b"no blob").unwrap();
     layout.retain(|digest| kept.contains(digest), skiff_fs::Control::default()).unwrap();
+    std::fs::write(work.path("cache/.skiff/00.part"), b"begun").unwrap();
+    let minute = std::time::Duration::from_secs(60);
+    for (before, left) in [(SystemTime::now() - minute, 2), (SystemTime::now() + minute, 1)] {
+        layout.discard_parts(before, skiff_fs::Control::default()).unwrap();
+        assert_eq!(std::fs::read_dir(work.path("cache/.skiff")).unwrap().count(), left);
+    }
+    assert!(work.path("cache/.skiff/lock").exists());
     // The four blobs of the one image, and what is none of the layout's.
     assert_eq!(std::fs::read_dir(work.path("cache/blobs/sha256")).unwrap().count(), 5);
     assert!(OpenImage::open(&old.image, &OpenOptions::default()).is_err());

@@ -1,10 +1,10 @@
 //! The state: all of it in memory, and every change in the database first.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use skiff_fs::Lock;
-use skiff_protocol::{Name, Release, ReleaseState};
+use skiff_protocol::{Name, Release, ReleaseState, Text};
 use skiff_tree::ReleaseId;
 
 use crate::database::{Change, Database, Table};
@@ -36,6 +36,34 @@ impl Book {
     /// Whether a release is one of a fleet that devices can have.
     pub(crate) fn is_of_fleet(&self, release: ReleaseId, fleet: &Name) -> bool {
         self.releases_of(fleet).any(|other| ready(other) == Some(release))
+    }
+
+    /// Whether deltas from a release may be made for a device. Its word alone is not enough, which could name what another fleet has: it
+    /// takes a release of its fleet, one that it was known to run while it might, or a signature that came from its fleet.
+    pub(crate) fn may_start_from(&self, device: &DeviceRecord, base: ReleaseId) -> bool {
+        self.is_of_fleet(base, &device.fleet)
+            || device.bases.contains(&Text(base))
+            || (device.running() == Some(base) && self.is_signed_for(&device.fleet, base))
+    }
+
+    /// Whether a release is known by a signature alone that a device of the fleet sent, or an administrator.
+    fn is_signed_for(&self, fleet: &Name, release: ReleaseId) -> bool {
+        let Some(signature) = self.signatures.get(&release) else { return false };
+        let is_of_fleet = |by| self.devices.get(by).is_some_and(|by| by.fleet == *fleet);
+        !self.images.contains_key(&release) && signature.by.as_ref().is_none_or(is_of_fleet)
+    }
+
+    /// Whether deltas can be made from a release: its image is here, or a signature.
+    pub(crate) fn is_known(&self, release: ReleaseId) -> bool {
+        self.images.contains_key(&release) || self.signatures.contains_key(&release)
+    }
+
+    /// A device, with what it runs among its bases where that is a release of its fleet.
+    pub(crate) fn with_what_it_runs(&self, device: DeviceRecord) -> DeviceRecord {
+        match device.running() {
+            Some(running) if self.is_of_fleet(running, &device.fleet) => device.with_base(running),
+            _ => device,
+        }
     }
 
     /// The devices of a fleet.
@@ -102,6 +130,18 @@ pub(crate) fn remove<R: Record>(record: &R) -> Change {
     Change::Remove { table: R::TABLE, key: record.key() }
 }
 
+/// A record that memory has newer than the database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Unsaved {
+    /// A device said how far it is.
+    Device(Name),
+    /// A delta was asked for.
+    Delta(String),
+}
+
+/// How many of these are written with one change, which waits for them.
+const UNSAVED: usize = 1000;
+
 /// The book, where several threads read it, and one at a time changes it.
 #[derive(Debug)]
 pub(crate) struct Books {
@@ -109,6 +149,9 @@ pub(crate) struct Books {
     database: Box<dyn Database>,
     /// Held from looking at the book to having changed it.
     writing: Mutex<()>,
+    /// What memory has newer than the database, and may be lost: it is written with what is noted next, so that it costs no write to the
+    /// disk of its own.
+    unsaved: Mutex<BTreeSet<Unsaved>>,
     /// Nobody else works on the data, for as long as anybody here may change the book.
     _lock: Lock,
 }
@@ -117,7 +160,8 @@ impl Books {
     pub(crate) fn open(database: Box<dyn Database>, lock: Lock) -> Result<Self, DatabaseError> {
         let mut book = Book::default();
         database.load(&mut |table, key, value| book.put(table, key, value))?;
-        Ok(Self { book: RwLock::new(book), database, writing: Mutex::new(()), _lock: lock })
+        let (writing, unsaved) = (Mutex::new(()), Mutex::default());
+        Ok(Self { book: RwLock::new(book), database, writing, unsaved, _lock: lock })
     }
 
     /// Looks at it. What is returned must not be held while anything else is waited for.
@@ -133,7 +177,7 @@ impl Books {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (changes, value) = decide(&self.read()).map_err(Into::into)?;
         if !changes.is_empty() {
-            self.database.commit(&changes)?;
+            self.commit(&changes)?;
             let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
             for change in &changes {
                 match change {
@@ -145,11 +189,44 @@ impl Books {
         Ok(value)
     }
 
-    /// Notes what a device said that need not outlast the server.
+    /// Brings changes to the database, and some of what it has not got yet before them.
+    fn commit(&self, changes: &[Change]) -> Result<(), DatabaseError> {
+        let taken: BTreeSet<Unsaved> = {
+            let mut unsaved = self.unsaved();
+            let rest = unsaved.iter().nth(UNSAVED).cloned();
+            let rest = rest.map(|rest| unsaved.split_off(&rest)).unwrap_or_default();
+            std::mem::replace(&mut unsaved, rest)
+        };
+        let saved: Vec<Change> = {
+            let book = self.read();
+            // What was removed since is not to come back.
+            let put = |unsaved: &Unsaved| match unsaved {
+                Unsaved::Device(name) => Some(book.devices.get(name)?.put()),
+                Unsaved::Delta(name) => Some(book.deltas.get(name)?.put()),
+            };
+            taken.iter().filter_map(put).collect()
+        };
+        let committed = if saved.is_empty() {
+            self.database.commit(changes)
+        } else {
+            self.database.commit(&[saved, changes.to_vec()].concat())
+        };
+        if committed.is_err() {
+            self.unsaved().extend(taken);
+        }
+        committed
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, BTreeSet<Unsaved>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a device said that may be lost with the server.
     pub(crate) fn note(&self, device: &Name, status: skiff_protocol::Status) {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(device) = book.devices.get_mut(device) {
             device.status = Some(status);
+            self.unsaved().insert(Unsaved::Device(device.name.clone()));
         }
     }
 
@@ -158,6 +235,19 @@ impl Books {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(delta) = book.deltas.get_mut(name) {
             delta.used = now;
+            self.unsaved().insert(Unsaved::Delta(name.into()));
+        }
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        // As much as it takes: nobody waits any more.
+        while !self.unsaved().is_empty() {
+            if let Err(error) = self.commit(&[]) {
+                tracing::warn!(%error, "when devices and deltas were heard of last is lost");
+                break;
+            }
         }
     }
 }

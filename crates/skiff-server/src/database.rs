@@ -61,7 +61,7 @@ pub trait Database: Send + Sync + fmt::Debug {
     /// Makes all changes, in this order, or none. They last once this returns, whatever happens then.
     ///
     /// # Errors
-    /// [`DatabaseError`]: then none was made.
+    /// [`DatabaseError`]: then none was made. [`DatabaseError::Full`] where there is no space left, which whoever asks is told.
     fn commit(&self, changes: &[Change]) -> Result<(), DatabaseError>;
 }
 
@@ -191,7 +191,10 @@ impl Database for Sqlite {
 }
 
 fn failed(error: rusqlite::Error) -> DatabaseError {
-    DatabaseError::Failed(Box::new(error))
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => DatabaseError::Full(Box::new(error)),
+        _ => DatabaseError::Failed(Box::new(error)),
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +225,24 @@ mod tests {
         database.commit(&[Change::Remove { table: Table::Fleets, key: "b".into() }]).unwrap();
         drop(database);
         assert_eq!(all(&Sqlite::open(&file).unwrap()), [(Table::Fleets, "a".into(), b"3".to_vec())]);
+    }
+
+    #[test]
+    fn a_full_database_says_so_and_keeps_what_it_had() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Sqlite::open(&directory.path().join("state.db")).unwrap();
+        database.commit(&[put("a", "1")]).unwrap();
+        let limit = |pages: u32| {
+            let connection = database.connection.lock().unwrap();
+            // It answers with what holds now, which `pragma_update` does not take.
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        };
+        limit(1);
+        let large = "2".repeat(100_000);
+        assert!(matches!(database.commit(&[put("a", &large)]), Err(DatabaseError::Full(_))));
+        limit(1000);
+        assert_eq!(all(&database), [(Table::Fleets, "a".into(), b"1".to_vec())]);
+        database.commit(&[put("a", &large)]).unwrap();
     }
 
     #[test]

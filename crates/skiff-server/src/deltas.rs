@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use skiff_diff::{DiffError, Level};
 use skiff_image::ImageError;
-use skiff_protocol::{Event, Pending, Problem, ProblemCode, Stage, Text};
+use skiff_protocol::{Event, Name, Pending, Problem, ProblemCode, Stage, Text};
 use skiff_signature::TreeSignature;
 use skiff_tree::ReleaseId;
 use tokio::sync::{Semaphore, broadcast, oneshot};
@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
 use crate::progress::Progress;
 use crate::record::{DeltaRecord, Found, ImageRecord, JobRecord, Record as _};
+use crate::signatures::signature_name;
 use crate::variant::Variant;
 
 /// Which delta.
@@ -46,7 +47,7 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Deltas {
     pub(crate) parts: Parts,
-    settings: Settings,
+    pub(crate) settings: Settings,
     jobs: Mutex<Jobs>,
     workers: Semaphore,
 }
@@ -56,6 +57,7 @@ pub(crate) struct Deltas {
 pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) queue: usize,
+    pub(crate) queue_per_device: usize,
     pub(crate) level: Level,
     pub(crate) memory: u64,
     pub(crate) kept_bytes: u64,
@@ -64,9 +66,17 @@ pub(crate) struct Settings {
 
 #[derive(Debug, Default)]
 struct Jobs {
-    running: HashMap<Wanted, Arc<Progress>>,
+    running: HashMap<Wanted, Job>,
     /// Those that failed for a reason that may pass, until they are tried again.
     failed: HashMap<Wanted, Instant>,
+}
+
+/// A delta that is being made or waits to be.
+#[derive(Debug)]
+struct Job {
+    progress: Arc<Progress>,
+    /// The device that asked for it first; none where it is made ahead or for an administrator.
+    by: Option<Name>,
 }
 
 /// A delta that is being made, until this is dropped.
@@ -94,9 +104,9 @@ impl Wanted {
         format!("{}-{}-{}", self.base, self.target, self.variant.name())
     }
 
-    fn job(&self) -> JobRecord {
+    fn job(&self, by: Option<Name>) -> JobRecord {
         let Self { base, target, variant } = *self;
-        JobRecord { name: self.name(), base: Text(base), target: Text(target), variant }
+        JobRecord { name: self.name(), base: Text(base), target: Text(target), variant, by }
     }
 }
 
@@ -124,9 +134,9 @@ impl Deltas {
     /// Goes on with what was to be made when the server ended.
     pub(crate) fn go_on(self: &Arc<Self>) {
         let jobs: Vec<JobRecord> = self.parts.books.read().jobs.values().cloned().collect();
-        for JobRecord { base, target, variant, .. } in jobs {
+        for JobRecord { base, target, variant, by, .. } in jobs {
             let wanted = Wanted { base: base.0, target: target.0, variant };
-            self.begin(&mut self.jobs(), wanted, None);
+            self.begin(&mut self.jobs(), (wanted, by), None);
         }
     }
 
@@ -134,20 +144,24 @@ impl Deltas {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The delta, where it is there; else it is begun to be made. The base is an image or a signature that is here, the target an
-    /// image.
-    pub(crate) async fn ask(self: &Arc<Self>, wanted: Wanted) -> Result<Answer, ServerError> {
+    /// The delta, where it is there; else it is begun to be made, for the device that asks where one does. The base is an image or a
+    /// signature that is here, the target an image.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        by: Option<Name>,
+    ) -> Result<Answer, ServerError> {
         let name = wanted.name();
         let noted = {
             let mut jobs = self.jobs();
-            if let Some(progress) = jobs.running.get(&wanted) {
-                return Ok(Answer::Pending(progress.pending()));
+            if let Some(job) = jobs.running.get(&wanted) {
+                return Ok(Answer::Pending(job.progress.pending()));
             }
             // Looked at with the jobs held: a job notes what came of it before it is one no longer.
             if let Some(record) = self.parts.books.read().deltas.get(&name) {
                 return Ok(match &record.found {
                     Found::Made { .. } => Answer::Made(record.clone()),
-                    Found::None { problem } => Answer::None(problem.clone()),
+                    Found::None { problem, .. } => Answer::None(problem.clone()),
                 });
             }
             if let Some(failed) = jobs.failed.get(&wanted) {
@@ -158,12 +172,9 @@ impl Deltas {
                 }
                 jobs.failed.remove(&wanted);
             }
-            if jobs.running.len() >= self.settings.queue.saturating_add(self.settings.workers) {
-                let detail = format!("{} deltas wait to be made", self.settings.queue);
-                return Err(Problem::new(ProblemCode::Busy, detail).into());
-            }
+            self.has_room(&jobs, by.as_ref())?;
             let (tell, noted) = oneshot::channel();
-            self.begin(&mut jobs, wanted, Some(tell));
+            self.begin(&mut jobs, (wanted, by), Some(tell));
             noted
         };
         // It is not told, where it ended before that.
@@ -171,17 +182,33 @@ impl Deltas {
         Ok(Answer::Pending(Pending { stage: Stage::Waiting, done: 0, total: 0 }))
     }
 
+    /// Whether one more delta may wait to be made, for a device where one asks.
+    fn has_room(&self, jobs: &Jobs, by: Option<&Name>) -> Result<(), Problem> {
+        let Settings { queue, queue_per_device, workers, .. } = self.settings;
+        let busy = |detail| Err(Problem::new(ProblemCode::Busy, detail));
+        if jobs.running.len() >= queue.saturating_add(workers) {
+            return busy(format!("{queue} deltas wait to be made"));
+        }
+        let own = jobs.running.values().filter(|job| by.is_some() && job.by.as_ref() == by).count();
+        if own >= queue_per_device {
+            return busy(format!(
+                "{own} deltas that this device asked for are not made yet: ask again once one is"
+            ));
+        }
+        Ok(())
+    }
+
     /// Begins to make a delta in a task of its own, which goes on whether whoever asked waits or not. It is noted first where
     /// somebody is to be told of that.
-    fn begin(self: &Arc<Self>, jobs: &mut Jobs, wanted: Wanted, tell: Option<Tell>) {
+    fn begin(self: &Arc<Self>, jobs: &mut Jobs, (wanted, by): (Wanted, Option<Name>), tell: Option<Tell>) {
         let progress = Arc::new(Progress::default());
-        jobs.running.insert(wanted, Arc::clone(&progress));
+        jobs.running.insert(wanted, Job { progress: Arc::clone(&progress), by: by.clone() });
         self.parts.metrics.waiting.inc();
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let running = Running { deltas: Arc::clone(&this), wanted };
             if let Some(tell) = tell {
-                let noted = this.note(wanted).await;
+                let noted = this.note(wanted.job(by)).await;
                 if let Err(error) = noted {
                     // Whoever asks next finds it not begun.
                     drop(running);
@@ -204,8 +231,8 @@ impl Deltas {
     }
 
     /// Notes that a delta is to be made, so that it is after a restart.
-    async fn note(&self, wanted: Wanted) -> Result<(), ServerError> {
-        let (books, job) = (Arc::clone(&self.parts.books), wanted.job());
+    async fn note(&self, job: JobRecord) -> Result<(), ServerError> {
+        let books = Arc::clone(&self.parts.books);
         blocking(move || books.change(|_| Ok::<_, ServerError>((vec![job.put()], ())))).await
     }
 
@@ -276,6 +303,9 @@ impl Deltas {
             return self.put_off(wanted, &error);
         }
         drop(running);
+        if let Err(problem) = &made {
+            self.parts.metrics.failed(problem);
+        }
         let bytes = made.as_ref().ok().map(|encoded| encoded.report.delta_bytes);
         let (base, target) = (Text(wanted.base), Text(wanted.target));
         // Nobody may be listening.
@@ -288,6 +318,7 @@ impl Deltas {
     /// Has a delta tried again later that failed for a reason that may pass.
     fn put_off(&self, wanted: Wanted, error: &ServerError) {
         tracing::error!(%error, delta = wanted.name(), "making a delta failed");
+        self.parts.metrics.failed(&error.problem());
         let mut jobs = self.jobs();
         jobs.failed.retain(|_, failed| failed.elapsed() < RETRY);
         jobs.failed.insert(wanted, Instant::now());
@@ -304,7 +335,7 @@ impl Deltas {
             }
             // It may be there again.
             Err(problem) if matches!(problem.code, ProblemCode::NotFound | ProblemCode::BaseUnknown) => None,
-            Err(problem) => Some(Found::None { problem: problem.clone() }),
+            Err(problem) => Some(Found::none(problem.clone())),
         };
         let (base, target) = (Text(wanted.base), Text(wanted.target));
         let record = found.map(|found| DeltaRecord { name: wanted.name(), base, target, found, used: now() });
@@ -312,7 +343,7 @@ impl Deltas {
         let is_useless = matches!(made, Err(problem) if problem.code == ProblemCode::BaseUnknown);
         let signature =
             self.parts.books.read().signatures.get(&wanted.base).filter(|_| is_useless).map(remove);
-        let done = signature.into_iter().chain([remove(&wanted.job())]);
+        let done = signature.into_iter().chain([remove(&wanted.job(None))]);
         let changes = record.iter().map(DeltaRecord::put).chain(done).collect();
         let books = Arc::clone(&self.parts.books);
         let noted = blocking(move || books.change(|_| Ok::<_, ServerError>((changes, ())))).await;
@@ -324,62 +355,11 @@ impl Deltas {
         }
         noted
     }
-
-    /// Forgets a delta that is noted and not there.
-    pub(crate) async fn forget(&self, record: DeltaRecord) -> Result<(), ServerError> {
-        let _removing = self.parts.objects.removing().await;
-        if self.parts.objects.size(&object_name(&record.name)).await?.is_some() {
-            return Ok(());
-        }
-        let books = Arc::clone(&self.parts.books);
-        blocking(move || books.change(|_| Ok::<_, ServerError>((vec![remove(&record)], ())))).await
-    }
-
-    /// Removes the deltas that were asked for longest ago, until the others keep to the limit; never the one named.
-    async fn collect(self: &Arc<Self>, newest: &str) -> Result<(), ServerError> {
-        let (this, newest) = (Arc::clone(self), newest.to_owned());
-        // Nobody keeps a delta under one of the names meanwhile, which would go then.
-        let _removing = self.parts.objects.removing().await;
-        let removed = blocking(move || {
-            this.parts.books.change(|book| {
-                let size = |record: &DeltaRecord| match record.found {
-                    Found::Made { bytes, .. } => bytes,
-                    Found::None { .. } => 0,
-                };
-                let mut sum: u64 = book.deltas.values().map(size).sum();
-                let mut oldest: Vec<&DeltaRecord> =
-                    book.deltas.values().filter(|record| size(record) > 0 && record.name != newest).collect();
-                oldest.sort_by_key(|record| record.used);
-                let over = oldest.into_iter().take_while(|record| {
-                    let is_over = sum > this.settings.kept_bytes;
-                    sum -= if is_over { size(record) } else { 0 };
-                    is_over
-                });
-                let over: Vec<DeltaRecord> = over.cloned().collect();
-                this.parts.metrics.kept_bytes.set(i64::try_from(sum).unwrap_or(i64::MAX));
-                Ok::<_, ServerError>((over.iter().map(remove).collect(), over))
-            })
-        });
-        for record in removed.await? {
-            match self.parts.objects.remove(&object_name(&record.name)).await {
-                Ok(()) => tracing::info!(delta = record.name, "collected a delta"),
-                Err(error) => {
-                    tracing::error!(%error, delta = record.name, "a delta lies there that is not noted")
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 enum BaseIs {
     Image(ImageRecord),
     Signature(u64),
-}
-
-/// Where a signature is kept.
-pub(crate) fn signature_name(release: &ReleaseId) -> String {
-    format!("signatures/{release}")
 }
 
 /// What is told to everyone who asks from now on, where a failure comes again however often it is tried.

@@ -39,6 +39,20 @@ pub enum ServerError {
     /// The options contradict each other or name what is not there.
     #[error("{0}")]
     Options(String),
+    /// What is kept is not as it was noted, or gone.
+    #[error("{name}: {what}")]
+    Broken {
+        /// What it is called where images and deltas are kept.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Fs(FsError),
+    /// Something failed that no request, image or option explains: a source of randomness, or the server itself.
+    #[error("{0}")]
+    Internal(String),
     /// An image cannot be read.
     #[error(transparent)]
     Image(ImageError),
@@ -66,6 +80,9 @@ pub enum DatabaseError {
     /// It cannot be read or written.
     #[error("the database: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It has no space left.
+    #[error("the database has no space left: {0}")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A record is not what this version writes.
     #[error("the database: {table}/{key} cannot be read: {source}")]
     Record {
@@ -127,14 +144,32 @@ impl ServerError {
         move |source| Self::Io { op, path: path.into(), source }
     }
 
+    pub(crate) fn broken(name: &str, what: impl Into<String>) -> Self {
+        Self::Broken { name: name.into(), what: what.into() }
+    }
+
+    /// Whether there is no space left, whatever was to be written.
+    fn is_for_lack_of_space(&self) -> bool {
+        if matches!(self, Self::Database(DatabaseError::Full(_))) {
+            return true;
+        }
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let kind = error.downcast_ref().map(io::Error::kind);
+            if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// What is told to whoever asked. What is the server's own fault is told to its log alone, because it may name what is not
     /// for everyone.
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Io { source, .. } | Self::Image(ImageError::Io { source, .. })
-                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
-            {
+            error if error.is_for_lack_of_space() => {
                 Problem::new(ProblemCode::NoSpace, "nothing was changed")
             }
             Self::Refused(problem) => problem.clone(),
@@ -171,5 +206,23 @@ mod tests {
         let other = ServerError::from(registry(reference));
         assert!(matches!(other, ServerError::Registry(RegistryError::Image { .. })), "{other:?}");
         assert_eq!(other.problem().status, 422);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_one_whatever_met_it() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let path = || PathBuf::from("blob");
+        let object = object_store::Error::Generic { store: "a store", source: Box::new(full()) };
+        for error in [
+            ServerError::io("writing", "blob")(full()),
+            ServerError::from(ImageError::Io { op: "writing", path: path(), source: full() }),
+            ServerError::from(RegistryError::Io { op: "writing", path: path(), source: full() }),
+            ServerError::from(object),
+            ServerError::from(DatabaseError::Full("it is full".into())),
+        ] {
+            assert_eq!(error.problem().code, ProblemCode::NoSpace, "{error:?}");
+        }
+        let other = ServerError::io("writing", "blob")(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(other.problem().code, ProblemCode::Internal);
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use skiff_fs::Control;
 use skiff_image::{BlobDigest, FlatImage, FlattenOptions, Image, ImageRef, OpenOptions, Platform, Selection};
@@ -13,8 +14,12 @@ use skiff_registry::{Client, Layout, Reference};
 use skiff_tree::{ManifestDigest, ReleaseId};
 
 use crate::ServerError;
+use crate::copies;
 use crate::objects::{Objects, blocking};
 use crate::record::{ImageRecord, LayerRecord};
+
+/// How long the beginning of a blob is kept: whoever releases the image again goes on from there.
+const PART_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where an image comes from.
 #[derive(Debug, Clone)]
@@ -34,6 +39,9 @@ pub(crate) struct Images {
     /// The one used last stands last.
     flat: Mutex<VecDeque<(ReleaseId, Arc<FlatImage>)>>,
     capacity: usize,
+    copied_bytes: u64,
+    /// Held by those who use copies, and by one who removes some.
+    copies: tokio::sync::RwLock<()>,
     /// One image is flattened at a time, so that two deltas of one do not do it twice.
     flattening: tokio::sync::Mutex<()>,
     cancel: Arc<AtomicBool>,
@@ -45,12 +53,14 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) client: Client<'static>,
     pub(crate) capacity: usize,
+    /// How many bytes of copies are kept of what is kept elsewhere.
+    pub(crate) copied_bytes: u64,
     pub(crate) cancel: Arc<AtomicBool>,
 }
 
 impl Images {
     pub(crate) fn open(settings: Settings) -> Result<Self, ServerError> {
-        let Settings { objects, data, client, capacity, cancel } = settings;
+        let Settings { objects, data, client, capacity, copied_bytes, cancel } = settings;
         let layout = objects.local("").unwrap_or_else(|| data.join("copies"));
         let spool = data.join("spool");
         let layout = Layout::create(layout)?;
@@ -61,8 +71,18 @@ impl Images {
             }
             _ => fs::create_dir_all(&spool).map_err(ServerError::io("making", &spool))?,
         }
-        let (flat, flattening) = (Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self { objects, layout, spool, client, flat, capacity, flattening, cancel })
+        Ok(Self {
+            objects,
+            layout,
+            spool,
+            client,
+            flat: Mutex::default(),
+            capacity,
+            copied_bytes,
+            copies: tokio::sync::RwLock::default(),
+            flattening: tokio::sync::Mutex::default(),
+            cancel,
+        })
     }
 
     /// Where temporary files go.
@@ -77,11 +97,12 @@ impl Images {
         platform: Option<Platform>,
     ) -> Result<ImageRecord, ServerError> {
         let images = Arc::clone(self);
+        let using = self.copies.read().await;
         let (record, flat) = blocking(move || images.read(&source, platform)).await?;
         let encoded = Arc::clone(&flat);
         let tree = blocking(move || {
             let mut tree = Vec::new();
-            encoded.tree.encode(&mut tree).map_err(|error| ServerError::Options(error.to_string()))?;
+            encoded.tree.encode(&mut tree).map_err(|error| ServerError::Internal(error.to_string()))?;
             Ok(tree)
         });
         let tree = tree.await?;
@@ -98,6 +119,8 @@ impl Images {
             }
         }
         self.remember(record.release.0, flat);
+        drop(using);
+        self.collect_copies_beside();
         Ok(record)
     }
 
@@ -163,13 +186,16 @@ impl Images {
         if let Some(flat) = self.remembered(release) {
             return Ok(flat);
         }
+        let using = self.copies.read().await;
         for digest in blobs(record) {
             let (name, copy) = (digest.blob_name(), self.layout.blob_path(&digest));
-            if self.objects.local(&name).is_none()
-                && !copy.exists()
-                && !self.objects.fetch(&name, &copy).await?
-            {
-                return Err(ServerError::Options(format!("{name} is gone from where images are kept")));
+            if self.objects.local(&name).is_some() {
+                continue;
+            }
+            if copy.exists() {
+                copies::mark_used(&copy)?;
+            } else if !self.objects.fetch(&name, &copy).await? {
+                return Err(ServerError::broken(&name, "it is gone from where images are kept"));
             }
         }
         let (images, manifest) = (Arc::clone(self), BlobDigest::from_bytes(*record.manifest.0.as_bytes()));
@@ -177,6 +203,8 @@ impl Images {
             blocking(move || Ok(Arc::new(images.open_image(&manifest)?.flatten(&images.flatten_options())?)));
         let flat = flat.await?;
         self.remember(release, Arc::clone(&flat));
+        drop(using);
+        self.collect_copies_beside();
         Ok(flat)
     }
 
@@ -191,6 +219,33 @@ impl Images {
         drop(flat);
         let control = Control { cancel: Some(&self.cancel), ..Control::default() };
         Ok(self.layout.retain(|digest| blobs.contains(digest), control)?)
+    }
+
+    /// Removes beside whatever else is done what there are too many copies of; while somebody uses some, the next time does that.
+    pub(crate) fn collect_copies_beside(self: &Arc<Self>) {
+        if self.objects.local("").is_some() {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let collecting = Arc::clone(&this);
+            let Ok(_alone) = this.copies.try_write() else { return };
+            let collected = blocking(move || {
+                let control = Control { cancel: Some(&collecting.cancel), ..Control::default() };
+                copies::collect(&collecting.layout, collecting.copied_bytes, control)
+            });
+            match collected.await {
+                Ok(()) | Err(ServerError::GoingDown) => {}
+                Err(error) => tracing::error!(%error, "removing copies of blobs failed"),
+            }
+        });
+    }
+
+    /// Removes what was fetched of images that nobody went on with: none may be being taken in.
+    pub(crate) fn discard_parts(&self) -> Result<(), ServerError> {
+        let control = Control { cancel: Some(&self.cancel), ..Control::default() };
+        let before = SystemTime::now().checked_sub(PART_KEPT).unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(self.layout.discard_parts(before, control)?)
     }
 
     fn remembered(&self, release: ReleaseId) -> Option<Arc<FlatImage>> {

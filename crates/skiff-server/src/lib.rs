@@ -34,12 +34,14 @@
 
 mod book;
 mod clock;
+mod copies;
 mod database;
 mod deltas;
 mod encode;
 mod error;
 mod held;
 mod images;
+mod kept;
 mod metrics;
 mod objects;
 mod options;
@@ -49,6 +51,7 @@ mod releases;
 mod routes;
 mod serve;
 mod server;
+mod signatures;
 mod sweep;
 mod tokens;
 mod variant;

@@ -1,5 +1,6 @@
 //! Images and deltas: files by name, in a directory or in any object store.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::ops::Range;
@@ -50,7 +51,9 @@ impl Objects {
 
     /// Whatever a URL names.
     pub(crate) fn at(url: &Url) -> Result<Self, ServerError> {
-        let (store, prefix) = object_store::parse_url_opts(url, std::env::vars())?;
+        let wrong =
+            |error| ServerError::Options(format!("images and deltas cannot be kept at {url}: {error}"));
+        let (store, prefix) = object_store::parse_url_opts(url, told(std::env::vars_os())).map_err(wrong)?;
         Ok(Self {
             store: Arc::new(PrefixStore::new(store, prefix)),
             directory: None,
@@ -100,14 +103,12 @@ impl Objects {
             return blocking(move || rename(&file, &kept)).await;
         }
         let mut upload = WriteMultipart::new(self.store.put_multipart(&target).await?);
-        let mut source = tokio::fs::File::open(file).await.map_err(ServerError::io("opening", file))?;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            upload.wait_for_capacity(4).await?;
-            match source.read(&mut buffer).await.map_err(ServerError::io("reading", file))? {
-                0 => break,
-                count => upload.write(&buffer[..count]),
+        if let Err(error) = feed(&mut upload, file).await {
+            // Or the store would keep what it has got, under no name.
+            if let Err(error) = upload.abort().await {
+                tracing::warn!(%error, name, "the beginning of an object is left where objects are kept");
             }
+            return Err(error);
         }
         upload.finish().await?;
         tokio::fs::remove_file(file).await.map_err(ServerError::io("removing", file))
@@ -135,10 +136,8 @@ impl Objects {
     pub(crate) async fn bytes(&self, name: &str, limit: u64) -> Result<Vec<u8>, ServerError> {
         let found = self.store.get(&path(name)?).await?;
         if found.meta.size > limit {
-            return Err(ServerError::Options(format!(
-                "{name} has {} bytes, and {limit} are taken",
-                found.meta.size
-            )));
+            let what = format!("it has {} bytes, and {limit} are taken", found.meta.size);
+            return Err(ServerError::broken(name, what));
         }
         Ok(found.bytes().await?.into())
     }
@@ -201,7 +200,7 @@ impl Objects {
         // Whatever the caller takes it for.
         if found.meta.size > LARGEST {
             let size = found.meta.size;
-            return Err(ServerError::Options(format!("{name} has {size} bytes, which is not small")));
+            return Err(ServerError::broken(name, format!("it has {size} bytes, which is not small")));
         }
         let bytes = found.bytes().await?;
         self.held.put(name, bytes.clone());
@@ -220,6 +219,30 @@ impl Objects {
 
 /// How much of a file is read at a time when it is served.
 pub(crate) const READ: usize = 256 << 10;
+
+/// What variables of the environment say of stores, as options of these: of a variable such as `TOKEN`, nobody knows what it is for.
+fn told(variables: impl Iterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (String, String)> {
+    let told =
+        variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let of_stores = told.filter(|(name, _)| STORES.iter().any(|store| name.starts_with(store)));
+    of_stores.map(|(name, value)| (name.to_ascii_lowercase(), value))
+}
+
+/// What the names of these variables begin with.
+const STORES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
+
+/// Sends all of a file.
+async fn feed(upload: &mut WriteMultipart, file: &Path) -> Result<(), ServerError> {
+    let mut source = tokio::fs::File::open(file).await.map_err(ServerError::io("opening", file))?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        upload.wait_for_capacity(4).await?;
+        match source.read(&mut buffer).await.map_err(ServerError::io("reading", file))? {
+            0 => return Ok(()),
+            count => upload.write(&buffer[..count]),
+        }
+    }
+}
 
 fn path(name: &str) -> Result<ObjectPath, ServerError> {
     ObjectPath::parse(name).map_err(|error| ServerError::Objects(error.into()))
@@ -245,4 +268,24 @@ fn rename(file: &Path, target: &Path) -> Result<(), ServerError> {
     fs::rename(file, target).map_err(ServerError::io("renaming to", target))?;
     let opened = fs::File::open(directory).map_err(ServerError::io("opening", directory))?;
     opened.sync_all().map_err(ServerError::io("syncing", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn variables_of_stores_are_options_and_no_others_are() {
+        let pair = |name: &str, value: &[u8]| (OsString::from(name), OsString::from_vec(value.to_vec()));
+        let variables = [
+            pair("AWS_ACCESS_KEY_ID", b"key"),
+            pair("TOKEN", b"of something else"),
+            pair("AWS_REGION", b"\xff"),
+            pair("GOOGLE_SERVICE_ACCOUNT", b"/file"),
+        ];
+        let told: Vec<(String, String)> = told(variables.into_iter()).collect();
+        let expected = [("aws_access_key_id", "key"), ("google_service_account", "/file")];
+        assert_eq!(told, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
 }

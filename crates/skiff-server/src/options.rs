@@ -34,6 +34,9 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// How many deltas may wait to be made; beyond, devices are told to come back. Default: 1,024.
     pub queue: usize,
+    /// How many of these one device may have asked for first; beyond, it is told to come back. Those that are made ahead, and those that
+    /// another device asked for before, are not counted. Default: 16.
+    pub queue_per_device: usize,
     /// How hard to try. Default: [`Level::Default`].
     pub level: Level,
     /// About how many bytes of memory each of the workers uses. Default: 1 GiB.
@@ -42,10 +45,17 @@ pub struct Options {
     pub flat_images: NonZeroUsize,
     /// How many bytes of deltas are kept. Beyond, those that were asked for longest ago go. Default: 16 GiB.
     pub delta_bytes: u64,
+    /// With [`Options::objects`]: how many bytes of images are kept in the directory too, for the deltas that are made of them. Beyond,
+    /// those that were used longest ago go. Default: 16 GiB.
+    pub copied_bytes: u64,
     /// The largest image that may be sent, in bytes. Default: 16 GiB.
     pub upload_bytes: u64,
     /// The largest signature that may be sent, in bytes. Default: 256 MiB.
     pub signature_bytes: u64,
+    /// How many signatures are kept that one device sent, one at least. The next one takes the place of what it sent longest ago. Default: 4.
+    pub signatures_per_device: usize,
+    /// How many bytes of signatures are kept that one device sent; none that is larger is taken. Default: 512 MiB.
+    pub signature_bytes_per_device: u64,
     /// How many requests may be under way that do something, polls not counted. Default: 512.
     pub requests: usize,
     /// How many images, deltas and signatures may be under way, to the server or from it. Small deltas, which lie in memory, are not
@@ -76,12 +86,16 @@ impl Options {
             registry: skiff_registry::ClientOptions::default(),
             workers: NonZeroUsize::MIN,
             queue: 1024,
+            queue_per_device: 16,
             level: Level::Default,
             memory: 1 << 30,
             flat_images: NonZeroUsize::MIN.saturating_add(3),
             delta_bytes: 16 << 30,
+            copied_bytes: 16 << 30,
             upload_bytes: 16 << 30,
             signature_bytes: 256 << 20,
+            signatures_per_device: 4,
+            signature_bytes_per_device: 512 << 20,
             requests: 512,
             transfers: 1024,
             polls: 100_000,

@@ -35,6 +35,9 @@ pub(crate) struct FleetRecord {
     pub(crate) target: Option<Text<ReleaseId>>,
     pub(crate) created: u64,
     pub(crate) variables: Variables,
+    /// The highest number of a release that was removed: none gets a number that another one had.
+    #[serde(default)]
+    pub(crate) numbered: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,28 @@ pub(crate) struct DeviceRecord {
     pub(crate) created: u64,
     pub(crate) variables: Variables,
     pub(crate) status: Option<Status>,
+    /// Releases that it was known to run while it might have them, the last one last: deltas from these are made for it, whatever fleet
+    /// it is in by now.
+    #[serde(default)]
+    pub(crate) bases: Vec<Text<ReleaseId>>,
+}
+
+/// How many bases of a device are remembered: as many as it may name at once.
+const BASES: usize = skiff_protocol::MAX_BASES;
+
+impl DeviceRecord {
+    /// The release that it says that it runs.
+    pub(crate) fn running(&self) -> Option<ReleaseId> {
+        Some(self.status.as_ref()?.report.running?.0)
+    }
+
+    /// The device, with a release as its last base.
+    pub(crate) fn with_base(mut self, base: ReleaseId) -> Self {
+        self.bases.retain(|other| other.0 != base);
+        self.bases.push(Text(base));
+        self.bases.drain(..self.bases.len().saturating_sub(BASES));
+        self
+    }
 }
 
 /// Whom a token is for. The token itself is nowhere.
@@ -86,6 +111,9 @@ pub(crate) struct SignatureRecord {
     pub(crate) release: Text<ReleaseId>,
     pub(crate) bytes: u64,
     pub(crate) at: u64,
+    /// The device that sent it; none where an administrator did.
+    #[serde(default)]
+    pub(crate) by: Option<Name>,
 }
 
 /// What has come of a delta that was asked for.
@@ -104,8 +132,37 @@ pub(crate) struct DeltaRecord {
 pub(crate) enum Found {
     /// It is there.
     Made { bytes: u64, digest: String },
-    /// There is no use in one.
-    None { problem: Problem },
+    /// There is no use in one: of what this version of the encoder made, or could not make.
+    None {
+        problem: Problem,
+        #[serde(default)]
+        encoder: String,
+    },
+}
+
+/// What version of the encoder this is.
+const ENCODER: &str = env!("CARGO_PKG_VERSION");
+
+impl Found {
+    /// That there is no use in a delta.
+    pub(crate) fn none(problem: Problem) -> Self {
+        Self::None { problem, encoder: ENCODER.into() }
+    }
+
+    /// Whether another version of the encoder might come to something else.
+    pub(crate) fn is_outdated(&self) -> bool {
+        matches!(self, Self::None { encoder, .. } if encoder != ENCODER)
+    }
+}
+
+impl DeltaRecord {
+    /// How many bytes are kept of it.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self.found {
+            Found::Made { bytes, .. } => bytes,
+            Found::None { .. } => 0,
+        }
+    }
 }
 
 /// A delta that is to be made.
@@ -115,6 +172,9 @@ pub(crate) struct JobRecord {
     pub(crate) base: Text<ReleaseId>,
     pub(crate) target: Text<ReleaseId>,
     pub(crate) variant: crate::variant::Variant,
+    /// The device that asked for it first, where one did.
+    #[serde(default)]
+    pub(crate) by: Option<Name>,
 }
 
 /// Declares which table a record is in, and by what it is found there.

@@ -13,12 +13,13 @@ use skiff_tree::ReleaseId;
 use tokio::sync::{broadcast, watch};
 
 use crate::ServerError;
-use crate::book::{Book, Books, ready};
+use crate::book::{Book, Books, ready, remove};
 use crate::clock::now;
+use crate::database::Change;
 use crate::deltas::{Deltas, Wanted};
 use crate::images::{Images, Source, pull_bytes};
 use crate::objects::blocking;
-use crate::record::{ImageRecord, Record as _};
+use crate::record::{DeviceRecord, FleetRecord, ImageRecord, Record as _};
 use crate::variant::Variant;
 
 /// Releases images.
@@ -92,12 +93,10 @@ impl Releases {
         let begun = move || {
             let mut kept = None;
             let begun = this.books.change(|book| {
-                if !book.fleets.contains_key(&fleet) {
-                    return Err(
-                        Problem::new(ProblemCode::NotFound, format!("there is no fleet {fleet}")).into()
-                    );
-                }
-                let number = book.releases_of(&fleet).next_back().map_or(0, |newest| newest.number) + 1;
+                let missing = || Problem::new(ProblemCode::NotFound, format!("there is no fleet {fleet}"));
+                let removed = book.fleets.get(&fleet).ok_or_else(missing)?.numbered;
+                let newest = book.releases_of(&fleet).next_back().map_or(0, |newest| newest.number);
+                let number = newest.max(removed).saturating_add(1);
                 let state = ReleaseState::Preparing;
                 let release = Release { fleet, number, image, platform, created: now(), state };
                 if let Some(sent) = sent {
@@ -217,9 +216,7 @@ impl Releases {
                         .filter(|other| ready(other).is_some())
                         .all(|other| other.number < number);
                     if is_newest {
-                        changes.push(
-                            crate::record::FleetRecord { target: Some(image.release), ..fleet.clone() }.put(),
-                        );
+                        changes.push(FleetRecord { target: Some(image.release), ..fleet.clone() }.put());
                     }
                 }
                 Ok::<_, ServerError>((changes, ()))
@@ -247,14 +244,14 @@ impl Releases {
             let wanted = book.devices_of(fleet).filter_map(|device| {
                 let report = &device.status.as_ref()?.report;
                 let base = report.running?.0;
-                let is_known = book.images.contains_key(&base) || book.signatures.contains_key(&base);
+                let is_known = book.is_known(base) && book.may_start_from(device, base);
                 let variant = Variant::of(report.capabilities.as_ref()?).ok()?;
                 (base != target.0 && is_known).then_some((base, target.0, variant))
             });
             wanted.collect()
         };
         for (base, target, variant) in wanted {
-            if let Err(error) = self.deltas.ask(Wanted { base, target, variant }).await {
+            if let Err(error) = self.deltas.ask(Wanted { base, target, variant }, None).await {
                 tracing::warn!(%error, %base, %target, "a delta is not made ahead");
             }
         }
@@ -302,6 +299,29 @@ fn parse_platform(platform: Option<&str>) -> Result<Option<Platform>, ServerErro
         })
     };
     Ok(platform.map(parse).transpose()?)
+}
+
+/// What takes a release away that devices do not need: one that failed, or that they shall not run. Those that run it may have deltas
+/// from it still.
+pub(crate) fn removal(book: &Book, fleet: &FleetRecord, release: &Release) -> Result<Vec<Change>, Problem> {
+    let conflict = |detail: String| Err(Problem::new(ProblemCode::Conflict, detail));
+    let (name, number) = (&fleet.name, release.number);
+    if release.state == ReleaseState::Preparing {
+        return conflict(format!("release {number} of {name} is being prepared: wait until that has ended"));
+    }
+    let id = ready(release);
+    let is_there_twice = book.releases_of(name).filter(|other| ready(other) == id).count() > 1;
+    if id.is_some_and(|id| fleet.target == Some(Text(id))) && !is_there_twice {
+        return conflict(format!(
+            "the devices of {name} shall run release {number}: set another target first"
+        ));
+    }
+    let runs = |device: &&DeviceRecord| device.running() == id;
+    let noted = id.into_iter().flat_map(|id| {
+        book.devices_of(name).filter(runs).map(move |device| device.clone().with_base(id).put())
+    });
+    let fleet = FleetRecord { numbered: fleet.numbered.max(number), ..fleet.clone() };
+    Ok(noted.chain([fleet.put(), remove(release)]).collect())
 }
 
 /// What a fleet's release is called in the image's repository.

@@ -16,10 +16,12 @@ use crate::book::{Books, remove};
 use crate::database::Sqlite;
 use crate::deltas::{self, Deltas, Parts};
 use crate::images::{self, Images};
+use crate::kept;
 use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
 use crate::record::{Record as _, Role, TokenRecord};
 use crate::releases::{self, Changes, Releases};
+use crate::signatures::{Quota, Signatures};
 use crate::{Options, ServerError, routes, tokens};
 
 /// A delta server. Cloning it is cheap.
@@ -34,6 +36,7 @@ pub(crate) struct ServerParts {
     pub(crate) objects: Objects,
     pub(crate) images: Arc<Images>,
     pub(crate) deltas: Arc<Deltas>,
+    pub(crate) signatures: Arc<Signatures>,
     pub(crate) releases: Arc<Releases>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: broadcast::Sender<Event>,
@@ -67,12 +70,13 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::Busy`] where another server works there; [`ServerError::Database`], [`ServerError::Objects`],
-    /// [`ServerError::Io`], [`ServerError::Options`], [`ServerError::Registry`].
+    /// [`ServerError::Io`], [`ServerError::Fs`], [`ServerError::Registry`].
     pub async fn open(options: Options) -> Result<Self, ServerError> {
         let server = blocking(move || Self::assemble(options)).await?;
         server.parts.deltas.go_on();
         server.parts.releases.go_on();
         server.parts.releases.sweep_beside();
+        server.parts.releases.sweep_daily();
         Ok(server)
     }
 
@@ -88,6 +92,7 @@ impl Server {
             None => Box::new(Sqlite::open(&data.join("state.db"))?),
         };
         let books = Arc::new(Books::open(database, lock)?);
+        kept::forget_outdated(&books)?;
         let objects = match &options.objects {
             Some(url) => Objects::at(url)?,
             None => Objects::in_directory(&data.join("objects"))?,
@@ -101,6 +106,7 @@ impl Server {
             data,
             client: Client::new(options.registry)?,
             capacity: options.flat_images.get(),
+            copied_bytes: options.copied_bytes,
             cancel: Arc::clone(&cancel),
         })?);
         let parts = Parts {
@@ -116,12 +122,14 @@ impl Server {
             deltas::Settings {
                 workers: options.workers.get(),
                 queue: options.queue,
+                queue_per_device: options.queue_per_device,
                 level: options.level,
                 memory: options.memory,
                 kept_bytes: options.delta_bytes,
                 before_each: options.before_each,
             },
         ));
+        deltas.measure();
         let releases = Arc::new(Releases {
             books: Arc::clone(&books),
             images: Arc::clone(&images),
@@ -134,12 +142,15 @@ impl Server {
         });
         let limits = Limits {
             upload_bytes: options.upload_bytes,
-            signature_bytes: options.signature_bytes,
+            signature_bytes: options.signature_bytes.min(options.signature_bytes_per_device),
             request_timeout: options.request_timeout,
             idle_timeout: options.idle_timeout,
             poll_timeout: options.poll_timeout,
             public_objects: options.public_objects,
         };
+        let quota =
+            Quota { count: options.signatures_per_device.max(1), bytes: options.signature_bytes_per_device };
+        let signatures = Arc::new(Signatures::new(Arc::clone(&books), objects.clone(), quota));
         let requests = Semaphore::new(options.requests);
         let transfers = Arc::new(Semaphore::new(options.transfers));
         let polls = Arc::new(Semaphore::new(options.polls));
@@ -149,6 +160,7 @@ impl Server {
             objects,
             images,
             deltas,
+            signatures,
             releases,
             metrics,
             events,
@@ -243,11 +255,10 @@ impl ServerParts {
 }
 
 fn lock(data: &std::path::Path) -> Result<Lock, ServerError> {
-    let failed = |error: skiff_fs::FsError| ServerError::Options(error.to_string());
-    let root = Root::open(data).map_err(failed)?;
+    let root = Root::open(data).map_err(ServerError::Fs)?;
     let name = EntryPath::new("lock").expect("because it is short and plain");
     root.lock(&name, LockKind::Exclusive).map_err(|error| match error {
         skiff_fs::FsError::Locked { .. } => ServerError::Busy { data: data.into() },
-        other => failed(other),
+        other => ServerError::Fs(other),
     })
 }

@@ -3,22 +3,28 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use skiff_image::BlobDigest;
+use skiff_protocol::ReleaseState;
 use skiff_tree::ReleaseId;
 
 use crate::ServerError;
 use crate::book::{Book, ready, remove};
 use crate::clock::now;
 use crate::database::Change;
-use crate::deltas::{object_name, signature_name};
+use crate::deltas::object_name;
 use crate::images::{blobs, tree_name};
 use crate::objects::blocking;
 use crate::record::{Found, ImageRecord};
 use crate::releases::Releases;
+use crate::signatures::signature_name;
 
 /// How long a signature is kept of a release that no device is recorded to run, in seconds: a device may be about to say so.
 const SIGNATURE_KEPT: u64 = 24 * 60 * 60;
+
+/// How long it is from one sweep to the next.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where objects are. What else may be there is none of ours.
 const DIRECTORIES: [&str; 4] = ["blobs/sha256", "trees", "signatures", "deltas"];
@@ -28,8 +34,27 @@ impl Releases {
     pub(crate) fn sweep_beside(self: &Arc<Self>) {
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = this.sweep().await {
-                tracing::error!(%error, "sweeping away what nobody needs failed");
+            match this.sweep().await {
+                Ok(()) | Err(ServerError::GoingDown) => {}
+                Err(error) => tracing::error!(%error, "sweeping away what nobody needs failed"),
+            }
+            // There may be less room for them than there was.
+            if let Err(error) = this.deltas.collect("").await {
+                tracing::error!(%error, "collecting deltas failed");
+            }
+            this.images.collect_copies_beside();
+        });
+    }
+
+    /// Sweeps once a day, for as long as the server is there.
+    pub(crate) fn sweep_daily(self: &Arc<Self>) {
+        let this = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(DAY).await;
+                // Held only while it sweeps: nothing else of a server that has ended is to be kept from it.
+                let Some(this) = this.upgrade() else { return };
+                this.sweep_beside();
             }
         });
     }
@@ -46,9 +71,14 @@ impl Releases {
                 Ok::<_, ServerError>((kept.removals(book), kept))
             })
         });
-        let Kept { images, blobs, names, .. } = kept.await?;
+        let Kept { images, blobs, names, is_preparing, .. } = kept.await?;
         let layout = Arc::clone(&self.images);
-        blocking(move || layout.keep_only(&images, &blobs)).await?;
+        blocking(move || {
+            layout.keep_only(&images, &blobs)?;
+            // What is being prepared goes on where it was cut.
+            if is_preparing { Ok(()) } else { layout.discard_parts() }
+        })
+        .await?;
         for directory in DIRECTORIES {
             for name in objects.names(directory).await? {
                 if !names.contains(&name) {
@@ -68,13 +98,18 @@ struct Kept {
     blobs: HashSet<BlobDigest>,
     /// Of objects.
     names: HashSet<String>,
+    /// Whether there are images to be taken in.
+    is_preparing: bool,
 }
 
 impl Kept {
     fn of(book: &Book, now: u64) -> Self {
         // A device may be updated from what it runs, whichever fleet that was a release of.
-        let running = book.devices.values().filter_map(|device| device.status.as_ref()?.report.running);
-        let running: HashSet<ReleaseId> = running.map(|release| release.0).collect();
+        let running = book.devices.values().filter_map(|device| {
+            let running = device.running()?;
+            book.may_start_from(device, running).then_some(running)
+        });
+        let running: HashSet<ReleaseId> = running.collect();
         let made = book.jobs.values().flat_map(|job| [job.base.0, job.target.0]);
         let needed: HashSet<ReleaseId> =
             book.releases.values().filter_map(ready).chain(running.iter().copied()).chain(made).collect();
@@ -88,6 +123,7 @@ impl Kept {
             images: images.iter().map(|image| image.release.0).collect(),
             signatures: signatures.map(|signature| signature.release.0).collect(),
             names: HashSet::new(),
+            is_preparing: book.releases.values().any(|release| release.state == ReleaseState::Preparing),
         };
         kept.names = kept.blobs.iter().map(BlobDigest::blob_name).collect();
         kept.names.extend(kept.images.iter().map(tree_name));
@@ -126,8 +162,8 @@ mod tests {
     fn signatures_that_no_device_needs_are_kept_for_a_day() {
         let base = ReleaseId::of(b"base");
         let mut book = Book::default();
-        book.signatures.insert(base, SignatureRecord { release: Text(base), bytes: 1, at: 1000 });
-        let found = Found::None { problem: Problem::new(ProblemCode::PullCheaper, "") };
+        book.signatures.insert(base, SignatureRecord { release: Text(base), bytes: 1, at: 1000, by: None });
+        let found = Found::none(Problem::new(ProblemCode::PullCheaper, ""));
         let (name, target) = ("delta".to_owned(), Text(ReleaseId::of(b"target")));
         book.deltas.insert(name.clone(), DeltaRecord { name, base: Text(base), target, found, used: 0 });
         let gone = |now: u64| -> Vec<Table> {

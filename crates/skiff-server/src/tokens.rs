@@ -8,7 +8,7 @@ use crate::ServerError;
 /// found by those who look for such.
 pub(crate) fn new() -> Result<String, ServerError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| ServerError::Options(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| ServerError::Internal(format!("no randomness: {error}")))?;
     Ok(format!("skiff_{}", ContentDigest::from_bytes(bytes)))
 }
 

@@ -152,33 +152,21 @@ async fn an_unknown_release_is_signed_and_then_has_deltas() {
     harness.fleet("pumps").await;
     let new = harness.release("pumps", "2").await;
     let token = harness.device("pumps", "pump-1").await;
-    let reference = format!("oci:{}:1", harness.images().join("app").display()).parse().unwrap();
-    let image = skiff_image::Image::open(&reference, &skiff_image::OpenOptions::default()).unwrap();
-    let flat = image.flatten(&skiff_image::FlattenOptions::default()).unwrap();
-    let old = flat.release_id().to_string();
-    let config = flat.config.as_deref().map(skiff_tree::ConfigDigest::of);
-    let signed = skiff_signature::Signed { tree: &flat.tree, contents: &flat.contents, config };
-    let mut signature = Vec::new();
-    skiff_signature::sign_tree(&signed, &skiff_signature::Options::default(), &mut signature).unwrap();
+    let (old, signature) = harness.signature("1");
 
     let delta = format!("/v1/deltas/{old}/{new}?{ALL}");
     assert_eq!(harness.delta(&token, &delta).await.expect(404).code(), "base-unknown");
-    let put = |base: &str, body: &[u8]| {
-        let request =
-            Request::put(format!("/v1/signatures/{base}")).header("authorization", format!("Bearer {token}"));
-        harness.send(request.body(Body::from(body.to_vec())).unwrap())
-    };
     // Only of what it is recorded to run.
-    assert_eq!(put(&old, &signature).await.expect(403).code(), "forbidden");
+    assert_eq!(harness.sign(&token, &old, &signature).await.expect(403).code(), "forbidden");
     harness.running(&token, &old).await;
-    assert_eq!(put(&old, &signature[..40]).await.expect(422).code(), "unprocessable");
-    put(&old, &signature).await.expect(204);
+    assert_eq!(harness.sign(&token, &old, &signature[..40]).await.expect(422).code(), "unprocessable");
+    harness.sign(&token, &old, &signature).await.expect(204);
     let found = harness.delta(&token, &delta).await.expect(200);
     assert!(found.body.len() < 20_000, "{}", found.body.len());
     // Another release's signature is not taken for it.
     let other = "ab".repeat(32);
     harness.running(&token, &other).await;
-    assert_eq!(put(&other, &signature).await.expect(422).code(), "unprocessable");
+    assert_eq!(harness.sign(&token, &other, &signature).await.expect(422).code(), "unprocessable");
     harness.server.shut_down();
 }
 

@@ -21,6 +21,7 @@ struct Failing {
     /// Those that put something there; all, where none is named.
     table: Option<Table>,
     fails: Arc<AtomicBool>,
+    error: fn() -> DatabaseError,
 }
 
 impl Database for Failing {
@@ -35,18 +36,22 @@ impl Database for Failing {
             (Change::Remove { .. }, Some(_)) => false,
         };
         if self.fails.load(Ordering::SeqCst) && changes.iter().any(is_meant) {
-            return Err(DatabaseError::Failed("no space left on the device".into()));
+            return Err((self.error)());
         }
         self.inner.commit(changes)
     }
 }
 
-async fn failing(table: Option<Table>) -> (Harness, Arc<AtomicBool>) {
+fn on_fire() -> DatabaseError {
+    DatabaseError::Failed("the disk is on fire".into())
+}
+
+async fn failing(table: Option<Table>, error: fn() -> DatabaseError) -> (Harness, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&fails);
     let harness = Harness::with(|mut options| {
         let inner = Sqlite::open(&options.data.join("state.db")).unwrap();
-        options.database = Some(Box::new(Failing { inner, table, fails: told }));
+        options.database = Some(Box::new(Failing { inner, table, fails: told, error }));
         options
     })
     .await;
@@ -69,7 +74,7 @@ async fn until_nothing_is_made(harness: &Harness) {
 
 #[tokio::test]
 async fn where_nothing_can_be_noted_nothing_is_done() {
-    let (mut harness, fails) = failing(None).await;
+    let (mut harness, fails) = failing(None, on_fire).await;
     harness.fleet("pumps").await;
     let token = harness.device("pumps", "pump-1").await;
     let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
@@ -96,7 +101,7 @@ async fn where_nothing_can_be_noted_nothing_is_done() {
         let refused = harness.admin(method, path, body).await.expect(500);
         assert_eq!(refused.code(), "internal", "{method} {path}");
         // The log says why, and whoever asks has nothing from it.
-        assert!(!String::from_utf8_lossy(&refused.body).contains("space"), "{refused:?}");
+        assert!(!String::from_utf8_lossy(&refused.body).contains("fire"), "{refused:?}");
     }
     let sent = Request::post("/v1/fleets/pumps/releases").header("content-type", "application/x-tar");
     let sent = sent.header("authorization", format!("Bearer {}", harness.administrator));
@@ -127,8 +132,20 @@ async fn where_nothing_can_be_noted_nothing_is_done() {
 }
 
 #[tokio::test]
+async fn a_full_database_is_told_as_one() {
+    let (harness, fails) = failing(None, || DatabaseError::Full("its partition".into())).await;
+    harness.fleet("pumps").await;
+    fails.store(true, Ordering::SeqCst);
+    let refused = harness.admin("POST", "/v1/fleets", Some(json!({ "name": "valves" }))).await.expect(507);
+    assert_eq!(refused.code(), "no-space");
+    fails.store(false, Ordering::SeqCst);
+    harness.fleet("valves").await;
+    harness.server.shut_down();
+}
+
+#[tokio::test]
 async fn a_delta_that_cannot_be_noted_is_not_there_and_is_made_after_a_restart() {
-    let (mut harness, fails) = failing(Some(Table::Deltas)).await;
+    let (mut harness, fails) = failing(Some(Table::Deltas), on_fire).await;
     harness.fleet("pumps").await;
     let token = harness.device("pumps", "pump-1").await;
     let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
@@ -139,6 +156,7 @@ async fn a_delta_that_cannot_be_noted_is_not_there_and_is_made_after_a_restart()
     assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);
     assert_eq!(files(&harness.data.join("objects/deltas")), 0);
     // It is not tried at once again, which would fail as well.
+    assert_eq!(harness.metric("skiff_delta_failures_total").await, 1.0);
     let busy = harness.get(&asked, &token).await.expect(503);
     assert_eq!((busy.code().as_str(), busy.header("retry-after")), ("busy", "10"));
     assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);
@@ -150,7 +168,7 @@ async fn a_delta_that_cannot_be_noted_is_not_there_and_is_made_after_a_restart()
 
 #[tokio::test]
 async fn a_release_that_cannot_be_noted_is_gone_on_with_after_a_restart() {
-    let (mut harness, fails) = failing(Some(Table::Images)).await;
+    let (mut harness, fails) = failing(Some(Table::Images), on_fire).await;
     harness.fleet("pumps").await;
     let token = harness.device("pumps", "pump-1").await;
     fails.store(true, Ordering::SeqCst);

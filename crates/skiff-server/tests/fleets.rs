@@ -133,7 +133,9 @@ async fn every_refusal_is_a_problem() {
     harness.fleet("pumps").await;
     for (method, path, body, status, code) in [
         ("GET", "/nowhere", None, 404, "not-found"),
+        ("GET", "/v2/pumps/nowhere/1", None, 404, "not-found"),
         ("DELETE", "/v1/fleets", None, 405, "method-not-allowed"),
+        ("PUT", "/healthz", None, 405, "method-not-allowed"),
         ("GET", "/v1/fleets/No", None, 404, "not-found"),
         ("GET", "/v1/fleets/lamps", None, 404, "not-found"),
         ("POST", "/v1/fleets", Some(json!({ "name": "pumps" })), 409, "conflict"),
@@ -157,7 +159,9 @@ async fn every_refusal_is_a_problem() {
         let answer = harness.admin(method, path, body).await.expect(status);
         let problem = answer.json();
         assert_eq!((answer.code().as_str(), &problem["status"]), (code, &json!(status)), "{method} {path}");
-        assert!(!problem["title"].as_str().unwrap().is_empty(), "{problem}");
+        for words in ["title", "detail"] {
+            assert!(!problem[words].as_str().unwrap().is_empty(), "{problem}");
+        }
     }
     harness.server.shut_down();
 }

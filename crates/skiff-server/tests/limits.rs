@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::Request;
 use common::{ALL, Harness};
 use serde_json::{Value, json};
-use skiff_server::{Connections, serve};
+use skiff_server::{BeforeEach, Connections, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
@@ -101,6 +101,76 @@ async fn more_transfers_than_may_be_under_way_are_told_to_come_back() {
     };
     assert_eq!(tokio::join!(send(Body::from_stream(slow)), second).0.expect(400).code(), "bad-request");
     send(Body::from("third")).await.expect(202);
+    harness.server.shut_down();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_device_does_not_fill_the_queue() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let blocked = BeforeEach(std::sync::Arc::new(move |_, _| {
+        let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(30));
+    }));
+    let harness = Harness::with(|mut options| {
+        (options.before_each, options.queue_per_device) = (Some(blocked), 2);
+        options
+    })
+    .await;
+    harness.fleet("pumps").await;
+    let (greedy, other) = (harness.device("pumps", "pump-1").await, harness.device("pumps", "pump-2").await);
+    let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    let path = |memory: u32| format!("/v1/deltas/{old}/{new}?{ALL}&memory={}", memory << 20);
+    for memory in [32, 48, 32] {
+        harness.get(&path(memory), &greedy).await.expect(202);
+    }
+    let refused = harness.get(&path(64), &greedy).await.expect(503);
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("busy", "10"));
+    // What it asked for is made still, and nobody else is in its way; what another asks for first is not counted.
+    harness.get(&path(48), &greedy).await.expect(202);
+    harness.get(&path(64), &other).await.expect(202);
+    harness.get(&path(64), &greedy).await.expect(202);
+    harness.get(&path(96), &harness.administrator).await.expect(202);
+    harness.get(&path(128), &greedy).await.expect(503);
+    // There is room again once one is made.
+    go.send(()).unwrap();
+    for _ in 0..1000 {
+        if harness.metric("skiff_deltas_waiting").await == 3.0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    harness.get(&path(128), &greedy).await.expect(202);
+    drop(go);
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn more_downloads_than_may_be_under_way_are_told_to_come_back() {
+    let harness = Harness::with(|mut options| {
+        options.transfers = 1;
+        options
+    })
+    .await;
+    // What is larger is not sent from memory.
+    let large: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
+    let image = skiff_testkit::Image::new().layer(skiff_testkit::Layer::new().file("app", large));
+    skiff_testkit::OciLayout::new().image("1", image).write_directory(&harness.images().join("large"));
+    harness.fleet("pumps").await;
+    let path = "/v1/fleets/pumps/releases";
+    harness.admin("POST", path, Some(json!({ "image": "oci:large:1" }))).await.expect(202);
+    harness.ready("pumps", 1).await;
+    let token = harness.device("pumps", "pump-1").await;
+    let manifest = harness.get("/v2/pumps/manifests/latest", &token).await.expect(200).json();
+    let blob = format!("/v2/pumps/blobs/{}", manifest["layers"][0]["digest"].as_str().unwrap());
+    let request = Request::get(&blob).header("authorization", format!("Bearer {token}"));
+    let first = harness.server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(first.status(), 200);
+    let refused = harness.get(&blob, &token).await.expect(503);
+    assert_eq!((refused.code().as_str(), refused.header("retry-after")), ("busy", "10"));
+    // What lies in memory takes no place.
+    harness.get("/v2/pumps/manifests/latest", &token).await.expect(200);
+    drop(first);
+    assert!(harness.get(&blob, &token).await.expect(200).body.len() > 1 << 20);
     harness.server.shut_down();
 }
 

@@ -17,12 +17,6 @@ use skiff_server::{BeforeEach, Change, Database, DatabaseError, Loader, Options,
 use tower::ServiceExt as _;
 
 impl Harness {
-    fn names(&self, directory: &str) -> BTreeSet<String> {
-        let entries = std::fs::read_dir(self.data.join("objects").join(directory));
-        let entries = entries.into_iter().flatten();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
     async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..1000 {
             if is_so(self) {
@@ -47,15 +41,15 @@ async fn images_that_no_release_names_go_with_their_fleet_and_their_deltas_with_
         (format!("/v1/deltas/{first}/{second}?{ALL}"), format!("/v1/deltas/{second}/{third}?{ALL}"));
     let delta = harness.delta(administrator, &going).await.expect(200);
     harness.delta(administrator, &staying).await.expect(200);
-    let (blobs, trees) = (harness.names("blobs/sha256"), harness.names("trees"));
+    let (blobs, trees) = (harness.names("objects/blobs/sha256"), harness.names("objects/trees"));
     assert_eq!(trees, [first.clone(), second.clone(), third.clone()].into());
 
     harness.admin("DELETE", "/v1/fleets/pumps", None).await.expect(204);
     let left: BTreeSet<String> = [second.clone(), third.clone()].into();
-    harness.until("a tree less", |harness| harness.names("trees") == left).await;
-    harness.until("a delta less", |harness| harness.names("deltas").len() == 1).await;
+    harness.until("a tree less", |harness| harness.names("objects/trees") == left).await;
+    harness.until("a delta less", |harness| harness.names("objects/deltas").len() == 1).await;
     // Its manifest, its config, and the layer that none of the others has.
-    assert_eq!(harness.names("blobs/sha256").len() + 3, blobs.len());
+    assert_eq!(harness.names("objects/blobs/sha256").len() + 3, blobs.len());
     harness.get(&going, administrator).await.expect(404);
     harness.get(&staying, administrator).await.expect(200);
     harness.get("/v2/valves/manifests/1", administrator).await.expect(200);
@@ -64,7 +58,7 @@ async fn images_that_no_release_names_go_with_their_fleet_and_their_deltas_with_
 
     // What comes back is taken in anew, and so is its delta.
     harness.release("valves", "1").await;
-    assert_eq!(harness.names("blobs/sha256"), blobs);
+    assert_eq!(harness.names("objects/blobs/sha256"), blobs);
     assert_eq!(harness.delta(administrator, &going).await.expect(200).body, delta.body);
     harness.server.shut_down();
 }
@@ -79,14 +73,52 @@ async fn what_a_device_runs_stays() {
     harness.running(&token, &running).await;
     harness.admin("POST", "/v1/devices/pump-1/move", Some(json!({ "fleet": "valves" }))).await.expect(200);
     harness.admin("DELETE", "/v1/fleets/pumps", None).await.expect(204);
-    harness.until("a tree less", |harness| harness.names("trees") == [running.clone()].into()).await;
+    harness.until("a tree less", |harness| harness.names("objects/trees") == [running.clone()].into()).await;
     let target = harness.release("valves", "3").await;
     harness.delta(&token, &format!("/v1/deltas/{running}/{target}?{ALL}")).await.expect(200);
     // Once it runs something else, a start does the rest.
     harness.running(&token, &target).await;
     harness.restart().await;
-    harness.until("a tree less", |harness| harness.names("trees") == [target.clone()].into()).await;
-    harness.until("a delta less", |harness| harness.names("deltas").is_empty()).await;
+    harness.until("a tree less", |harness| harness.names("objects/trees") == [target.clone()].into()).await;
+    harness.until("a delta less", |harness| harness.names("objects/deltas").is_empty()).await;
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn a_release_that_nobody_shall_run_is_removed_and_its_number_is_not_given_again() {
+    let harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let (first, second) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    harness.running(&token, &first).await;
+    let path = "/v1/fleets/pumps/releases";
+    let remove = async |number: u64| harness.admin("DELETE", &format!("{path}/{number}"), None).await;
+    assert_eq!(remove(2).await.expect(409).code(), "conflict");
+    assert_eq!(remove(3).await.expect(404).code(), "not-found");
+    harness.admin("POST", path, Some(json!({ "image": "oci:app:none" }))).await.expect(202);
+    let failed = async || {
+        let release = harness.admin("GET", &format!("{path}/3"), None).await.expect(200).json();
+        release["state"]["state"] == "failed"
+    };
+    while !failed().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    remove(3).await.expect(204);
+    assert_eq!(remove(3).await.expect(404).code(), "not-found");
+    let begun = harness.admin("POST", path, Some(json!({ "image": "oci:app:3" }))).await.expect(202).json();
+    assert_eq!(begun["number"], 4);
+    let third = harness.ready("pumps", 4).await;
+    let fleet = harness.admin("GET", "/v1/fleets/pumps", None).await.expect(200).json();
+    assert_eq!((&fleet["target"], &fleet["target_number"]), (&json!(third), &json!(4)));
+    // One that a device runs stays for its delta, and one that none runs goes.
+    remove(1).await.expect(204);
+    remove(2).await.expect(204);
+    let left: BTreeSet<String> = [first.clone(), third.clone()].into();
+    harness.until("a tree less", |harness| harness.names("objects/trees") == left).await;
+    harness.delta(&token, &format!("/v1/deltas/{first}/{third}?{ALL}")).await.expect(200);
+    let gone = format!("/v1/deltas/{second}/{third}?{ALL}");
+    assert_eq!(harness.get(&gone, &token).await.expect(404).code(), "base-unknown");
+    assert_eq!(harness.get("/v2/pumps/tags/list", &token).await.json()["tags"], json!(["4", "latest"]));
     harness.server.shut_down();
 }
 
@@ -125,7 +157,7 @@ async fn what_was_begun_goes_on_when_whoever_asked_is_gone() {
     }
     let new = harness.ready("pumps", 2).await;
     ask(Request::get(format!("/v1/deltas/{old}/{new}?{ALL}")), Body::empty());
-    harness.until("a delta", |harness| harness.names("deltas").len() == 1).await;
+    harness.until("a delta", |harness| harness.names("objects/deltas").len() == 1).await;
     harness.server.shut_down();
 }
 
@@ -153,7 +185,7 @@ async fn nobody_else_opens_the_data_while_a_delta_is_made() {
     let opened = Server::open(Options::new(&harness.data)).await;
     assert!(matches!(opened, Err(ServerError::Busy { .. })), "{opened:?}");
     go.send(()).unwrap();
-    harness.until("a delta", |harness| harness.names("deltas").len() == 1).await;
+    harness.until("a delta", |harness| harness.names("objects/deltas").len() == 1).await;
     harness.restart().await;
     harness.server.shut_down();
 }
@@ -207,7 +239,7 @@ async fn asking_and_telling_do_not_wait_for_each_other() {
         let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(30));
     }));
     let harness = Harness::with(|mut options| {
-        options.before_each = Some(blocked);
+        (options.before_each, options.queue_per_device) = (Some(blocked), 1000);
         options.database = Some(Box::new(Nowhere));
         options
     })

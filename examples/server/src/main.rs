@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use skiff_diff::Level;
 use skiff_registry::{ClientOptions, Credentials, Transport};
-use skiff_server::{Connections, Options, Server, serve};
+use skiff_server::{Connections, Options, Server, ServerError, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -21,6 +22,8 @@ use url::Url;
 /// The first start prints an administrator's token, this once, unless SKIFF_SERVER_TOKEN has one. Plain HTTP is spoken: put a proxy
 /// that speaks TLS before it. SIGINT and SIGTERM end it once the requests under way are answered; what is being made is made after the
 /// next start.
+///
+/// Ends with status 0 once it was told to end, 2 where its options are wrong, and 1 where anything else keeps it from serving.
 #[derive(Debug, Parser)]
 #[command(name = "skiff-server", version, max_term_width = 110)]
 struct Arguments {
@@ -89,15 +92,39 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skiff-server: {error}");
-            ExitCode::FAILURE
+            if is_wrong_usage(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
+/// Whether it is the options that keep it from serving.
+fn is_wrong_usage(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(ServerError::Options(_)))
+}
+
+/// Raises the limit of open files as far as it goes: each connection is one. What that does not suffice for is told.
+fn raise_file_limit(connections: usize) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    let Rlimit { current, .. } = getrlimit(Resource::Nofile);
+    if let Some(files) = current.filter(|&files| files < connections as u64) {
+        tracing::warn!(
+            files,
+            connections,
+            "fewer files may be open than connections would be accepted: raise the limit (ulimit -Hn, or LimitNOFILE= of systemd)"
+        );
+    }
+}
+
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let connections = Connections::default();
+    raise_file_limit(connections.count);
     let is_new = !arguments.data.join("state.db").exists();
     if is_new && arguments.new_token {
-        return Err(format!("{}: no server has worked there yet", arguments.data.display()).into());
+        let what = format!("--new-token: no server has worked in {} yet", arguments.data.display());
+        return Err(ServerError::Options(what).into());
     }
     let server = Server::open(options(&arguments)?).await?;
     // Before a token is told, which is told once.
@@ -130,7 +157,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         tracing::info!("going down");
         ending.shut_down();
     };
-    serve(listener, server.router(), Connections::default(), down).await?;
+    serve(listener, server.router(), connections, down).await?;
     Ok(())
 }
 

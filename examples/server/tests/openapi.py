@@ -111,6 +111,9 @@ def populate(api):
         releases.append(state["release"])
         if number == 1:
             api.call("PUT", "/v1/device/status", {"running": state["release"], "phase": "idle"}, token)
+    # One that fails, and is removed.
+    api.call("POST", "/v1/fleets/pumps/releases", {"image": "oci:app:none"})
+    api.until("/v1/fleets/pumps/releases/3", lambda _, answer: answer["state"]["state"] == "failed")
     for path in ("fleets/pumps", "devices/pump-1", "devices/pump-2"):
         api.call("PUT", f"/v1/{path}/configuration/COLOUR", {"value": "red"})
     base, target = releases
@@ -148,7 +151,11 @@ def settings(directory, known):
         'reference = "latest"',
     ]
     # What is removed is none of what the others ask for.
-    for path, parameter in (("/v1/fleets/{fleet}", 'fleet = "spares"'), ("/v1/devices/{device}", 'device = "pump-3"')):
+    for path, parameter in (
+        ("/v1/fleets/{fleet}", 'fleet = "spares"'),
+        ("/v1/devices/{device}", 'device = "pump-3"'),
+        ("/v1/fleets/{fleet}/releases/{number}", "number = 3"),
+    ):
         lines += ["[[operations]]", f'include-name = "DELETE {path}"', f"parameters = {{ {parameter} }}"]
     there = directory / "there.toml"
     there.write_text("\n".join(lines) + "\n")

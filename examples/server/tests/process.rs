@@ -184,6 +184,43 @@ fn images_go_from_a_registry_to_devices() {
 }
 
 #[test]
+fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.process.id())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let (soft, rest) = files.trim().split_once(' ').unwrap();
+    assert_eq!(soft, rest.trim().split(' ').next().unwrap(), "{files}");
+    drop(server);
+    // Where it does not go far enough, that is told.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 100 && ulimit -Hn 200 && exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_skiff-server")).arg("--data").arg(directory.path().join("data"));
+    let output = command.arg("--new-token").env("SKIFF_LOG", "warn").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("200") && told.contains("120000"), "{told}");
+}
+
+#[test]
+fn wrong_options_and_other_failures_end_with_statuses_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data").display().to_string();
+    let status = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff-server"));
+        command.args(arguments).args(["--data", &data]).env_remove("SKIFF_SERVER_TOKEN");
+        command.stdin(Stdio::null()).output().unwrap().status.code()
+    };
+    assert_eq!(status(&["--workers", "0"]), Some(2));
+    assert_eq!(status(&["--new-token"]), Some(2));
+    assert_eq!(status(&["--token", "short", "--listen", "127.0.0.1:0"]), Some(2));
+    assert_eq!(status(&["--objects", "gopher://nowhere/at-all"]), Some(2));
+    assert_eq!(status(&["--version"]), Some(0));
+    // Taken already.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(status(&["--listen", &taken.local_addr().unwrap().to_string()]), Some(1));
+}
+
+#[test]
 fn what_a_kill_cut_off_is_made_without_anyone_asking_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();

@@ -11,7 +11,7 @@ use skiff_protocol::{
 
 use crate::args::{self, AtServer, ConfigCommand, DeviceCommand, FleetCommand, ReleaseCommand, Whose};
 use crate::failure::Failure;
-use crate::print::{bytes, say};
+use crate::print::{bytes, say, thousands};
 use crate::progress::{Bar, cancel_on_signals};
 use crate::remote::Remote;
 
@@ -21,8 +21,12 @@ pub(crate) fn fleet(args: &args::Fleet) -> Result<(), Failure> {
         FleetCommand::List { at } => {
             let fleets: Vec<Fleet> = Remote::new(at)?.get("/v1/fleets")?;
             show(at, &fleets, |fleet| {
-                let target = fleet.target.map_or("no release".into(), |target| target.to_string());
-                Ok(say!("{}  {target}  {} devices", fleet.name, fleet.devices))
+                let target = match (fleet.target_number, fleet.target) {
+                    (Some(number), Some(target)) => format!("release {number} ({target})"),
+                    (None, Some(target)) => target.to_string(),
+                    (_, None) => "no release".into(),
+                };
+                Ok(say!("{}  {target}  {} devices", fleet.name, thousands(fleet.devices)))
             })
         }
         FleetCommand::Create { name, at } => {
@@ -95,6 +99,11 @@ pub(crate) fn release(args: &args::Release) -> Result<(), Failure> {
             }
             show_one(at, &release, tell)
         }
+        ReleaseCommand::Remove { fleet, number, at } => {
+            let fleet: Name = parse(fleet)?;
+            Remote::new(at)?.delete(&format!("{}/{number}", releases_of(&fleet)))?;
+            done(at, &format!("removed release {number} of {fleet}"))
+        }
     }
 }
 
@@ -146,7 +155,7 @@ fn tell(release: &Release) -> Result<(), Failure> {
     match &release.state {
         ReleaseState::Preparing => say!("{number}  being prepared"),
         ReleaseState::Ready { release, bytes: size, entries, .. } => {
-            say!("{number}  {release}  {entries} paths, {} to pull", bytes(*size));
+            say!("{number}  {release}  {} paths, {} to pull", thousands(*entries), bytes(*size));
         }
         ReleaseState::Failed { problem } => say!("{number}  failed: {problem}"),
     }

@@ -86,9 +86,12 @@ fn a_fleet_from_its_first_release_to_the_last() {
     let id = |index: usize| releases[index]["state"]["release"].as_str().unwrap().to_owned();
     assert!(served.done(&["fleet", "list"]).contains(&id(2)));
     served.done(&["fleet", "target", "pumps", "1"]);
-    assert!(served.done(&["fleet", "list"]).contains(&id(0)));
+    assert_eq!(served.done(&["fleet", "list"]), format!("pumps  release 1 ({})  1 devices\n", id(0)));
     served.done(&["fleet", "target", "pumps", &id(1)]);
     assert!(served.done(&["fleet", "list"]).contains(&id(1)));
+    assert!(served.fails(&["release", "remove", "pumps", "2"], 2).contains("set another target first"));
+    assert_eq!(served.done(&["release", "remove", "pumps", "3"]), "removed release 3 of pumps\n");
+    assert!(!served.done(&["release", "list", "pumps"]).contains(&id(2)));
 
     served.done(&["config", "set", "SKIFF_SUPERVISOR_DELTA", "1", "--fleet", "pumps"]);
     assert_eq!(served.done(&["config", "list", "--fleet", "pumps"]), "SKIFF_SUPERVISOR_DELTA=1\n");

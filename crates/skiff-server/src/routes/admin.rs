@@ -1,24 +1,18 @@
-//! Fleets, devices and releases, for administrators.
+//! Fleets and devices, for administrators.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{FromRequest as _, Request, State};
-use axum::http::{StatusCode, header};
-use futures_util::StreamExt as _;
-use serde::Deserialize;
+use axum::extract::State;
+use axum::http::StatusCode;
 use skiff_protocol::{
-    Device, Fleet, FleetTarget, Move, Name, NewDevice, NewFleet, NewRelease, NewToken, Problem, ProblemCode,
-    Release, Variables,
+    Device, Fleet, FleetTarget, Move, Name, NewDevice, NewFleet, NewToken, Problem, ProblemCode, Variables,
 };
-use tokio::io::AsyncWriteExt as _;
 
-use super::answer::{Answered, Refusal, refuse};
+use super::answer::Answered;
 use super::caller::Administrator;
-use super::input::{Asked, At, Sent};
-use crate::book::{Book, remove};
+use super::input::{At, Sent};
+use crate::book::{Book, ready, remove};
 use crate::clock::now;
 use crate::database::Change;
 use crate::objects::blocking;
@@ -28,7 +22,10 @@ use crate::{Server, ServerError, tokens};
 fn fleet_of(book: &Book, record: &FleetRecord) -> Fleet {
     let FleetRecord { name, target, created, .. } = record.clone();
     let devices = book.devices_of(&name).count() as u64;
-    Fleet { name, target, created, devices }
+    let mut releases = book.releases_of(&record.name).rev();
+    let target_number = target.and_then(|target| releases.find(|release| ready(release) == Some(target.0)));
+    let target_number = target_number.map(|release| release.number);
+    Fleet { name, target, target_number, created, devices }
 }
 
 fn device_of(record: &DeviceRecord) -> Device {
@@ -80,7 +77,8 @@ pub(crate) async fn new_fleet(
         if book.fleets.contains_key(&name) {
             return Err(Problem::new(ProblemCode::Conflict, format!("there is a fleet {name} already")));
         }
-        let record = FleetRecord { name, target: None, created: now(), variables: Variables::new() };
+        let record =
+            FleetRecord { name, target: None, created: now(), variables: Variables::new(), numbered: 0 };
         Ok((vec![record.put()], fleet_of(book, &record)))
     });
     Ok((StatusCode::CREATED, Json(fleet.await?)))
@@ -194,6 +192,7 @@ pub(crate) async fn new_device(
             created: now(),
             variables: Variables::new(),
             status: None,
+            bases: Vec::new(),
         };
         let token = TokenRecord { digest, role: Role::Device(name.clone()) };
         Ok((vec![record.put(), token.put()], name))
@@ -266,7 +265,7 @@ pub(crate) async fn move_device(
     let (device, from) = change(&server, move |book| {
         known_fleet(book, &fleet)?;
         let device = known_device(book, &name)?;
-        let record = DeviceRecord { fleet, ..device.clone() };
+        let record = DeviceRecord { fleet, ..book.with_what_it_runs(device.clone()) };
         Ok((vec![record.put()], (device_of(&record), device.fleet.clone())))
     })
     .await?;
@@ -297,132 +296,4 @@ pub(crate) async fn new_token(
     // Polls that the ones before hold end.
     server.parts.releases.changes.tell(&fleet);
     Ok((StatusCode::CREATED, Json(NewToken { device, token })))
-}
-
-/// The releases of a fleet.
-#[utoipa::path(get, path = "/v1/fleets/{fleet}/releases", tag = "administrators", security(("token" = [])), params(("fleet" = Name, Path)), responses(
-    (status = 200, description = "The releases, the oldest first", body = Vec<Release>),
-    (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
-))]
-pub(crate) async fn releases(
-    State(server): State<Server>,
-    _: Administrator,
-    At(fleet): At<Name>,
-) -> Answered<Json<Vec<Release>>> {
-    let book = server.parts.books.read();
-    known_fleet(&book, &fleet)?;
-    Ok(Json(book.releases_of(&fleet).cloned().collect()))
-}
-
-/// A release of a fleet.
-#[utoipa::path(get, path = "/v1/fleets/{fleet}/releases/{number}", tag = "administrators", security(("token" = [])), params(("fleet" = Name, Path), ("number" = u64, Path, minimum = 0)), responses(
-    (status = 200, description = "The release", body = Release),
-    (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
-))]
-pub(crate) async fn release(
-    State(server): State<Server>,
-    _: Administrator,
-    At((fleet, number)): At<(Name, u64)>,
-) -> Answered<Json<Release>> {
-    let book = server.parts.books.read();
-    known_fleet(&book, &fleet)?;
-    match book.releases.get(&(fleet, number)) {
-        Some(release) => Ok(Json(release.clone())),
-        None => refuse(ProblemCode::NotFound, format!("the fleet has no release {number}")),
-    }
-}
-
-/// What goes with an image that is sent.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Upload {
-    /// Which image of several that are for different platforms: `OS/ARCH[/VARIANT]`.
-    platform: Option<String>,
-}
-
-/// The type of a body that is an archive.
-const ARCHIVE: &str = "application/x-tar";
-
-/// Releases an image to a fleet: one that is elsewhere, or the one that is sent, as an OCI archive.
-///
-/// The answer comes before the image was read: the release tells how far it is.
-#[utoipa::path(post, path = "/v1/fleets/{fleet}/releases", tag = "administrators", security(("token" = [])),
-    params(("fleet" = Name, Path), Upload),
-    request_body(content((NewRelease = "application/json"), (Vec<u8> = "application/x-tar"))), responses(
-    (status = 202, description = "It is being prepared", body = Release),
-    (status = 415, description = "The body is neither JSON nor an archive", body = Problem, content_type = "application/problem+json"),
-    (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
-))]
-pub(crate) async fn new_release(
-    State(server): State<Server>,
-    _: Administrator,
-    At(fleet): At<Name>,
-    Asked(Upload { platform }): Asked<Upload>,
-    request: Request,
-) -> Answered<(StatusCode, Json<Release>)> {
-    known_fleet(&server.parts.books.read(), &fleet)?;
-    let kind =
-        request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let release = if kind == ARCHIVE {
-        let limit = server.parts.limits.upload_bytes;
-        let sent = spool(&server, request.into_body(), limit).await?;
-        server.parts.releases.begin(fleet, None, (platform, Some(sent))).await?
-    } else {
-        let Sent(NewRelease { image, platform: named }) = small(&server, request).await?;
-        server.parts.releases.begin(fleet, Some(image), (named.or(platform), None)).await?
-    };
-    Ok((StatusCode::ACCEPTED, Json(release)))
-}
-
-/// A body of JSON, where longer ones are taken of other types.
-async fn small<T: serde::de::DeserializeOwned>(
-    server: &Server,
-    request: Request,
-) -> Result<Sent<T>, Refusal> {
-    let (parts, body) = request.into_parts();
-    let limit = server.parts.limits.request_timeout;
-    let bytes = tokio::time::timeout(limit, axum::body::to_bytes(body, super::JSON_BYTES)).await;
-    let bytes =
-        bytes.map_err(|_| Problem::new(ProblemCode::TimedOut, format!("it took more than {limit:?}")))?;
-    let bytes = bytes.map_err(|error| Problem::new(ProblemCode::TooLarge, error.to_string()))?;
-    Sent::from_request(Request::from_parts(parts, Body::from(bytes)), &()).await
-}
-
-/// What is sent has to come at so many bytes a second, after a while.
-const LEAST_RATE: u64 = 1 << 10;
-
-/// Brings a body to a file that vanishes unless it is kept.
-pub(crate) async fn spool(server: &Server, body: Body, limit: u64) -> Result<tempfile::TempPath, Refusal> {
-    let _place = super::transfer::place(server)?;
-    let directory = server.parts.images.spool();
-    let made =
-        tempfile::NamedTempFile::new_in(directory).map_err(ServerError::io("making a file in", directory))?;
-    let (file, path) = made.into_parts();
-    let mut file = tokio::fs::File::from_std(file);
-    let mut stream = body.into_data_stream();
-    let mut count = 0_u64;
-    let idle = server.parts.limits.idle_timeout;
-    let started = tokio::time::Instant::now();
-    loop {
-        // As long as bytes come at the least rate; each byte by itself would hold a place for ever.
-        let late = started + idle + Duration::from_secs(count / LEAST_RATE);
-        let next = tokio::time::timeout_at(late.min(tokio::time::Instant::now() + idle), stream.next()).await;
-        let Ok(next) = next else {
-            let detail =
-                format!("nothing came for {idle:?}, or less than {LEAST_RATE} bytes a second in all");
-            return refuse(ProblemCode::TimedOut, detail);
-        };
-        let Some(chunk) = next else { break };
-        let chunk = chunk.map_err(|error| Problem::new(ProblemCode::BadRequest, error.to_string()))?;
-        count = count.saturating_add(chunk.len() as u64);
-        if count > limit {
-            return refuse(ProblemCode::TooLarge, format!("{limit} bytes are taken at most"));
-        }
-        file.write_all(&chunk).await.map_err(ServerError::io("writing in", directory))?;
-    }
-    // Else the error of the last write would be nobody's.
-    file.flush().await.map_err(ServerError::io("writing in", directory))?;
-    file.sync_all().await.map_err(ServerError::io("writing in", directory))?;
-    Ok(path)
 }

@@ -76,6 +76,7 @@ pub(crate) async fn as_problems(request: Request, next: Next) -> Response {
         path if path.contains("/blobs/") => "BLOB_UNKNOWN",
         _ => "NAME_UNKNOWN",
     });
+    let asked = format!("{} {path}", request.method());
     let response = next.run(request).await;
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
@@ -86,7 +87,17 @@ pub(crate) async fn as_problems(request: Request, next: Next) -> Response {
         Some(problem) => problem,
         None => {
             let bytes = to_bytes(body, DETAIL).await.unwrap_or_default();
-            Problem::new(code_of(status), String::from_utf8_lossy(&bytes))
+            let detail = match status {
+                // The router has no words.
+                StatusCode::NOT_FOUND if bytes.is_empty() => {
+                    format!("{asked}: there is no such path; GET /v1/openapi.json tells which there are")
+                }
+                StatusCode::METHOD_NOT_ALLOWED if bytes.is_empty() => {
+                    format!("{asked}: the path is there, and takes the methods that Allow names")
+                }
+                _ => String::from_utf8_lossy(&bytes).into_owned(),
+            };
+            Problem::new(code_of(status), detail)
         }
     };
     let mut told = serde_json::json!(problem);

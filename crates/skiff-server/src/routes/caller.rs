@@ -39,6 +39,14 @@ impl Caller {
             Self::Device(device) => device.fleet == *fleet,
         }
     }
+
+    /// Which device it is, if it is one.
+    pub(crate) fn device(&self) -> Option<&Name> {
+        match self {
+            Self::Administrator => None,
+            Self::Device(device) => Some(&device.name),
+        }
+    }
 }
 
 impl FromRequestParts<Server> for Caller {

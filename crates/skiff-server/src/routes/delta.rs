@@ -5,20 +5,19 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use skiff_protocol::{
-    DELTA_BASE_HEADER, DELTA_SIZE_HEADER, DeltaQuery, DeltaRequest, Pending, Problem, ProblemCode, Text,
+    DELTA_BASE_HEADER, DELTA_SIZE_HEADER, DeltaQuery, DeltaRequest, Pending, Problem, ProblemCode,
 };
-use skiff_signature::TreeSignature;
 use skiff_tree::ReleaseId;
 
-use super::admin::{change, spool};
+use super::admin::known_device;
 use super::answer::{Answered, Refusal, refuse};
-use super::caller::{Caller, DeviceCaller};
+use super::caller::Caller;
 use super::input::{Asked, At};
+use super::spool::spool;
 use super::transfer::{Kept, send};
 use crate::clock::now;
-use crate::deltas::{Answer, Wanted, object_name, signature_name};
-use crate::objects::blocking;
-use crate::record::{DeltaRecord, Found, Record as _, SignatureRecord};
+use crate::deltas::{Answer, Wanted, object_name};
+use crate::record::{DeltaRecord, Found};
 use crate::variant::Variant;
 use crate::{Server, ServerError};
 
@@ -43,7 +42,7 @@ const DELTA_TYPE: &str = "application/vnd.skiff.delta";
     (status = 304, description = "It is as the ETag has it", headers(("etag" = String))),
     (status = 404, description = "The base or the target is not known: of a base, a signature helps", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "There is none that the device could use, or pulling is cheaper", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "Too many wait to be made", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many wait to be made, or too many of those that the device asked for", body = Problem, content_type = "application/problem+json"),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn delta(
@@ -60,7 +59,12 @@ pub(crate) async fn delta(
     let (mut made, mut none): (Vec<DeltaRecord>, _) = (Vec::new(), None);
     let mut pending = None;
     for base in bases {
-        match server.parts.deltas.ask(Wanted { base, target: request.target, variant }).await {
+        match server
+            .parts
+            .deltas
+            .ask(Wanted { base, target: request.target, variant }, caller.device().cloned())
+            .await
+        {
             Ok(Answer::Made(record)) => made.push(record),
             Ok(Answer::Pending(state)) => pending = Some(state),
             Ok(Answer::None(problem)) => none = Some(problem),
@@ -98,24 +102,17 @@ fn known_bases(server: &Server, caller: &Caller, request: &DeltaRequest) -> Resu
     }
     let may_use = |base: &ReleaseId| match caller {
         Caller::Administrator => true,
-        Caller::Device(device) => book.is_of_fleet(*base, &device.fleet) || is_recorded(&book, device, *base),
+        Caller::Device(device) => {
+            book.devices.get(&device.name).is_some_and(|device| book.may_start_from(device, *base))
+        }
     };
-    let is_known = |base: &ReleaseId| book.images.contains_key(base) || book.signatures.contains_key(base);
     let known: Vec<ReleaseId> =
-        request.bases.iter().copied().filter(|base| may_use(base) && is_known(base)).collect();
+        request.bases.iter().copied().filter(|base| may_use(base) && book.is_known(*base)).collect();
     if known.is_empty() {
-        let detail =
-            "none of the bases is a release of the fleet, or the one that the device is recorded to run";
+        let detail = "none of the bases is a release of the fleet, one that the device ran before it came to the fleet, or one that it sent a signature of";
         return refuse(ProblemCode::BaseUnknown, detail);
     }
     Ok(known)
-}
-
-/// Whether a device said that it runs a release.
-fn is_recorded(book: &crate::book::Book, device: &DeviceCaller, release: ReleaseId) -> bool {
-    let device = book.devices.get(&device.name);
-    let running = device.and_then(|device| device.status.as_ref()?.report.running);
-    running == Some(Text(release))
 }
 
 async fn serve(server: &Server, asked: (&Method, &HeaderMap), record: &DeltaRecord) -> Answered<Response> {
@@ -152,12 +149,14 @@ async fn serve(server: &Server, asked: (&Method, &HeaderMap), record: &DeltaReco
 }
 
 /// Takes a signature of the release that the device runs, which is not known here: deltas can be made from it then. It is not read
-/// where the release is known.
+/// where the device may have deltas from the release already. What is kept of one device's is limited: a new one takes the place of the
+/// oldest.
 #[utoipa::path(put, path = "/v1/signatures/{base}", tag = "devices", security(("token" = [])),
     params(("base" = String, Path, pattern = "^(sha256:)?[0-9a-fA-F]{64}$")), request_body(content = Option<Vec<u8>>, content_type = "application/octet-stream"), responses(
-    (status = 204, description = "It is kept, or the release is known"),
+    (status = 204, description = "It is kept, or not needed"),
     (status = 413, description = "It is too long", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "It is no signature, or of another release", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too much is being sent, by all or by this device", body = Problem, content_type = "application/problem+json"),
     (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn sign(
@@ -169,39 +168,24 @@ pub(crate) async fn sign(
     let base: ReleaseId = base.parse().map_err(|error: skiff_tree::DigestParseError| {
         Problem::new(ProblemCode::NotFound, error.to_string())
     })?;
-    if let Caller::Device(device) = &caller
-        && !is_recorded(&server.parts.books.read(), device, base)
-    {
+    if !is_needed(&server, &caller, base)? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let sending = server.parts.signatures.place(caller.device().cloned())?;
+    let sent = spool(&server, request.into_body(), server.parts.limits.signature_bytes).await?;
+    server.parts.signatures.take(base, sent.file, sending).await?;
+    server.parts.metrics.signatures.inc();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether a signature is of use that a caller sends.
+fn is_needed(server: &Server, caller: &Caller, base: ReleaseId) -> Result<bool, Refusal> {
+    let book = server.parts.books.read();
+    let Caller::Device(device) = caller else { return Ok(!book.is_known(base)) };
+    let device = known_device(&book, &device.name)?;
+    if device.running() != Some(base) {
         let detail = "the device is not recorded to run this release: send its status first";
         return refuse(ProblemCode::Forbidden, detail);
     }
-    {
-        let book = server.parts.books.read();
-        if book.images.contains_key(&base) || book.signatures.contains_key(&base) {
-            return Ok(StatusCode::NO_CONTENT);
-        }
-    }
-    let file = spool(&server, request.into_body(), server.parts.limits.signature_bytes).await?;
-    let (path, bytes) = blocking(move || {
-        let opened = std::fs::File::open(&file).map_err(ServerError::io("opening", &*file))?;
-        let bytes = opened.metadata().map_err(ServerError::io("reading", &*file))?.len();
-        let signature =
-            TreeSignature::read(std::io::BufReader::new(opened), &skiff_signature::Limits::default())?;
-        let release = signature.release_id();
-        if release != base {
-            let detail = format!("it is a signature of {release}");
-            return Err(Problem::new(ProblemCode::Unprocessable, detail).into());
-        }
-        Ok((file, bytes))
-    })
-    .await?;
-    let _keeping = server.parts.objects.keeping().await;
-    server.parts.objects.keep(&signature_name(&base), &path).await?;
-    change(&server, move |_| {
-        let record = SignatureRecord { release: Text(base), bytes, at: now() };
-        Ok((vec![record.put()], ()))
-    })
-    .await?;
-    server.parts.metrics.signatures.inc();
-    Ok(StatusCode::NO_CONTENT)
+    Ok(!(book.is_known(base) && book.may_start_from(device, base)))
 }

@@ -71,7 +71,7 @@ pub(crate) async fn target(
         };
         let mut changes = server.parts.releases.changes.of(&fleet);
         let body = serde_json::to_string(&target_of(&server, &device)?)
-            .map_err(|error| crate::ServerError::Options(error.to_string()))?;
+            .map_err(|error| crate::ServerError::Internal(error.to_string()))?;
         let etag = format!("\"{}\"", tokens::digest(&body));
         let tagged =
             [(header::ETAG, HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"\"")))];
@@ -144,7 +144,7 @@ pub(crate) async fn status(
         let (name, noted) = (device.name.clone(), status.clone());
         change(&server, move |book| {
             let record = DeviceRecord { status: Some(noted), ..known_device(book, &name)?.clone() };
-            Ok((vec![record.put()], ()))
+            Ok((vec![book.with_what_it_runs(record).put()], ()))
         })
         .await?;
     }

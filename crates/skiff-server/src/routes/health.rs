@@ -16,7 +16,7 @@ pub(crate) async fn healthz() -> &'static str {
 /// What is counted, for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, description = "Metrics in the OpenMetrics format", content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(server): State<Server>) -> Answered<Response> {
-    let text = server.parts.metrics.text().map_err(|error| ServerError::Options(error.to_string()))?;
+    let text = server.parts.metrics.text().map_err(|error| ServerError::Internal(error.to_string()))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, kind)], text).into_response())
 }

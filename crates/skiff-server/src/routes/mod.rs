@@ -12,6 +12,8 @@ mod events;
 mod guard;
 mod health;
 mod input;
+mod release;
+mod spool;
 mod transfer;
 
 use axum::Router;
@@ -37,8 +39,8 @@ pub(crate) fn router(server: &Server) -> (Router, OpenApi) {
         .routes(routes!(admin::device, admin::remove_device))
         .routes(routes!(admin::move_device))
         .routes(routes!(admin::new_token))
-        .routes(routes!(admin::releases))
-        .routes(routes!(admin::release))
+        .routes(routes!(release::releases))
+        .routes(routes!(release::release, release::remove_release))
         .routes(routes!(configuration::of_fleet))
         .routes(routes!(configuration::set_of_fleet, configuration::remove_of_fleet))
         .routes(routes!(configuration::of_device))
@@ -53,7 +55,7 @@ pub(crate) fn router(server: &Server) -> (Router, OpenApi) {
         .layer(from_fn_with_state(server.clone(), guard::limit_requests));
     let held = OpenApiRouter::new().routes(routes!(device::target)).routes(routes!(events::events));
     let sent = OpenApiRouter::new()
-        .routes(routes!(admin::new_release))
+        .routes(routes!(release::new_release))
         .routes(routes!(delta::sign))
         // What is sent has places of its own: slow senders take none of those that everything else needs.
         .layer(DefaultBodyLimit::disable());

@@ -98,7 +98,8 @@ pub(crate) async fn send(
         return Ok(None);
     };
     if size != kept.size {
-        return Err(ServerError::Options(format!("{} has {size} bytes, not {}", kept.name, kept.size)).into());
+        let what = format!("it has {size} bytes, not {}", kept.size);
+        return Err(ServerError::broken(kept.name, what).into());
     }
     server.parts.metrics.sent_bytes.get_or_create(&Kind { kind: kept.kind }).inc_by(sent);
     Ok(Some((status, headers, body).into_response()))

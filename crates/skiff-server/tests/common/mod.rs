@@ -1,6 +1,7 @@
 //! A server with images to release, asked without a network.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -111,10 +112,14 @@ impl Harness {
 
     /// Ends the server and starts another one on the same data.
     pub(crate) async fn restart(&mut self) {
+        self.restart_with(|options| options).await;
+    }
+
+    pub(crate) async fn restart_with(&mut self, change: impl Fn(Options) -> Options) {
         let options = || {
             let mut options = Self::options(self.directory.path());
             options.objects = self.objects.clone();
-            options
+            change(options)
         };
         self.server.shut_down();
         let elsewhere = tempfile::tempdir().unwrap();
@@ -231,6 +236,37 @@ impl Harness {
         let request =
             request.header("authorization", format!("Bearer {token}")).header("if-none-match", etag);
         self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// What an image is called, and a signature of it, as a device makes them that runs it.
+    pub(crate) fn signature(&self, tag: &str) -> (String, Vec<u8>) {
+        let reference = format!("oci:{}:{tag}", self.images().join("app").display()).parse().unwrap();
+        let image = skiff_image::Image::open(&reference, &skiff_image::OpenOptions::default()).unwrap();
+        let flat = image.flatten(&skiff_image::FlattenOptions::default()).unwrap();
+        let config = flat.config.as_deref().map(skiff_tree::ConfigDigest::of);
+        let signed = skiff_signature::Signed { tree: &flat.tree, contents: &flat.contents, config };
+        let mut signature = Vec::new();
+        skiff_signature::sign_tree(&signed, &skiff_signature::Options::default(), &mut signature).unwrap();
+        (flat.release_id().to_string(), signature)
+    }
+
+    /// Sends a signature.
+    pub(crate) async fn sign(&self, token: &str, base: &str, signature: &[u8]) -> Answer {
+        let request = Request::put(format!("/v1/signatures/{base}"));
+        let request = request.header("authorization", format!("Bearer {token}"));
+        self.send(request.body(Body::from(signature.to_vec())).unwrap()).await
+    }
+
+    /// Moves a device.
+    pub(crate) async fn moves(&self, device: &str, fleet: &str) {
+        let path = format!("/v1/devices/{device}/move");
+        self.admin("POST", &path, Some(json!({ "fleet": fleet }))).await.expect(200);
+    }
+
+    /// Files in a directory of the data.
+    pub(crate) fn names(&self, directory: &str) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.data.join(directory)).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// Sends an image to be released.

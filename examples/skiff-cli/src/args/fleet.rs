@@ -146,6 +146,15 @@ pub(crate) enum ReleaseCommand {
         #[command(flatten)]
         at: AtServer,
     },
+    /// Remove a release that failed, or that the fleet's devices shall not run
+    Remove {
+        /// The fleet
+        fleet: String,
+        /// The release's number
+        number: u64,
+        #[command(flatten)]
+        at: AtServer,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +223,6 @@ macro_rules! at_server {
 at_server! {
     FleetCommand { List Create Target Remove }
     DeviceCommand { List Create Move Token Remove }
-    ReleaseCommand { List Create }
+    ReleaseCommand { List Create Remove }
     ConfigCommand { List Set Remove }
 }

@@ -1,0 +1,196 @@
+//! What is kept for a while, and what is known of it after a restart.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use common::{ALL, Harness};
+use serde_json::json;
+use skiff_server::{Change, Database, DatabaseError, Loader, Sqlite, Table};
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("ten seconds without {what}");
+}
+
+#[tokio::test]
+async fn copies_of_what_lies_elsewhere_take_only_so_much_room() {
+    let store = tempfile::tempdir().unwrap();
+    let url: url::Url = format!("file://{}", store.path().display()).parse().unwrap();
+    let harness = Harness::with(|mut options| {
+        // A config and a manifest fit, and no layer. Deltas flatten images anew.
+        (options.objects, options.copied_bytes) = (Some(url), 2000);
+        options.flat_images = std::num::NonZeroUsize::MIN;
+        options
+    })
+    .await;
+    let copies = || harness.names("copies/blobs/sha256");
+    std::fs::write(harness.data.join("copies/blobs/sha256/.left"), b"by a kill").unwrap();
+    harness.fleet("pumps").await;
+    let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    let bytes = || -> u64 {
+        let directory = harness.data.join("copies/blobs/sha256");
+        // One may go meanwhile.
+        let copy = |name| std::fs::metadata(directory.join(name)).map_or(0, |about| about.len());
+        copies().into_iter().map(copy).sum()
+    };
+    until("less copies", || bytes() <= 2000 && !copies().contains(".left")).await;
+    assert!(!copies().is_empty());
+    let token = harness.device("pumps", "pump-1").await;
+    harness.delta(&token, &format!("/v1/deltas/{old}/{new}?{ALL}")).await.expect(200);
+    until("less copies", || bytes() <= 2000).await;
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn what_is_kept_is_measured_and_ordered_after_a_restart_as_before() {
+    let mut harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let [a, b, c] = [
+        harness.release("pumps", "1").await,
+        harness.release("pumps", "2").await,
+        harness.release("pumps", "3").await,
+    ];
+    let token = harness.device("pumps", "pump-1").await;
+    let asked = |old: &str, new: &str| format!("/v1/deltas/{old}/{new}?{ALL}");
+    let first = harness.delta(&token, &asked(&a, &b)).await.expect(200).body.len();
+    let second = harness.delta(&token, &asked(&a, &c)).await.expect(200).body.len();
+    // Times are told in seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    harness.get(&asked(&a, &b), &token).await.expect(200);
+    let kept = harness.metric("skiff_deltas_kept_bytes").await;
+    assert_eq!(kept, (first + second) as f64);
+    harness
+        .restart_with(|mut options| {
+            options.delta_bytes = (first + second) as u64;
+            options
+        })
+        .await;
+    assert_eq!(harness.metric("skiff_deltas_kept_bytes").await, kept);
+    // The one that was made last and asked for before the other goes.
+    harness.delta(&token, &asked(&b, &c)).await.expect(200);
+    until("less deltas", || harness.names("objects/deltas").len() <= 2).await;
+    let left = harness.names("objects/deltas");
+    assert!(left.iter().any(|name| name.starts_with(&format!("{a}-{b}"))), "{left:?}");
+    // There is room for none: a start sees to that.
+    harness
+        .restart_with(|mut options| {
+            options.delta_bytes = 0;
+            options
+        })
+        .await;
+    until("less deltas", || harness.names("objects/deltas").is_empty()).await;
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn that_there_is_no_use_in_a_delta_is_remembered_of_this_encoder_alone() {
+    let mut harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let release = harness.release("pumps", "1").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let asked = format!("/v1/deltas/{release}/{release}?{ALL}");
+    assert_eq!(harness.delta(&token, &asked).await.expect(409).code(), "pull-cheaper");
+    let metrics = String::from_utf8(harness.get("/metrics", "").await.expect(200).body).unwrap();
+    assert!(metrics.contains("skiff_delta_failures_total{reason=\"pull-cheaper\"} 1"), "{metrics}");
+    harness.restart().await;
+    assert_eq!(harness.get(&asked, &token).await.expect(409).code(), "pull-cheaper");
+    let database = Sqlite::open(&harness.data.join("state.db")).unwrap();
+    let mut found = Vec::new();
+    let mut look = |table: Table, key: &str, value: &[u8]| {
+        if table == Table::Deltas {
+            let mut record: serde_json::Value = serde_json::from_slice(value).unwrap();
+            assert!(record["found"]["none"]["encoder"].is_string(), "{record}");
+            record["found"]["none"]["encoder"] = json!("another");
+            found.push(Change::Put { table, key: key.into(), value: record.to_string().into() });
+        }
+        Ok(())
+    };
+    database.load(&mut look).unwrap();
+    assert_eq!(found.len(), 1);
+    database.commit(&found).unwrap();
+    harness.restart().await;
+    harness.get(&asked, &token).await.expect(202);
+    assert_eq!(harness.delta(&token, &asked).await.expect(409).code(), "pull-cheaper");
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn beginnings_of_blobs_that_nobody_goes_on_with_go() {
+    let mut harness = Harness::new().await;
+    let part = |name: &str| harness.data.join("objects/.skiff").join(name);
+    let (old, new) = (part("00.part"), part("11.part"));
+    for part in [&old, &new] {
+        std::fs::write(part, b"begun").unwrap();
+    }
+    let days = Duration::from_secs(48 * 60 * 60);
+    File::options().write(true).open(&old).unwrap().set_modified(SystemTime::now() - days).unwrap();
+    harness.restart().await;
+    until("less parts", || !old.exists()).await;
+    assert!(new.exists());
+    harness.server.shut_down();
+}
+
+/// A database that tells what is committed.
+#[derive(Debug)]
+struct Watched {
+    inner: Sqlite,
+    commits: Arc<Mutex<Vec<Vec<Change>>>>,
+}
+
+impl Database for Watched {
+    fn load(&self, each: &mut Loader<'_>) -> Result<(), DatabaseError> {
+        self.inner.load(each)
+    }
+
+    fn commit(&self, changes: &[Change]) -> Result<(), DatabaseError> {
+        self.commits.lock().unwrap().push(changes.to_vec());
+        self.inner.commit(changes)
+    }
+}
+
+#[tokio::test]
+async fn how_far_a_download_is_costs_no_commit_and_is_kept_with_the_next_one() {
+    let commits = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&commits);
+    let mut harness = Harness::with(|mut options| {
+        let inner = Sqlite::open(&options.data.join("state.db")).unwrap();
+        options.database = Some(Box::new(Watched { inner, commits: told }));
+        options
+    })
+    .await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let tell = async |done: u64| {
+        let report = json!({ "running": null, "phase": "downloading", "done": done, "total": 9 });
+        harness.call("PUT", "/v1/device/status", &token, Some(report)).await.expect(204);
+    };
+    tell(1).await;
+    let before = commits.lock().unwrap().len();
+    for done in 2..6 {
+        tell(done).await;
+    }
+    assert_eq!(commits.lock().unwrap().len(), before);
+    harness.fleet("valves").await;
+    let tables = |changes: &Vec<Change>| -> Vec<Table> {
+        let table = |change: &Change| match change {
+            Change::Put { table, .. } | Change::Remove { table, .. } => *table,
+        };
+        changes.iter().map(table).collect()
+    };
+    assert_eq!(tables(&commits.lock().unwrap()[before]), [Table::Devices, Table::Fleets]);
+    // And once more as the server ends.
+    tell(7).await;
+    harness.restart().await;
+    let device = harness.admin("GET", "/v1/devices/pump-1", None).await.expect(200).json();
+    assert_eq!(device["status"]["report"]["done"], 7);
+    harness.server.shut_down();
+}
