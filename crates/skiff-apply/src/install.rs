@@ -135,6 +135,8 @@ impl Store {
         (id, previous): (ReleaseId, Option<ReleaseId>),
         options: &Options<'_>,
     ) -> Result<Draft<'a>, ApplyError> {
+        // What an update by a delta left makes room: nothing goes on with it after this.
+        stage::clear(&self.root, None, &options.control)?;
         Need::of_tree(image.tree).check(self.root.free_space()?, || Ok(false))?;
         let stage = Stage::create(&self.root, id, &options.control)?;
         stage.directory.probe(&layout::path("probe"), image.tree, options.ownership)?;

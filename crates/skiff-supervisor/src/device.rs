@@ -1,5 +1,7 @@
 //! What the parts of a supervisor share.
 
+use std::fmt::Display;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use crate::configuration::LocalVariables;
 use crate::fetch::Fetch;
 use crate::journal::{Entries, Journal};
 use crate::keeper::Keeper;
+use crate::server::Server;
 use crate::tell::Teller;
 use crate::{Event, Failure, Options};
 
@@ -30,6 +33,8 @@ pub(crate) struct Device {
     pub(crate) journal: Mutex<Journal>,
     /// What was told of wrong values already.
     pub(crate) told: Mutex<Vec<WrongValue>>,
+    /// Everything ends.
+    pub(crate) is_over: AtomicBool,
 }
 
 impl Device {
@@ -53,6 +58,22 @@ impl Device {
         new
     }
 
+    /// The server, asked for what a device needs to be told anything at all: in the time that is the default, as one that was set
+    /// wrong could not be set right any more.
+    pub(crate) fn server(&self) -> Server<'_> {
+        Server { fetch: &*self.fetch, answer_within: Settings::default().request_timeout }
+    }
+
+    /// Tells that something is to be looked at.
+    pub(crate) fn alarm(&self, failure: Failure, cause: &dyn Display) {
+        self.teller.tell(&Event::Alarm { failure, cause: cause.to_string(), again_after_s: None });
+    }
+
+    /// For what only the end of everything ends.
+    pub(crate) fn until_over(&self) -> Control<'_> {
+        Control { cancel: Some(&self.is_over), ..Control::default() }
+    }
+
     /// What is known beside the store.
     pub(crate) fn entries(&self) -> Entries {
         self.lock().entries().clone()
@@ -65,8 +86,7 @@ impl Device {
         let changed = self.lock().change(change);
         if let Err(error) = changed {
             let failure = if error.is_no_space() { Failure::NoSpace } else { Failure::ApplyFailed };
-            let cause = format!("the supervisor's state cannot be written: {error}");
-            self.teller.tell(&Event::Alarm { failure, cause, again_after_s: None });
+            self.alarm(failure, &format!("the supervisor's state cannot be written: {error}"));
         }
     }
 
@@ -89,8 +109,7 @@ impl Device {
     pub(crate) fn current(&self) -> Result<Option<ReleaseInfo>, ApplyError> {
         match self.store.current() {
             Err(error @ ApplyError::StoreDamaged { .. }) => {
-                let failure = Failure::VerificationFailed;
-                self.teller.tell(&Event::Alarm { failure, cause: error.to_string(), again_after_s: None });
+                self.alarm(Failure::VerificationFailed, &error);
                 Ok(None)
             }
             other => other,

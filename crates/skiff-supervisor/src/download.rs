@@ -12,6 +12,9 @@ use crate::server::{Delta, Opened, Part, Server, Trouble};
 use crate::tell::Teller;
 use crate::{Event, SupervisorError};
 
+/// How much of a delta is received in vain to go on with it where the server knows no ranges; beyond that it begins anew, a few times.
+const SKIPPED_MAX: u64 = 1 << 20;
+
 /// Why something did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -152,9 +155,10 @@ impl<'a> Download<'a> {
                         self.opened = Some(opened);
                         return Ok(());
                     }
-                    Err(error) => {
-                        self.trying.again(&mut self.attempts, Trouble::new(Failure::Stalled, error))?
+                    Err(Stop::Trouble(trouble)) if trouble.failure == Failure::Stalled => {
+                        self.trying.again(&mut self.attempts, *trouble)?;
                     }
+                    Err(stop) => return Err(stop),
                 },
                 Ok(Delta::Pending(pending, asked)) => {
                     self.trying.teller.phase(Phase::Waiting, pending.total);
@@ -174,13 +178,29 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Goes to a byte of what a server sends that knows no ranges.
-    fn skip(&mut self, opened: &mut Opened, start: u64) -> io::Result<()> {
+    /// Goes to a byte of what a server sends that knows no ranges, where that is not far.
+    fn skip(&mut self, opened: &mut Opened, start: u64) -> Result<(), Stop> {
         let ahead = start.saturating_sub(opened.start);
-        let skipped = io::copy(&mut opened.answer.body.by_ref().take(ahead), &mut io::sink())?;
+        if ahead > SKIPPED_MAX {
+            return Err(Trouble::new(
+                Failure::Changed,
+                "the server sends the delta from its first byte again",
+            )
+            .into());
+        }
+        let mut body = opened.answer.body.by_ref().take(ahead);
+        let skipped =
+            io::copy(&mut body, &mut io::sink()).map_err(|error| Trouble::new(Failure::Stalled, error))?;
         self.received += skipped;
         opened.start = start;
-        if skipped == ahead { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if skipped < ahead {
+            return Err(Trouble::new(
+                Failure::Stalled,
+                "the connection ended before the byte that is wanted",
+            )
+            .into());
+        }
+        Ok(())
     }
 
     fn read_at(&mut self, position: u64, buffer: &mut [u8]) -> Result<usize, Stop> {

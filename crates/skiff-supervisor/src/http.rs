@@ -14,6 +14,9 @@ use ureq::{Agent, SendBody};
 
 use crate::fetch::{Answer, Fetch, FetchError, Method, Payload, Place, Pull, Pulled, Request};
 
+/// No answer comes sooner than that, whatever is configured.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// The server, asked by HTTP, and its images pulled by the distribution protocol.
 ///
 /// ```
@@ -103,6 +106,10 @@ impl Fetch for HttpFetch {
     fn exchange(&self, request: &Request<'_>) -> Result<Answer, FetchError> {
         let (url, is_server) = match request.at {
             Place::Server(path) => (self.server.url(path), true),
+            Place::Elsewhere(url) if self.server.is_tls() && !url.starts_with("https://") => {
+                let what = format!("the server leads to {url}, where there is no TLS");
+                return Err(FetchError::Setup { what });
+            }
             Place::Elsewhere(url) => (url.to_owned(), false),
         };
         let method = match request.method {
@@ -178,9 +185,11 @@ fn run<S: ureq::AsSendBody>(
     request: Result<http::Request<S>, http::Error>,
     (answer_within, stalled_after): (Duration, Duration),
 ) -> Result<http::Response<ureq::Body>, ureq::Error> {
+    // That of reading counts for the head as well, and none at all is refused.
+    let stalled_after = stalled_after.max(SHORTEST);
     let configured = agent
         .configure_request(request?)
-        .timeout_recv_response(Some(answer_within))
+        .timeout_recv_response(Some(answer_within.max(SHORTEST)))
         .timeout_per_read(Some(stalled_after))
         .timeout_per_write(Some(stalled_after))
         .build();

@@ -108,6 +108,7 @@ mod tests {
         assert!(!is_damaged);
         let refused = Refused { release: ReleaseId::of(b"bad").into(), cause: "it fell over".into() };
         journal.change(|entries| entries.refused = Some(refused.clone())).expect("written");
+        drop(journal);
         let (journal, is_damaged) =
             Journal::open(directory.path(), RootOptions::default()).expect("a journal");
         assert_eq!((journal.entries().refused.as_ref(), is_damaged), (Some(&refused), false));

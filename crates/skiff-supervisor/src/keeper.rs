@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use skiff_apply::{Lease, Store};
 use skiff_tree::ReleaseId;
 
+use crate::lock::UpdateLocked;
 use crate::runner::{RunState, Runnable, Runner};
 use crate::tell::Teller;
 use crate::{Event, SupervisorError};
@@ -39,26 +40,39 @@ impl Keeper {
         Self(Mutex::new(Kept { runner, wanted: None, is_kept: false, started, falls: 0, due: None }))
     }
 
-    /// Makes a release run in the place of whatever does, unless it runs already. It is not kept running yet.
+    /// Makes a release run in the place of whatever does, unless it runs already. It is not kept running yet. The update lock, where
+    /// it was taken, is let go once nothing runs any more.
     pub(crate) fn start(
         &self,
         store: &Store,
         release: ReleaseId,
         grace: Duration,
+        lock: Option<UpdateLocked>,
     ) -> Result<(), SupervisorError> {
         let mut kept = self.lock();
+        let lease = store.lease(release)?;
         kept.is_kept = false;
         (kept.falls, kept.due) = (0, None);
-        let lease = store.lease(release)?;
-        if kept.runner.state()? != RunState::Running(release) {
-            kept.runner.stop(grace)?;
-            kept.wanted = Some(lease);
-            start(&mut *kept.runner, store, release)?;
-        } else {
-            kept.wanted = Some(lease);
-        }
+        // What ran before is held until it is stopped.
+        let before = kept.wanted.replace(lease);
         kept.started = Instant::now();
-        Ok(())
+        if kept.runner.state().is_ok_and(|state| state == RunState::Running(release)) {
+            return Ok(());
+        }
+        kept.runner.stop(grace)?;
+        drop((before, lock));
+        start(&mut *kept.runner, store, release)
+    }
+
+    /// What was to be started could not be: it is tried again.
+    pub(crate) fn failed(&self, release: ReleaseId, how: String, teller: &Teller) {
+        let event = self.lock().fell(release, how);
+        teller.tell(&event);
+    }
+
+    /// What shall run.
+    pub(crate) fn wanted(&self) -> Option<ReleaseId> {
+        self.lock().wanted.as_ref().map(Lease::release)
     }
 
     /// From now on what was started is started again when it ends.
@@ -89,31 +103,9 @@ impl Keeper {
 
     /// Looks whether what shall run does, and starts it again once that is due.
     pub(crate) fn look(&self, store: &Store, teller: &Teller) {
-        let mut kept = self.lock();
-        let Some(release) = kept.wanted.as_ref().map(Lease::release).filter(|_| kept.is_kept) else { return };
-        if let Some(due) = kept.due {
-            if Instant::now() < due {
-                return;
-            }
-            kept.due = None;
-            match start(&mut *kept.runner, store, release) {
-                Ok(()) => {
-                    kept.started = Instant::now();
-                    teller.tell(&Event::Started { release: release.into() });
-                }
-                Err(error) => kept.fell(release, error.to_string(), teller),
-            }
-            return;
-        }
-        match kept.runner.state() {
-            Ok(RunState::Running(running)) if running == release => {
-                if kept.started.elapsed() >= RAN_WELL {
-                    kept.falls = 0;
-                }
-            }
-            Ok(RunState::Ended { how, .. }) => kept.fell(release, how, teller),
-            Ok(other) => kept.fell(release, other.to_string(), teller),
-            Err(error) => kept.fell(release, error.to_string(), teller),
+        // Told once the lock is let go: whoever is told may look as well.
+        if let Some(event) = self.lock().look(store) {
+            teller.tell(&event);
         }
     }
 
@@ -123,12 +115,40 @@ impl Keeper {
 }
 
 impl Kept {
-    fn fell(&mut self, release: ReleaseId, how: String, teller: &Teller) {
+    fn look(&mut self, store: &Store) -> Option<Event> {
+        let release = self.wanted.as_ref().map(Lease::release).filter(|_| self.is_kept)?;
+        if let Some(due) = self.due {
+            if Instant::now() < due {
+                return None;
+            }
+            self.due = None;
+            return Some(match start(&mut *self.runner, store, release) {
+                Ok(()) => {
+                    self.started = Instant::now();
+                    Event::Started { release: release.into() }
+                }
+                Err(error) => self.fell(release, error.to_string()),
+            });
+        }
+        match self.runner.state() {
+            Ok(RunState::Running(running)) if running == release => {
+                if self.started.elapsed() >= RAN_WELL {
+                    self.falls = 0;
+                }
+                None
+            }
+            Ok(RunState::Ended { how, .. }) => Some(self.fell(release, how)),
+            Ok(other) => Some(self.fell(release, other.to_string())),
+            Err(error) => Some(self.fell(release, error.to_string())),
+        }
+    }
+
+    fn fell(&mut self, release: ReleaseId, how: String) -> Event {
         let wait = FIRST_WAIT.saturating_mul(1 << self.falls.min(6)).min(LONGEST_WAIT);
         self.falls = self.falls.saturating_add(1);
         self.due = Instant::now().checked_add(wait);
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        teller.tell(&Event::Ended { release: release.into(), how, wait_ms });
+        Event::Ended { release: release.into(), how, wait_ms }
     }
 }
 

@@ -25,7 +25,8 @@ pub struct Options {
     pub decoder_memory: u64,
     /// When a release is healthy.
     pub health: Health,
-    /// How many starts a release may take before it is healthy; the next one rolls it back. Default 1: power may go once in its trial.
+    /// How many starts a release may take before it is healthy; the next one rolls it back. Each start of the supervisor counts, whatever
+    /// ended the one before. Default 3.
     pub trial_starts: u32,
     /// How long a program may take to end when it is asked to. Default: 10 s.
     pub stop_grace: Duration,
@@ -38,7 +39,7 @@ pub struct Options {
     /// How long after an update was given up it is begun again: the first pause, and the longest, to which it is doubled. Default:
     /// 1 min, 6 h.
     pub pause: (Duration, Duration),
-    /// How long the server may let a question for changes wait. Default: 5 min.
+    /// How long the server may let a question for changes wait, a day at most. Default: 5 min.
     pub poll: Duration,
     /// How often progress is told to the server. Default: every 10 s.
     pub report_every: Duration,
@@ -111,7 +112,7 @@ impl Options {
             verification: Verification::default(),
             decoder_memory: 32 << 20,
             health: Health::default(),
-            trial_starts: 1,
+            trial_starts: 3,
             stop_grace: Duration::from_secs(10),
             update_lock: None,
             on_exit: OnExit::default(),

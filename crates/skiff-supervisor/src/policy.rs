@@ -14,6 +14,12 @@ const DOUBLINGS: u32 = 3;
 /// Waits that a server asks for beyond this are cut to it.
 const ASKED_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// Nothing is tried again more often without getting further, nor sooner, whatever is configured.
+const RETRIES_MAX: u32 = 1000;
+const WAIT_MIN: Duration = Duration::from_millis(10);
+/// Nor is a server asked more often whether it has made a delta.
+const ASK_MIN: Duration = Duration::from_millis(100);
+
 /// Declares the failures with their rules, each once: what the documentation's table shows.
 macro_rules! policy {
     ($($(#[$doc:meta])* $failure:ident, $retries:ident $(($count:literal))?, $then:ident, $again:ident;)*) => {
@@ -184,7 +190,7 @@ impl Attempts {
         let most = match failure.rule().retries {
             Retries::Never => 0,
             Retries::Fixed(count) => count.min(settings.retry_count),
-            Retries::Configured => settings.retry_count,
+            Retries::Configured => settings.retry_count.min(RETRIES_MAX),
             Retries::WhilePatient => u32::MAX,
         };
         self.failed = self.failed.saturating_add(1);
@@ -193,12 +199,12 @@ impl Attempts {
         }
         let wait = match failure.rule().retries {
             // The server knows how far it is.
-            Retries::WhilePatient => settings.retry_interval,
-            _ => settings.retry_interval.saturating_mul(1 << (self.failed - 1).min(DOUBLINGS)),
+            Retries::WhilePatient => settings.retry_interval.max(ASK_MIN),
+            _ => settings.retry_interval.saturating_mul(1 << (self.failed - 1).min(DOUBLINGS)).max(WAIT_MIN),
         };
         let asked = asked.unwrap_or_default().min(ASKED_MAX);
         let wait = match failure {
-            Failure::StillComputing if !asked.is_zero() => asked,
+            Failure::StillComputing if !asked.is_zero() => asked.max(ASK_MIN),
             _ => wait.max(asked),
         };
         Some((jittered(wait), self.failed))

@@ -125,8 +125,8 @@ impl<'a> Server<'a> {
         wait: Duration,
     ) -> Result<Option<(Target, Option<String>)>, Trouble> {
         let path = format!("/v1/device/target?wait={}", wait.as_secs());
+        // Nothing comes while the server waits.
         let mut request = Request::get(Place::Server(&path), wait.saturating_add(self.answer_within));
-        request.stalled_after = self.answer_within;
         if let Some(etag) = known {
             request = request.header("if-none-match", etag);
         }
@@ -159,7 +159,7 @@ impl<'a> Server<'a> {
         // What lies elsewhere has no header that tells.
         let size = answer.header(DELTA_SIZE_HEADER).and_then(|size| size.parse().ok());
         for _ in 0..REDIRECTS_MAX {
-            if !matches!(answer.status, 302 | 303 | 307) {
+            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 break;
             }
             let Some(location) = answer.header("location").map(str::to_owned) else {
@@ -168,7 +168,17 @@ impl<'a> Server<'a> {
                     "the server leads elsewhere, and does not say where",
                 ));
             };
-            answer = self.exchange(&ranged(Place::Elsewhere(&location), part, self.answer_within))?;
+            let place = if location.starts_with('/') {
+                Place::Server(&location)
+            } else {
+                Place::Elsewhere(&location)
+            };
+            answer = self.exchange(&ranged(place, part, self.answer_within))?;
+            // Whatever is there does not speak for the server, which may lead elsewhere the next time.
+            if !location.starts_with('/') && !matches!(answer.status, 200 | 206 | 301..=308 | 416) {
+                let cause = format!("where the server leads to, the answer is {}", answer.status);
+                return Err(Trouble::new(Failure::ServerError, cause));
+            }
         }
         match answer.status {
             200 | 206 => opened(answer, part, size).map(Delta::Ready),

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
-use skiff_apply::{Recovered, ReleaseInfo, Store, Trial};
+use skiff_apply::{ApplyError, Recovered, ReleaseInfo, Store, Trial};
 use skiff_fs::Control;
 use skiff_protocol::{Outcome, Phase, Report, Settings, Target, Text};
 use skiff_tree::ReleaseId;
@@ -18,10 +18,10 @@ use crate::journal::{Journal, Refused, Underway};
 use crate::keeper::Keeper;
 use crate::policy::{Again, Failure};
 use crate::runner::Runner;
-use crate::server::{Server, Trouble};
+use crate::server::Trouble;
 use crate::tell::{Observer, Teller};
 use crate::trial::Verdict;
-use crate::update::{Arrived, Update};
+use crate::update::{Arrived, Update, forget_images};
 use crate::{Event, OnExit, Options, SupervisorError, work};
 
 /// A device's supervisor.
@@ -95,7 +95,17 @@ impl Supervisor {
         }
         let (keeper, journal) = (Keeper::new(runner), Mutex::new(journal));
         Ok(Self {
-            device: Device { options, local, fetch, store, keeper, teller, journal, told: Mutex::default() },
+            device: Device {
+                options,
+                local,
+                fetch,
+                store,
+                keeper,
+                teller,
+                journal,
+                told: Mutex::default(),
+                is_over: AtomicBool::new(false),
+            },
         })
     }
 
@@ -118,26 +128,21 @@ impl Supervisor {
         let device = &self.device;
         self.refuse_what_is_over();
         let options = device.store_options(Control { progress: None, ..*control }, None);
-        let recovered = device.once_free(control, || device.store.recover(&options))?;
-        self.tell_recovered(&recovered);
+        match device.once_free(control, || device.store.recover(&options)) {
+            Ok(recovered) => self.tell_recovered(&recovered),
+            Err(ApplyError::Interrupted(interrupted)) => return Err(interrupted.into()),
+            // What is current runs all the same: the disk may be full because it did.
+            Err(error) => device.alarm(Failure::of_store(&error).unwrap_or(Failure::ApplyFailed), &error),
+        }
         self.tell_wrong_values();
         let Some(current) = device.current()? else {
             device.teller.running(None);
             return Ok(());
         };
-        let is_refused = device.entries().refused.is_some_and(|refused| refused.release.0 == current.id);
-        match current.trial {
-            Trial::OnTrial { .. } if !is_refused => {
-                device.try_current(current.id, control)?;
-            }
-            Trial::OnTrial { .. } if current.previous.is_some() => {
-                let cause = "it did not get healthy before the last restart";
-                device.roll_back(current.id, cause, control)?;
-            }
-            _ => self.start_proved(&current, control)?,
-        }
+        self.finish_roll_back(&current);
+        let settled = self.settle(&current, control);
         device.teller.phase(Phase::Idle, 0);
-        Ok(())
+        settled.map(drop)
     }
 
     /// Asks the server once what the device shall run, and brings that.
@@ -145,8 +150,7 @@ impl Supervisor {
     /// # Errors
     /// [`SupervisorError::Server`] where it cannot be asked; any other [`SupervisorError`].
     pub fn check(&self, control: &Control<'_>) -> Result<Checked, SupervisorError> {
-        let (settings, _) = self.device.settings();
-        let server = Server { fetch: &*self.device.fetch, answer_within: settings.request_timeout };
+        let server = self.device.server();
         let failed = |Trouble { failure, cause, .. }| SupervisorError::Server { failure, cause };
         match server.target(None, std::time::Duration::ZERO).map_err(failed)? {
             Some((target, _)) => self.bring(&target, control),
@@ -191,17 +195,36 @@ impl Supervisor {
     /// Makes the device run what it shall.
     pub(crate) fn bring(&self, target: &Target, control: &Control<'_>) -> Result<Checked, SupervisorError> {
         let device = &self.device;
+        let current = device.current()?;
         device.change(|entries| {
             entries.configuration = Some(target.configuration.clone());
-            entries.refused.take_if(|refused| Some(refused.release) != target.release);
+            // What did not get healthy stays refused while it is there to be gone back from.
+            let is_current =
+                |refused: &Refused| current.as_ref().is_some_and(|current| current.id == refused.release.0);
+            entries
+                .refused
+                .take_if(|refused| Some(refused.release) != target.release && !is_current(refused));
         });
         self.tell_wrong_values();
         let Some(Text(release)) = target.release else { return Ok(Checked::NoTarget) };
-        if let Some(refused) = device.entries().refused {
-            return Ok(Checked::Refused { cause: refused.cause });
+        let refused = device.entries().refused.filter(|refused| refused.release.0 == release);
+        match current {
+            Some(current) if current.id == release || self.is_to_be_left(&current) => {
+                match self.settle(&current, control)? {
+                    Some(Verdict::Unhealthy(cause)) => return Ok(Checked::RolledBack { cause }),
+                    Some(Verdict::Healthy) if current.id == release => {
+                        device.teller.phase(Phase::Idle, 0);
+                        return Ok(Checked::UpToDate);
+                    }
+                    _ if current.id == release && refused.is_none() => return Ok(Checked::UpToDate),
+                    _ => {}
+                }
+            }
+            // It runs until the next one does, whether it was judged or not.
+            _ => device.keeper.keep(),
         }
-        if device.current()?.is_some_and(|current| current.id == release) {
-            return Ok(Checked::UpToDate);
+        if let Some(refused) = refused {
+            return Ok(Checked::Refused { cause: refused.cause });
         }
         device.teller.target(Some(release));
         device.teller.tell(&Event::Target { release: release.into() });
@@ -218,6 +241,10 @@ impl Supervisor {
         control: &Control<'_>,
     ) -> Result<Checked, SupervisorError> {
         let device = &self.device;
+        // What was pulled for another release, or for one that is to come by a delta now, takes room that this one needs.
+        if device.entries().update.is_none_or(|update| update.target.0 != release) {
+            forget_images(device);
+        }
         device.change(|entries| {
             let received = entries.update.as_ref().filter(|update| update.target.0 == release);
             let received = received.map_or(0, |update| update.received);
@@ -243,6 +270,9 @@ impl Supervisor {
 
     fn give_up(&self, release: ReleaseId, trouble: Trouble) -> Checked {
         let Trouble { failure, cause, .. } = trouble;
+        if failure == Failure::NoSpace {
+            forget_images(&self.device);
+        }
         let received = self.device.entries().update.map_or(0, |update| update.received);
         let told = Some(format!("{failure}: {cause}"));
         let outcome =
@@ -253,23 +283,50 @@ impl Supervisor {
         Checked::GivenUp { failure, cause }
     }
 
-    /// Runs what proved itself before.
-    fn start_proved(&self, current: &ReleaseInfo, control: &Control<'_>) -> Result<(), SupervisorError> {
+    /// Whether a release did not get healthy, and is current still.
+    fn is_to_be_left(&self, current: &ReleaseInfo) -> bool {
+        let is_refused = self.device.entries().refused.is_some_and(|refused| refused.release.0 == current.id);
+        is_refused && current.trial != Trial::Confirmed && current.previous.is_some()
+    }
+
+    /// Makes of the current release what it is to be: one that did not get healthy is gone back from, one on trial is tried, any other
+    /// runs. Tells how a trial ended, where there was one.
+    fn settle(
+        &self,
+        current: &ReleaseInfo,
+        control: &Control<'_>,
+    ) -> Result<Option<Verdict>, SupervisorError> {
         let device = &self.device;
-        let started = device.keeper.start(&device.store, current.id, device.options.stop_grace);
-        device.keeper.keep();
-        match started {
-            Ok(()) => device.teller.tell(&Event::Started { release: current.id.into() }),
-            // It is tried again, and told then.
-            Err(SupervisorError::Runner(_)) => {}
-            Err(error) => return Err(error),
+        if self.is_to_be_left(current) {
+            let cause = "it did not get healthy, and was not gone back from yet";
+            device.roll_back(current.id, cause)?;
+            return Ok(Some(Verdict::Unhealthy(cause.into())));
         }
-        device.teller.running(Some(current.id));
+        let is_refused = device.entries().refused.is_some_and(|refused| refused.release.0 == current.id);
+        if current.trial != Trial::Confirmed && !is_refused {
+            return device.try_current(current.id, control).map(Some);
+        }
+        if device.keeper.wanted() != Some(current.id) {
+            device.run(current.id)?;
+        }
         // Where power went after it was confirmed, and before that was written down.
-        if device.entries().update.is_some_and(|update| update.target.0 == current.id) {
-            device.confirm(current.id, control)?;
+        let is_unfinished = device.entries().update.is_some_and(|update| update.target.0 == current.id);
+        if is_unfinished && current.trial == Trial::Confirmed {
+            device.confirm(current.id)?;
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Tells of a roll-back that was cut off after the store's part of it.
+    fn finish_roll_back(&self, current: &ReleaseInfo) {
+        let device = &self.device;
+        let entries = device.entries();
+        let (Some(refused), Some(update)) = (entries.refused, entries.update) else { return };
+        if refused.release == update.target && current.id != refused.release.0 {
+            device.refused(refused.release.0, &refused.cause);
+            let (from, to) = (refused.release, current.id.into());
+            device.teller.tell(&Event::RolledBack { from, to, cause: refused.cause });
+        }
     }
 
     /// Writes down that a release is not to be tried again before the store rolls it back, lest a cut in between makes it forgotten.
@@ -291,8 +348,7 @@ impl Supervisor {
             device.teller.tell(&Event::Recovered { what: format!("removed what a cut left: {path}") });
         }
         if let Some(error) = &recovered.unresolved {
-            let failure = Failure::VerificationFailed;
-            device.teller.tell(&Event::Alarm { failure, cause: error.to_string(), again_after_s: None });
+            device.alarm(Failure::VerificationFailed, error);
         }
         if let Some(rolled_back) = recovered.rolled_back {
             let refused = device.entries().refused;

@@ -1,6 +1,7 @@
 //! Telling the program around, and the server, what goes on.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,8 @@ impl Teller {
     }
 
     pub(crate) fn tell(&self, event: &Event) {
-        (self.observer)(event);
+        // Whoever is told may panic, when nobody reads its output any more for example: the device goes on.
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.observer)(event)));
     }
 
     /// What the device runs now.
@@ -98,6 +100,7 @@ impl Teller {
 
     /// Waits for a turn that is newer than `known`, or for progress after `every`.
     pub(crate) fn news(&self, known: u64, every: Duration) -> News {
+        let every = every.max(PROGRESS_EVERY);
         let begun = Instant::now();
         let mut state = self.lock();
         let done = state.report.done;
@@ -136,10 +139,10 @@ impl Teller {
             let mut state = self.lock();
             change(&mut state.report);
             let report = &mut state.report;
+            let is_whole = report.total > 0 && report.done == report.total;
             // What was expected was an estimate.
             report.total = if report.total == 0 { 0 } else { report.total.max(report.done) };
             let event = Event::Progress { phase: report.phase, done: report.done, total: report.total };
-            let is_whole = report.total > 0 && report.done == report.total;
             let is_due = state.told_progress.is_none_or(|told| told.elapsed() >= PROGRESS_EVERY);
             if !is_due && !is_whole {
                 return;

@@ -2,22 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use skiff_apply::{ApplyError, RolledBack};
+use skiff_apply::{ApplyError, ErrorClass, RolledBack};
 use skiff_fs::{Control, Interrupted};
 use skiff_protocol::{Outcome, Phase, Text};
 use skiff_tree::ReleaseId;
 
 use crate::device::Device;
 use crate::journal::Refused;
-use crate::lock::UpdateLock;
+use crate::lock::{Found, UpdateLock, UpdateLocked};
 use crate::policy::Failure;
-use crate::runner::RunState;
+use crate::runner::{RunState, RunnerError};
 use crate::{Event, SupervisorError};
 
 /// How often it is looked whether a program runs.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often a command is run that has not ended well yet.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// After how long it is tried again to start what could not be started.
+const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a trial ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,42 +33,68 @@ pub(crate) enum Verdict {
 
 impl Device {
     /// Starts the store's current release, and sees whether it gets healthy, where it has not shown that already. One that does not
-    /// is rolled back.
+    /// is rolled back. Whatever ends this, what runs is kept running.
     pub(crate) fn try_current(
         &self,
         release: ReleaseId,
         control: &Control<'_>,
     ) -> Result<Verdict, SupervisorError> {
         self.teller.phase(Phase::Swapping, 0);
-        self.wait_for_lock(release, control)?;
-        let verdict = match self.keeper.start(&self.store, release, self.options.stop_grace) {
-            Ok(()) => {
-                self.teller.running(Some(release));
-                self.teller.tell(&Event::Started { release: release.into() });
-                self.watch(release, control)?
-            }
-            Err(SupervisorError::Runner(error)) => Verdict::Unhealthy(error.to_string()),
-            Err(error) => return Err(error),
-        };
+        let verdict = self.judge(release, control).inspect_err(|_| self.keeper.keep())?;
         match &verdict {
-            Verdict::Healthy => self.confirm(release, control)?,
-            Verdict::Unhealthy(cause) => self.roll_back(release, cause, control)?,
+            Verdict::Healthy => self.confirm(release)?,
+            Verdict::Unhealthy(cause) => self.roll_back(release, cause)?,
         }
         Ok(verdict)
     }
 
-    /// Waits while somebody must not be restarted.
-    fn wait_for_lock(&self, release: ReleaseId, control: &Control<'_>) -> Result<(), SupervisorError> {
-        let Some(path) = &self.options.update_lock else { return Ok(()) };
+    fn judge(&self, release: ReleaseId, control: &Control<'_>) -> Result<Verdict, SupervisorError> {
+        let mut lock = self.wait_for_lock(release, control)?;
+        let begun = Instant::now();
+        loop {
+            match self.keeper.start(&self.store, release, self.options.stop_grace, lock.take()) {
+                Ok(()) => break,
+                // What the one before, or the system, is at fault for passes.
+                Err(SupervisorError::Runner(error))
+                    if !matches!(error, RunnerError::Config { .. }) && begun.elapsed() < self.within() =>
+                {
+                    control.wait(START_AGAIN)?;
+                }
+                Err(SupervisorError::Runner(error)) => return Ok(Verdict::Unhealthy(error.to_string())),
+                Err(error) => return Err(error),
+            }
+        }
+        self.teller.running(Some(release));
+        self.teller.tell(&Event::Started { release: release.into() });
+        self.watch(release, control)
+    }
+
+    /// Within what time a release has to get healthy.
+    fn within(&self) -> Duration {
+        self.options.health.within.max(self.options.health.settle)
+    }
+
+    /// Waits while somebody must not be restarted. Where nothing else runs, nobody is.
+    fn wait_for_lock(
+        &self,
+        release: ReleaseId,
+        control: &Control<'_>,
+    ) -> Result<Option<UpdateLocked>, SupervisorError> {
+        let Some(path) = &self.options.update_lock else { return Ok(None) };
         let lock = UpdateLock::new(path.clone());
         let mut is_told = false;
-        while lock.is_held()? {
+        loop {
+            if !matches!(self.keeper.state(), Ok(RunState::Running(running)) if running != release) {
+                return Ok(None);
+            }
+            if let Found::Free(lock) = lock.take() {
+                return Ok(lock);
+            }
             if !std::mem::replace(&mut is_told, true) {
                 self.teller.tell(&Event::Held { release: release.into() });
             }
             control.wait(LOOK_EVERY)?;
         }
-        Ok(())
     }
 
     fn watch(&self, release: ReleaseId, control: &Control<'_>) -> Result<Verdict, SupervisorError> {
@@ -74,21 +103,22 @@ impl Device {
         let mut probed: Option<Instant> = None;
         let mut is_well = health.command.is_none();
         loop {
-            match self.keeper.state()? {
-                RunState::Running(running) if running == release => {}
-                other => return Ok(Verdict::Unhealthy(other.to_string())),
-            }
+            // What cannot be told now may be later: the time decides.
+            let is_running = match self.keeper.state() {
+                Ok(RunState::Running(running)) => running == release,
+                Ok(other) => return Ok(Verdict::Unhealthy(other.to_string())),
+                Err(_) => false,
+            };
             let is_due = probed.is_none_or(|probed| probed.elapsed() >= PROBE_EVERY);
             if let Some(command) = health.command.as_ref().filter(|_| !is_well && is_due) {
-                // What cannot be run yet may be later: the time decides.
                 is_well = self.keeper.probe(command, health.command_within).unwrap_or(false);
                 probed = Some(Instant::now());
             }
-            if is_well && started.elapsed() >= health.settle {
+            if is_running && is_well && started.elapsed() >= health.settle {
                 return Ok(Verdict::Healthy);
             }
-            if started.elapsed() >= health.within.max(health.settle) {
-                let what = format!("it did not get healthy within {} s", health.within.as_secs_f64());
+            if started.elapsed() >= self.within() {
+                let what = format!("it did not get healthy within {} s", self.within().as_secs_f64());
                 return Ok(Verdict::Unhealthy(what));
             }
             control.wait(LOOK_EVERY)?;
@@ -96,9 +126,9 @@ impl Device {
     }
 
     /// The release stays: from now on it is kept running.
-    pub(crate) fn confirm(&self, release: ReleaseId, control: &Control<'_>) -> Result<(), SupervisorError> {
-        self.once_free(control, || self.store.confirm())?;
+    pub(crate) fn confirm(&self, release: ReleaseId) -> Result<(), SupervisorError> {
         self.keeper.keep();
+        self.once_free(&self.until_over(), || self.store.confirm())?;
         let update = self.entries().update.filter(|update| update.target.0 == release);
         let outcome = update.map(|update| Outcome {
             target: update.target,
@@ -116,18 +146,15 @@ impl Device {
         Ok(())
     }
 
-    /// Goes back to the release before, and remembers not to try this one again.
-    pub(crate) fn roll_back(
-        &self,
-        from: ReleaseId,
-        cause: &str,
-        control: &Control<'_>,
-    ) -> Result<(), SupervisorError> {
-        let options = self.store_options(Control { progress: None, ..*control }, None);
+    /// Goes back to the release before, and remembers not to try this one again. Another target does not end this, as what runs
+    /// does not work.
+    pub(crate) fn roll_back(&self, from: ReleaseId, cause: &str) -> Result<(), SupervisorError> {
+        let control = self.until_over();
+        let options = self.store_options(control, None);
         // Written down before, so that a cut does not make it forgotten.
         let refused = Refused { release: Text(from), cause: cause.into() };
         self.change(|entries| entries.refused = Some(refused));
-        match self.once_free(control, || self.store.rollback(&options)) {
+        match self.once_free(&control, || self.store.rollback(&options)) {
             Ok(RolledBack { to, .. }) => {
                 self.refused(from, cause);
                 self.teller.tell(&Event::RolledBack {
@@ -135,19 +162,36 @@ impl Device {
                     to: to.into(),
                     cause: cause.into(),
                 });
-                self.keeper.start(&self.store, to, self.options.stop_grace)?;
-                self.keeper.keep();
-                self.teller.running(Some(to));
-                self.teller.tell(&Event::Started { release: to.into() });
+                self.run(to)
             }
-            Err(error @ (ApplyError::NoPrevious | ApplyError::VerificationFailed { .. })) => {
+            Err(error) if matches!(error, ApplyError::NoPrevious) || error.class() == ErrorClass::Damaged => {
                 // There is nothing better to run.
                 self.refused(from, &format!("{cause}; {error}"));
-                self.keeper.keep();
+                self.run(from)
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.keeper.keep();
+                Err(error.into())
+            }
         }
-        Ok(())
+    }
+
+    /// Starts a release that is run whatever comes of it, and keeps it running.
+    pub(crate) fn run(&self, release: ReleaseId) -> Result<(), SupervisorError> {
+        let started = self.keeper.start(&self.store, release, self.options.stop_grace, None);
+        self.keeper.keep();
+        match started {
+            Ok(()) => {
+                self.teller.running(Some(release));
+                self.teller.tell(&Event::Started { release: release.into() });
+                Ok(())
+            }
+            Err(SupervisorError::Runner(error)) => {
+                self.keeper.failed(release, error.to_string(), &self.teller);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Remembers that a release did not get healthy, and tells.
@@ -161,8 +205,7 @@ impl Device {
             received: update.map_or(0, |update| update.received),
         };
         self.ended(outcome, Some(Refused { release: Text(release), cause: cause.into() }));
-        let failure = Failure::Unhealthy;
-        self.teller.tell(&Event::Alarm { failure, cause: cause.into(), again_after_s: None });
+        self.alarm(Failure::Unhealthy, &cause);
     }
 
     /// Remembers how an update ended, and tells the server.

@@ -65,6 +65,7 @@ impl Update<'_> {
         Ok(Arrived { by_delta: false })
     }
 
+    /// The server, asked for deltas: in the time that is configured.
     fn server(&self) -> Server<'_> {
         Server { fetch: &*self.device.fetch, answer_within: self.settings.request_timeout }
     }
@@ -75,7 +76,7 @@ impl Update<'_> {
             DeltaRequest { bases: vec![base], target: self.target, capabilities: self.device.capabilities() };
         let path = request.path();
         // Only deltas from what it is recorded to run are for a device. What fails here fails below, where it counts.
-        let _ = self.server().report(&self.device.teller.report());
+        let _ = self.device.server().report(&self.device.teller.report());
         let deadline = self.settings.apply_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let deadline = deadline.into_iter().chain(self.control.deadline).min();
         let trying = Trying {
@@ -95,8 +96,12 @@ impl Update<'_> {
                 Err(Stop::Interrupted(interrupted)) => return Err(interrupted.into()),
                 Err(Stop::Trouble(trouble)) => *trouble,
             };
-            if stop.wants_signature && !std::mem::replace(&mut has_signed, true) {
-                self.sign(base)?;
+            if stop.wants_signature && !has_signed {
+                match self.sign(base, &trying.control) {
+                    Ok(()) => has_signed = true,
+                    Err(Stop::Trouble(trouble)) => trying.again(&mut attempts, *trouble)?,
+                    Err(stop) => return Err(stop),
+                }
                 continue;
             }
             // What took too long is not to end this as well.
@@ -133,9 +138,9 @@ impl Update<'_> {
     }
 
     /// Sends the server a signature of what runs here.
-    fn sign(&self, base: ReleaseId) -> Result<(), Stop> {
+    fn sign(&self, base: ReleaseId, control: &Control<'_>) -> Result<(), Stop> {
         let device = self.device;
-        let failed = |error: &dyn std::fmt::Display| Stop::from(Trouble::new(Failure::NotKnown, error));
+        let failed = |error: &dyn std::fmt::Display| Stop::from(Trouble::new(Failure::ApplyFailed, error));
         let held = device.store.hold_current().map_err(|error| self.stopped(&error))?;
         if held.id != base {
             return Err(failed(&"what runs here changed meanwhile"));
@@ -143,10 +148,11 @@ impl Update<'_> {
         let mut file = tempfile_in(device).map_err(|error| failed(&error))?;
         let signed = Signed { tree: &held.tree, contents: &held.contents, config: held.config };
         let mut options = skiff_signature::Options::default();
-        options.control = self.control;
-        skiff_signature::sign_tree(&signed, &options, &mut file).map_err(|error| failed(&error))?;
+        options.control = *control;
+        let signed = skiff_signature::sign_tree(&signed, &options, &mut file);
+        control.check()?;
+        signed.map_err(|error| failed(&error))?;
         file.rewind().map_err(|error| failed(&error))?;
-        self.control.check()?;
         Ok(self.server().sign(base, &file)?)
     }
 
@@ -192,8 +198,7 @@ impl Update<'_> {
         self.with_store_options(self.control, |options| device.store.install(&input, options))
             .map_err(|error| self.stopped(&error))?;
         drop(flat);
-        // Where it stays, it takes room until the next image is pulled, and nothing else.
-        let _ = std::fs::remove_dir_all(&directory);
+        forget_images(device);
         Ok(())
     }
 
@@ -264,6 +269,11 @@ fn exhausted(stop: Stop) -> Stop {
         }
         stop => stop,
     }
+}
+
+/// Removes what was pulled. Where it stays, it takes room until the next update, and nothing else.
+pub(crate) fn forget_images(device: &Device) {
+    let _ = std::fs::remove_dir_all(device.options.state.join(IMAGES));
 }
 
 /// A file that has no name.

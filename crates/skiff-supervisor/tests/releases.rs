@@ -242,3 +242,88 @@ fn a_base_that_the_server_does_not_know_is_signed() {
     let running = server.state().reports[0].running.unwrap();
     assert_eq!(running.0, world.old);
 }
+
+#[test]
+fn what_proved_itself_is_started_again_until_it_runs() {
+    let world = World::new(2000);
+    let server = Server::new(&world);
+    let device = Device::new(&world, &server.address(), world.options());
+    device.runner.ran().failing = 4;
+    start(&device);
+    assert!(device.told().contains(&"ended".into()), "{:?}", device.told());
+    until("it runs", || {
+        device.supervisor.look();
+        device.runner.ran().running == Some(world.old)
+    });
+}
+
+#[test]
+fn a_runner_that_fails_for_a_while_is_no_fault_of_the_release() {
+    let world = World::new(2000);
+    let server = Server::new(&world);
+    let device = Device::new(&world, &server.address(), world.options());
+    start(&device);
+    device.runner.ran().failing = 3;
+    assert_eq!(device.check(), Checked::Updated { by_delta: true }, "{:#?}", device.events());
+}
+
+#[test]
+fn a_release_whose_trial_was_ended_is_tried_when_the_server_names_it_again() {
+    let world = World::new(2000);
+    let server = Server::new(&world);
+    let path = world.directory.path().join("update.lock");
+    let mut options = world.options();
+    options.update_lock = Some(path.clone());
+    let device = Device::new(&world, &server.address(), options);
+    start(&device);
+    let lock = std::fs::File::create(&path).unwrap();
+    rustix::fs::flock(&lock, FlockOperation::LockShared).unwrap();
+    let cancel = AtomicBool::new(false);
+    let control = Control { cancel: Some(&cancel), ..Control::default() };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until("the restart is held", || device.told().contains(&"held".into()));
+            cancel.store(true, Ordering::Relaxed);
+        });
+        let error = device.supervisor.check(&control).unwrap_err();
+        assert!(matches!(error, SupervisorError::Interrupted(_)), "{error}");
+    });
+    // What ran runs, and is started again when it ends.
+    assert_eq!((world.current(), device.runner.ran().running), (world.new, Some(world.old)));
+    {
+        let mut ran = device.runner.ran();
+        (ran.running, ran.ended) = (None, Some(world.old));
+    }
+    until("it runs again", || {
+        device.supervisor.look();
+        device.runner.ran().running == Some(world.old)
+    });
+    drop(lock);
+    assert_eq!(device.check(), Checked::UpToDate);
+    assert_eq!(device.runner.ran().running, Some(world.new));
+    assert_eq!(world.store().current().unwrap().unwrap().trial, Trial::Confirmed);
+    assert!(device.supervisor.report().outcome.unwrap().succeeded);
+}
+
+#[test]
+fn where_there_is_nothing_sound_to_go_back_to_what_is_there_runs() {
+    let world = World::new(2000);
+    let server = Server::new(&world);
+    let device = Device::new(&world, &server.address(), world.options());
+    start(&device);
+    device.runner.ran().ending.push(world.new);
+    // The release before is damaged while the new one is on trial.
+    let kept = world.store().rootfs(world.old).join("app/own");
+    std::fs::write(kept, "damaged").unwrap();
+    // Which a delta finds, and a pull does not need.
+    server.set("", "0");
+    assert!(matches!(device.check(), Checked::RolledBack { .. }), "{:#?}", device.events());
+    assert_eq!(world.current(), world.new);
+    drop(device);
+    // And after a restart.
+    let device = Device::new(&world, &server.address(), world.options());
+    start(&device);
+    assert_eq!(device.runner.ran().running, Some(world.new));
+    assert!(matches!(device.check(), Checked::RolledBack { .. } | Checked::Refused { .. }));
+    assert_eq!(device.runner.ran().running, Some(world.new));
+}

@@ -130,6 +130,38 @@ fn a_server_that_is_down_is_asked_again_and_what_runs_goes_on() {
 }
 
 #[test]
+fn a_server_that_waits_for_a_change_is_no_server_that_is_silent() {
+    let world = World::new(2000);
+    let server = Server::new(&world);
+    server.set("_REQUEST_TIMEOUT", "200");
+    server.state().waits = true;
+    server.state().release = world.old;
+    let mut options = world.options();
+    options.poll = Duration::from_secs(20);
+    let device = Device::new(&world, &server.address(), options);
+    let polls = || {
+        let requests = server.registry.requests();
+        requests.iter().filter(|request| request.path == "/v1/device/target").count()
+    };
+    while_running(&device, || until("several polls", || polls() >= 3));
+    assert_eq!(device.told().iter().filter(|name| *name == "offline").count(), 0, "{:#?}", device.events());
+}
+
+#[test]
+fn an_observer_that_panics_and_a_runner_that_fails_do_not_end_it() {
+    let world = World::new(2000);
+    let server = Server::new(&world);
+    let device = Device::panicking(&world, &server.address(), world.options());
+    device.runner.ran().failing = 10;
+    while_running(&device, || {
+        until("the update", || {
+            let outcome = device.supervisor.report().outcome;
+            outcome.is_some_and(|outcome| outcome.succeeded) && device.runner.ran().running == Some(world.new)
+        });
+    });
+}
+
+#[test]
 fn it_ends_soon_whatever_it_waits_for() {
     let world = World::new(2000);
     let server = Server::new(&world);

@@ -107,8 +107,8 @@ pub(crate) struct HealthArguments {
     /// Within how many seconds a release has to get healthy
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(crate) healthy_within: u64,
-    /// How many starts a release may take before it is healthy; the next one rolls it back
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    /// How many starts of the supervisor a release may take before it is healthy; the next one rolls it back
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
     pub(crate) trial_starts: u32,
 }
 

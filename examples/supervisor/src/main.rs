@@ -16,7 +16,7 @@ use skiff_fs::{Control, Ownership};
 use skiff_protocol::{ServerAddress, Tls, Token};
 use skiff_supervisor::{
     Checked, CommandOptions, CommandRunner, Health, HttpFetch, HttpOptions, LocalVariables, Network, OnExit,
-    Options, Parts, RootAccess, RuncOptions, RuncRunner, Runner, Supervisor,
+    Options, Output, Parts, RootAccess, RuncOptions, RuncRunner, Runner, Supervisor,
 };
 
 use args::{Arguments, NetworkName, RunnerName};
@@ -28,11 +28,11 @@ const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let parts = match parts(&arguments) {
-        Ok(parts) => parts,
+    let usage = match Usage::read(&arguments) {
+        Ok(usage) => usage,
         Err(error) => return failed(&*error, WRONG_USAGE),
     };
-    match run(&arguments, parts) {
+    match parts(&arguments, usage).and_then(|parts| run(&arguments, parts)) {
         Ok(code) => code,
         Err(error) => failed(&*error, 1),
     }
@@ -76,30 +76,49 @@ fn not_updated(checked: &Checked) -> String {
     }
 }
 
-/// What the supervisor is made of; what is wrong here is wrong in the arguments.
-fn parts(arguments: &Arguments) -> Result<Parts, Box<dyn Error>> {
-    let tls = if arguments.plain_http { Tls::Optional } else { Tls::Required };
-    let server = ServerAddress::parse(&arguments.server, tls)
-        .map_err(|error| format!("--server: {error} (--plain-http does)"))?;
-    let token = match &arguments.token_file {
-        Some(file) => {
-            std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?
+/// What the arguments and the environment say: what is wrong here is wrong usage.
+struct Usage {
+    server: ServerAddress,
+    token: Token,
+    local: LocalVariables,
+}
+
+impl Usage {
+    fn read(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
+        let run = &arguments.run;
+        if run.runner == RunnerName::Runc && (run.rootless || !run.command.is_empty()) {
+            return Err("--command and --rootless go with --runner command".into());
         }
-        None => std::env::var("SKIFF_TOKEN")
-            .map_err(|_| "no token: name a file with --token-file, or set SKIFF_TOKEN")?,
-    };
+        if run.update_lock.as_ref().is_some_and(|lock| !lock.is_absolute()) {
+            return Err("--update-lock takes an absolute path".into());
+        }
+        let tls = if arguments.plain_http { Tls::Optional } else { Tls::Required };
+        let server = ServerAddress::parse(&arguments.server, tls)
+            .map_err(|error| format!("--server: {error} (--plain-http does)"))?;
+        let token = match &arguments.token_file {
+            Some(file) => {
+                std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?
+            }
+            None => std::env::var("SKIFF_TOKEN")
+                .map_err(|_| "no token: name a file with --token-file, or set SKIFF_TOKEN")?,
+        };
+        let mut local = LocalVariables::new(std::env::vars());
+        if let Some(file) = &arguments.config {
+            local = local.with_file(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(Self { server, token: Token::parse(&token)?, local })
+    }
+}
+
+fn parts(arguments: &Arguments, usage: Usage) -> Result<Parts, Box<dyn Error>> {
     let mut http = HttpOptions::default();
     http.authorities.clone_from(&arguments.ca);
     http.bytes_per_second = arguments.cost.bandwidth.map(|kib| kib.saturating_mul(1024));
-    let mut local = LocalVariables::new(std::env::vars());
-    if let Some(file) = &arguments.config {
-        local = local.with_file(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    }
     Ok(Parts {
         store: Store::create(&arguments.store, &StoreOptions::default())?,
-        fetch: Box::new(HttpFetch::new(server, Token::parse(&token)?, &http)?),
+        fetch: Box::new(HttpFetch::new(usage.server, usage.token, &http)?),
         runner: runner(arguments)?,
-        local,
+        local: usage.local,
         observer: tell::observer(arguments.json),
     })
 }
@@ -114,9 +133,6 @@ fn runner(arguments: &Arguments) -> Result<Box<dyn Runner>, Box<dyn Error>> {
                 options = options.with_command(run.command.iter().cloned());
             }
             Box::new(CommandRunner::open(options)?)
-        }
-        RunnerName::Runc if run.rootless || !run.command.is_empty() => {
-            return Err("--command and --rootless go with --runner command".into());
         }
         RunnerName::Runc => {
             let mut options = RuncOptions::new(state, &run.container).with_network(match run.network {

@@ -134,6 +134,8 @@ pub struct ServerState {
     pub signatures: usize,
     pub has_image: bool,
     pub image_bytes: u64,
+    /// Whether a target that has not changed is waited for.
+    pub waits: bool,
 }
 
 impl Server {
@@ -156,6 +158,7 @@ impl Server {
             signatures: 0,
             has_image: true,
             image_bytes: 1000,
+            waits: false,
         };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
@@ -231,6 +234,10 @@ impl ServerState {
         });
         let etag = format!("\"{}\"", skiff_testkit::sha256_hex(body.to_string().as_bytes()));
         if request.header("if-none-match") == Some(&etag) {
+            if self.waits {
+                // Longer than an answer may take otherwise.
+                return HttpAnswer::new(304).header("etag", etag).delay(Duration::from_secs(3));
+            }
             // As if it had waited.
             return HttpAnswer::new(304).header("etag", etag).delay(Duration::from_millis(20));
         }
@@ -272,6 +279,21 @@ pub struct Ran {
     pub unstartable: Vec<ReleaseId>,
     /// What a probe tells.
     pub is_well: bool,
+    /// How often stopping, starting and telling the state fail still, as on a disk that is full.
+    pub failing: u32,
+}
+
+impl Ran {
+    fn fail(&mut self) -> Result<(), RunnerError> {
+        match self.failing.checked_sub(1) {
+            None => Ok(()),
+            Some(left) => {
+                self.failing = left;
+                let source = std::io::ErrorKind::StorageFull.into();
+                Err(RunnerError::Io { op: "writing", path: "run.json".into(), source })
+            }
+        }
+    }
 }
 
 /// A runner that runs nothing.
@@ -294,6 +316,7 @@ impl Runner for FakeRunner {
     fn start(&mut self, release: &Runnable<'_>) -> Result<(), RunnerError> {
         assert!(release.rootfs.join("etc/version").exists());
         let mut ran = self.ran();
+        ran.fail()?;
         let config: Value = serde_json::from_slice(release.config.unwrap()).unwrap();
         let version = config["config"]["Cmd"][1].as_str().unwrap();
         ran.log.push(format!("start {version}"));
@@ -310,6 +333,7 @@ impl Runner for FakeRunner {
 
     fn stop(&mut self, _: Duration) -> Result<(), RunnerError> {
         let mut ran = self.ran();
+        ran.fail()?;
         if ran.running.take().is_some() {
             ran.log.push("stop".into());
         }
@@ -318,7 +342,8 @@ impl Runner for FakeRunner {
     }
 
     fn state(&mut self) -> Result<RunState, RunnerError> {
-        let ran = self.ran();
+        let mut ran = self.ran();
+        ran.fail()?;
         Ok(match (ran.running, ran.ended) {
             (Some(release), _) => RunState::Running(release),
             (None, Some(release)) => RunState::Ended { release, how: "exit status 3".into() },
@@ -354,6 +379,17 @@ impl Device {
         Self::with_http(store, runner, address, options, &HttpOptions::default())
     }
 
+    /// One whose observer panics each time.
+    pub fn panicking(world: &World, address: &str, options: Options) -> Self {
+        let observer = Box::new(|_: &Event| std::panic::resume_unwind(Box::new("nobody reads this")));
+        Self::made_of(
+            world.store(),
+            FakeRunner::default(),
+            address,
+            (options, HttpOptions::default(), observer),
+        )
+    }
+
     pub fn with_http(
         store: Store,
         runner: FakeRunner,
@@ -361,18 +397,29 @@ impl Device {
         options: Options,
         http: &HttpOptions,
     ) -> Self {
-        let address = ServerAddress::parse(&format!("http://{address}"), Tls::Required).unwrap();
-        let fetch = HttpFetch::new(address, Token::parse("secret").unwrap(), http).unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&events);
+        let observer = Box::new(move |event: &Event| lock(&told).push(event.clone()));
+        let made = Self::made_of(store, runner, address, (options, http.clone(), observer));
+        Self { events, ..made }
+    }
+
+    fn made_of(
+        store: Store,
+        runner: FakeRunner,
+        address: &str,
+        (options, http, observer): (Options, HttpOptions, Box<dyn Fn(&Event) + Send + Sync>),
+    ) -> Self {
+        let address = ServerAddress::parse(&format!("http://{address}"), Tls::Required).unwrap();
+        let fetch = HttpFetch::new(address, Token::parse("secret").unwrap(), &http).unwrap();
         let parts = Parts {
             store,
             fetch: Box::new(fetch),
             runner: Box::new(runner.clone()),
             local: LocalVariables::default(),
-            observer: Box::new(move |event| lock(&told).push(event.clone())),
+            observer,
         };
-        Self { supervisor: Supervisor::new(parts, options).unwrap(), runner, events }
+        Self { supervisor: Supervisor::new(parts, options).unwrap(), runner, events: Arc::default() }
     }
 
     pub fn check(&self) -> Checked {
