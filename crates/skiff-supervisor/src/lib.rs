@@ -86,3 +86,4 @@ pub use runner::{
     RuncRunner, Runnable, Runner, RunnerError,
 };
 pub use supervisor::{Checked, Parts, Supervisor};
+pub use tell::Observer;

@@ -13,8 +13,8 @@ use crate::Event;
 /// How often progress is told to the program around.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// Whom events are told.
-pub(crate) type Observer = Box<dyn Fn(&Event) + Send + Sync>;
+/// Whom events are told, from any thread. One that panics is told the next event all the same.
+pub type Observer = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// Knows what the device is at, and tells it.
 pub(crate) struct Teller {

@@ -107,9 +107,9 @@ fn another_delta_after_a_restart_starts_over() {
     server.state().has_image = false;
     let device = Device::new(&world, &server.address(), world.options());
     assert!(matches!(device.check(), Checked::GivenUp { .. }));
-    let mut options = skiff::diff::Options::default();
-    options.level = skiff::diff::Level::Fast;
-    options.max_decoder_memory = Some(12 << 20);
+    let level = skiff::diff::Level::Fast;
+    let max_decoder_memory = Some(12 << 20);
+    let options = skiff::diff::Options { level, max_decoder_memory, ..Default::default() };
     let images = world.directory.path().join("images");
     let of = |tag: &str| format!("oci:{}:{tag}", images.display()).parse().unwrap();
     let mut other = std::io::Cursor::new(Vec::new());

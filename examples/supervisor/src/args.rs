@@ -63,7 +63,7 @@ pub(crate) struct Run {
     #[arg(long, value_enum, default_value_t = RunnerName::Runc)]
     pub(crate) runner: RunnerName,
     /// With --runner command: the program and its arguments, in the place of those that the image names
-    #[arg(long, value_name = "PROGRAM [ARGUMENT]", num_args = 1.., allow_hyphen_values = true, value_terminator = ";")]
+    #[arg(last = true, value_name = "PROGRAM")]
     pub(crate) command: Vec<String>,
     /// With --runner command: record owners and devices instead of applying them, which takes root
     #[arg(long)]
@@ -101,8 +101,8 @@ pub(crate) struct HealthArguments {
     /// How many seconds a release has to run before it is healthy
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) settle: u64,
-    /// What is run where the program is, until it ends well
-    #[arg(long, value_name = "PROGRAM [ARGUMENT]", num_args = 1.., allow_hyphen_values = true, value_terminator = ";")]
+    /// What is run where the program is, until it ends well: its words are what is between spaces
+    #[arg(long, value_name = "COMMAND", value_delimiter = ' ')]
     pub(crate) health_command: Vec<String>,
     /// Within how many seconds a release has to get healthy
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]

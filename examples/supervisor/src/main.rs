@@ -87,7 +87,7 @@ impl Usage {
     fn read(arguments: &Arguments) -> Result<Self, Box<dyn Error>> {
         let run = &arguments.run;
         if run.runner == RunnerName::Runc && (run.rootless || !run.command.is_empty()) {
-            return Err("--command and --rootless go with --runner command".into());
+            return Err("a program after -- and --rootless go with --runner command".into());
         }
         if run.update_lock.as_ref().is_some_and(|lock| !lock.is_absolute()) {
             return Err("--update-lock takes an absolute path".into());

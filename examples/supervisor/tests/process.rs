@@ -24,7 +24,7 @@ use skiff_tree::ReleaseId;
 
 /// What is waited for takes no longer, on however slow a machine.
 const LONG: Duration = Duration::from_secs(120);
-const ADMINISTRATOR: &str = "an administrator's token of 32 bytes at least";
+const ADMINISTRATOR: &str = "an-administrator's-token-of-32-bytes-at-least";
 /// How many bytes a connection to the server lasts.
 const CUT: u64 = 64 << 10;
 
@@ -267,7 +267,8 @@ fn a_device_follows_its_server() {
         printed.contains("/data/kept: ").then_some(printed)
     });
     let printed = printed.strip_prefix(&before).unwrap();
-    assert_eq!(printed, "/own: entity not found\n/data/kept: x\n");
+    // The one before was asked to end, and had not been started a second time.
+    assert!(printed.starts_with("asked\n/own: entity not found\n/data/kept: x\n"), "{printed}");
     let second = device.current();
 
     // One that does not work is rolled back, and told.

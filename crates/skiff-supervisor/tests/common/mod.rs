@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use skiff_apply::{Store, StoreOptions};
 use skiff_protocol::{Report, ServerAddress, Tls, Token};
 use skiff_supervisor::{
-    Checked, Event, Health, HttpFetch, HttpOptions, LocalVariables, Options, Parts, RunState, Runnable,
-    Runner, RunnerError, Supervisor,
+    Checked, Event, Health, HttpFetch, HttpOptions, LocalVariables, Observer, Options, Parts, RunState,
+    Runnable, Runner, RunnerError, Supervisor,
 };
 use skiff_testkit::{HttpAnswer, HttpRequest, Image, Layer, OciLayout, RegistryOptions, TestRegistry};
 use skiff_tree::ReleaseId;
@@ -408,7 +408,7 @@ impl Device {
         store: Store,
         runner: FakeRunner,
         address: &str,
-        (options, http, observer): (Options, HttpOptions, Box<dyn Fn(&Event) + Send + Sync>),
+        (options, http, observer): (Options, HttpOptions, Observer),
     ) -> Self {
         let address = ServerAddress::parse(&format!("http://{address}"), Tls::Required).unwrap();
         let fetch = HttpFetch::new(address, Token::parse("secret").unwrap(), &http).unwrap();
