@@ -21,7 +21,8 @@ pub struct Options {
     pub links: LinkPolicy,
     /// What is read back from the disk before a release is swapped in. Default: everything.
     pub verification: Verification,
-    /// The most memory that decoding a delta may take, in bytes. Default: 32 MiB.
+    /// The most memory that decoding a delta may take, as its header declares it, in bytes. Default: 64 MiB, which leaves deltas as
+    /// small as they get; what is declared is a bound, and a third more than is taken.
     pub decoder_memory: u64,
     /// When a release is healthy.
     pub health: Health,
@@ -110,7 +111,7 @@ impl Options {
             ownership: Ownership::Apply,
             links: LinkPolicy::default(),
             verification: Verification::default(),
-            decoder_memory: 32 << 20,
+            decoder_memory: 64 << 20,
             health: Health::default(),
             trial_starts: 3,
             stop_grace: Duration::from_secs(10),

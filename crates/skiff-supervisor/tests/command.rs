@@ -14,7 +14,7 @@ use skiff_supervisor::{CommandOptions, CommandRunner, Output, RunState, Runnable
 use skiff_tree::ReleaseId;
 
 /// Longer than any of what is waited for takes, on however slow a machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 /// One test at a time: a process that another test is starting holds, until it runs its program, the file that a script is being
 /// written to, and a script that is open for writing cannot be run.

@@ -7,23 +7,31 @@ use std::env;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use common::{Device, FakeRunner, Server, World};
+use common::{Device, FakeRunner, Server, World, until};
 use skiff_apply::{Store, StoreOptions, Trial};
 use skiff_fs::{DiskStorage, Fault, FaultyStorage, RootOptions};
-use skiff_supervisor::{Checked, Options};
+use skiff_supervisor::{Checked, HttpOptions, Options};
+use skiff_testkit::FlakyProxy;
 use skiff_tree::ReleaseId;
 
-/// The device's directory, the server's address, the number of the call at which the process is killed, and the release whose
-/// program ends at once.
-const CHILD: [&str; 4] =
-    ["SKIFF_TEST_DEVICE", "SKIFF_TEST_SERVER", "SKIFF_TEST_KILL_AT", "SKIFF_TEST_ENDING"];
+/// The device's directory, the server's address, the number of the call at which the process is killed, the release whose
+/// program ends at once, and how many bytes may come in a second.
+const CHILD: [&str; 5] = [
+    "SKIFF_TEST_DEVICE",
+    "SKIFF_TEST_SERVER",
+    "SKIFF_TEST_KILL_AT",
+    "SKIFF_TEST_ENDING",
+    "SKIFF_TEST_BANDWIDTH",
+];
 
 /// Not a test by itself: the process that is killed.
 #[test]
 fn the_process_to_be_killed() {
-    let [Ok(directory), Ok(server), Ok(kill_at), Ok(ending)] = CHILD.map(env::var) else { return };
+    let [Ok(directory), Ok(server), Ok(kill_at), Ok(ending), Ok(bandwidth)] = CHILD.map(env::var) else {
+        return;
+    };
     let mut disk = FaultyStorage::new(DiskStorage);
     if let Ok(call) = kill_at.parse() {
         disk = disk.failing_at(call, Fault::Kill);
@@ -38,7 +46,9 @@ fn the_process_to_be_killed() {
     options.root = root;
     let runner = FakeRunner::default();
     runner.ran().ending.extend(ending.parse::<ReleaseId>());
-    let device = Device::with(store, runner, &server, options);
+    let mut http = HttpOptions::default();
+    http.bytes_per_second = bandwidth.parse().ok();
+    let device = Device::with_http(store, runner, &server, options, &http);
     device.supervisor.start(&Default::default()).unwrap();
     let checked = device.check();
     match checked {
@@ -50,20 +60,34 @@ fn the_process_to_be_killed() {
 }
 
 fn child(world: &World, server: &Server, kill_at: Option<usize>, ending: Option<ReleaseId>) -> ExitStatus {
+    command(world, &server.address(), (kill_at, ending, None)).status().unwrap()
+}
+
+/// What starts the process, with the number of a call, a release that ends at once, and a bandwidth.
+fn command(
+    world: &World,
+    server: &str,
+    (kill_at, ending, bandwidth): (Option<usize>, Option<ReleaseId>, Option<u64>),
+) -> Command {
+    let bandwidth = bandwidth.map_or(String::new(), |bandwidth| bandwidth.to_string());
     let kill_at = kill_at.map_or("never".to_owned(), |call| call.to_string());
     let ending = ending.map_or(String::new(), |release| release.to_string());
     let directory = world.directory.path().to_str().unwrap().to_owned();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "the_process_to_be_killed", "--nocapture"]).stdout(Stdio::null());
-    command.envs(CHILD.into_iter().zip([directory, server.address(), kill_at, ending])).status().unwrap()
+    command.envs(CHILD.into_iter().zip([directory, server.to_owned(), kill_at, ending, bandwidth]));
+    command
+}
+
+/// One test at a time: a process that is being started holds, until it runs its program, whatever lock another test has just let go.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Kills a device at each call in turn, has it started again, and looks at what came of it.
 fn at_every_call(ending: fn(&World) -> Option<ReleaseId>, look: impl Fn(&World, &Server, usize)) -> usize {
-    /// One at a time: a process that is being started holds, until it runs its program, whatever lock another test has just let go.
-    static ALONE: Mutex<()> = Mutex::new(());
-
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let mut calls = 0;
     loop {
         let world = World::new(2000);
@@ -123,4 +147,34 @@ fn killed_at_every_call_a_release_that_does_not_work_is_gone_back_from_and_told(
     );
     assert!(calls > 40, "{calls} calls");
     println!("killed at each of {calls} calls");
+}
+
+#[test]
+fn what_comes_twice_after_a_kill_is_the_header_and_no_more_than_the_largest_frame() {
+    let _alone = alone();
+    let world = World::new(20 << 20);
+    let server = Server::new(&world);
+    let header = skiff_format::Reader::new(&world.delta[..], Default::default()).next_event().unwrap();
+    let Some(skiff_format::Event::Header(header)) = header else { panic!("no header") };
+    let frame = header.frames().iter().map(|frame| frame.encoded_size).max().unwrap();
+    // Never cut; it counts.
+    let proxy = FlakyProxy::start(&server.address(), u64::MAX);
+    let size = world.delta.len() as u64;
+    let mut kills = 0;
+    for part in 1..=3 {
+        let mut process = command(&world, &proxy.address(), (None, None, Some(16 << 20))).spawn().unwrap();
+        until("so much of the delta", || {
+            proxy.bytes_down() > size * part / 4 || world.current() == world.new
+        });
+        process.kill().unwrap();
+        kills += u64::from(!process.wait().unwrap().success());
+    }
+    assert!(command(&world, &proxy.address(), (None, None, None)).status().unwrap().success());
+    assert_eq!(world.current(), world.new);
+    assert!(kills >= 2, "it was too fast: {kills} kills");
+    // Targets, reports and the heads of answers come beside the delta.
+    let allowed = size + kills * (frame + header.bytes().len() as u64) + (kills + 1) * 10_000;
+    let down = proxy.bytes_down();
+    println!("{down} bytes came of {size} in {kills} kills; {allowed} may, the largest frame having {frame}");
+    assert!(down <= allowed, "{down} bytes came, and {allowed} may");
 }

@@ -15,8 +15,10 @@ use skiff_supervisor::{Access, Bind};
 /// behind that, also with BALENA_ or RESIN_ before them, are taken from the environment and from --config; what the server sends counts
 /// more.
 ///
-/// Exit status: 0 ended as it was told to, or with --once the device runs what it shall; 1 failed; 2 wrong usage; 3 with --once: the
-/// update was given up or rolled back.
+/// SIGINT and SIGTERM end it, once what runs is stopped.
+///
+/// Exit status: 0 ended as it was told to, or with --once the device runs what it shall; 1 failed, with --once also where the server
+/// cannot be asked or a signal came; 2 wrong usage; 3 with --once: the update was given up or rolled back.
 #[derive(Debug, Parser)]
 #[command(name = "skiff-supervisor", version, max_term_width = 110)]
 pub(crate) struct Arguments {
@@ -50,7 +52,7 @@ pub(crate) struct Arguments {
     /// Ask the server once, bring what it says, and end
     #[arg(long)]
     pub(crate) once: bool,
-    /// Print events as JSON, one a line, to standard output
+    /// Print events as JSON, one a line, to standard output; --log says where the program's own output goes then
     #[arg(long, requires = "log")]
     pub(crate) json: bool,
 }
@@ -68,19 +70,19 @@ pub(crate) struct Run {
     /// With --runner command: record owners and devices instead of applying them, which takes root
     #[arg(long)]
     pub(crate) rootless: bool,
-    /// With --runner runc: the container's name
-    #[arg(long, value_name = "NAME", default_value = "skiff")]
-    pub(crate) container: String,
-    /// With --runner runc: the network that the container has
-    #[arg(long, value_enum, default_value_t = NetworkName::Host)]
-    pub(crate) network: NetworkName,
+    /// With --runner runc: the container's name; skiff, unless set
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Option<String>,
+    /// With --runner runc: the network that the container has; the host's, unless set
+    #[arg(long, value_enum)]
+    pub(crate) network: Option<NetworkName>,
     /// With --runner runc: what of the system is seen in the container
     #[arg(long, value_name = "SOURCE:DESTINATION[:ro]", value_parser = bind)]
     pub(crate) bind: Vec<Bind>,
     /// With --runner runc: the program may not write to its root, but for volumes
     #[arg(long)]
     pub(crate) read_only: bool,
-    /// A file that whoever must not be restarted holds locked (flock); with --runner runc its directory is /run/skiff in the container
+    /// A file, by its absolute path, that whoever must not be restarted holds locked (flock); with --runner runc its directory is /run/skiff in the container
     #[arg(long, value_name = "FILE")]
     pub(crate) update_lock: Option<PathBuf>,
     /// A file to whose end the program's output goes; to where the supervisor's own goes, unless set
@@ -117,10 +119,10 @@ pub(crate) struct HealthArguments {
 #[command(next_help_heading = "Cost")]
 pub(crate) struct Cost {
     /// How many KiB of deltas and images may come in a second; as many as come, unless set
-    #[arg(long, value_name = "KIB")]
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) bandwidth: Option<u64>,
-    /// How many MiB of memory decoding a delta may take
-    #[arg(long, value_name = "MIB", default_value_t = 32)]
+    /// How many MiB of memory decoding a delta may take, as the delta declares it
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(10..))]
     pub(crate) decoder_memory: u64,
     /// How many seconds to wait for a delta that the server is making
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]

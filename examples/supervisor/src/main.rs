@@ -4,8 +4,9 @@ mod args;
 mod tell;
 
 use std::error::Error;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -27,6 +28,7 @@ const NOT_UPDATED: u8 = 3;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    keep_little_memory();
     let arguments = Arguments::parse();
     let usage = match Usage::read(&arguments) {
         Ok(usage) => usage,
@@ -35,6 +37,20 @@ fn main() -> ExitCode {
     match parts(&arguments, usage).and_then(|parts| run(&arguments, parts)) {
         Ok(code) => code,
         Err(error) => failed(&*error, 1),
+    }
+}
+
+/// Begins again with an allocator that gives back what an update took: glibc keeps it for each thread unless it is told otherwise before
+/// the process begins. Programs that are supervised are not told.
+fn keep_little_memory() {
+    const SETTINGS: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+
+    let is_told = SETTINGS.iter().all(|(name, _)| std::env::var_os(name).is_some());
+    if let (false, Ok(program)) = (is_told, std::env::current_exe()) {
+        let mut again = Command::new(program);
+        let unset = SETTINGS.iter().filter(|(name, _)| std::env::var_os(name).is_none());
+        // Where that fails, it works all the same.
+        let _ = again.args(std::env::args_os().skip(1)).envs(unset.copied()).exec();
     }
 }
 
@@ -89,6 +105,11 @@ impl Usage {
         if run.runner == RunnerName::Runc && (run.rootless || !run.command.is_empty()) {
             return Err("a program after -- and --rootless go with --runner command".into());
         }
+        let is_of_runc =
+            run.network.is_some() || run.read_only || !run.bind.is_empty() || run.container.is_some();
+        if run.runner == RunnerName::Command && is_of_runc {
+            return Err("--container, --network, --bind and --read-only go with --runner runc".into());
+        }
         if run.update_lock.as_ref().is_some_and(|lock| !lock.is_absolute()) {
             return Err("--update-lock takes an absolute path".into());
         }
@@ -135,9 +156,10 @@ fn runner(arguments: &Arguments) -> Result<Box<dyn Runner>, Box<dyn Error>> {
             Box::new(CommandRunner::open(options)?)
         }
         RunnerName::Runc => {
-            let mut options = RuncOptions::new(state, &run.container).with_network(match run.network {
-                NetworkName::Host => Network::Host,
-                NetworkName::None => Network::None,
+            let mut options = RuncOptions::new(state, run.container.as_deref().unwrap_or("skiff"));
+            options = options.with_network(match run.network {
+                None | Some(NetworkName::Host) => Network::Host,
+                Some(NetworkName::None) => Network::None,
             });
             options = run.bind.iter().cloned().fold(options, RuncOptions::with_bind);
             options = options.with_output(output);
@@ -170,15 +192,13 @@ fn options(arguments: &Arguments) -> Options {
     options
 }
 
-/// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.
+/// A flag that SIGINT and SIGTERM set, however often they come: what runs is stopped before the process ends.
 fn cancel_on_signals() -> Result<Arc<AtomicBool>, std::io::Error> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    use signal_hook::flag;
 
     let cancel = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_default(signal, Arc::clone(&cancel))?;
-        flag::register(signal, Arc::clone(&cancel))?;
+        signal_hook::flag::register(signal, Arc::clone(&cancel))?;
     }
     Ok(cancel)
 }

@@ -34,7 +34,7 @@ pub(crate) fn observer(is_json: bool) -> Box<dyn Fn(&Event) + Send + Sync> {
                 bar.set_length(*total);
                 bar.set_position(*done);
             }
-            (Event::Phase { .. } | Event::Progress { .. }, None) => {}
+            (Event::Progress { .. }, None) => {}
             (event, Some(bar)) => bar.suspend(|| eprintln!("{}", words(event))),
             (event, None) => eprintln!("{}", words(event)),
         }
@@ -61,6 +61,8 @@ fn words(event: &Event) -> String {
         }
         Event::Recovered { what } => what.clone(),
         Event::Target { release } => format!("the server names release {release}"),
+        Event::Phase { phase, total: 0 } => format!("{phase:?}").to_lowercase(),
+        Event::Phase { phase, total } => format!("{}: {total} bytes", format!("{phase:?}").to_lowercase()),
         Event::Resumed { offset } => format!("the download goes on from byte {offset}"),
         Event::Retry { failure, cause, attempt, wait_ms } => {
             format!("{failure}: {cause}; try {attempt} again in {wait_ms} ms")
