@@ -210,9 +210,10 @@ fn stopping_asks_as_the_image_wants_it() {
     let device = Device::new()
         .script(
             "app",
-            "trap 'echo asked; exit 0' INT; trap '' TERM; echo ready; while :; do sleep 0.01; done",
+            // A signal that is not ignored where tests run in the background, as that of the keyboard is.
+            "trap 'echo asked; exit 0' USR1; trap '' TERM; echo ready; while :; do sleep 0.01; done",
         )
-        .config(&json!({ "Cmd": ["/app"], "StopSignal": "SIGINT" }));
+        .config(&json!({ "Cmd": ["/app"], "StopSignal": "SIGUSR1" }));
     let mut runner = device.runner();
     device.start(&mut runner).unwrap();
     device.printed("ready");
