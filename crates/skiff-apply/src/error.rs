@@ -95,10 +95,10 @@ pub enum ApplyError {
         /// What is there instead.
         what: &'static str,
     },
-    /// Another process is changing the store, or holds the release.
+    /// Another process is changing the store, holds the release, or has claimed the store.
     #[error("{path:?} is locked by another process; wait for it to end")]
     Busy {
-        /// The lock file.
+        /// The file or directory that is locked.
         path: PathBuf,
     },
     /// Owners and devices cannot be applied by an ordinary user.

@@ -1,7 +1,7 @@
-//! Reading a release where it lies.
+//! Holding a release to read it where it lies, and a store to decide what runs.
 
-use skiff_fs::DirectoryContents;
-use skiff_tree::{ConfigDigest, ReleaseId, Tree};
+use skiff_fs::{DirectoryContents, Lock, LockKind};
+use skiff_tree::{ConfigDigest, EntryPath, ReleaseId, Tree};
 
 use crate::store::read_config;
 use crate::{ApplyError, Lease, Store};
@@ -22,7 +22,22 @@ pub struct HeldRelease {
     pub lease: Lease,
 }
 
+/// Says that its holder alone decides what runs of a store. Ends when it is dropped, or with the process in whatever way.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: Lock,
+}
+
 impl Store {
+    /// Claims the store for whoever decides what runs of it, as long as the claim is held. It binds those alone who ask for it: no
+    /// other call of the store does, and none is kept from anything.
+    ///
+    /// # Errors
+    /// [`ApplyError::Busy`] where somebody else has claimed it; [`ApplyError::Io`].
+    pub fn claim(&self) -> Result<Claim, ApplyError> {
+        Ok(Claim { _lock: self.root.lock_directory(&EntryPath::root(), LockKind::Exclusive)? })
+    }
+
     /// Opens the current release to read its files.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ pub use apply::{Applied, Outcome};
 pub use collect::{Collected, Lease};
 pub use complete::Sharing;
 pub use error::{ApplyError, ErrorClass, Resource};
-pub use hold::HeldRelease;
+pub use hold::{Claim, HeldRelease};
 pub use install::{InstallInput, InstallOutcome, Installed};
 pub use options::{Expectation, KeepPolicy, LinkPolicy, Options, Phase, Verification};
 pub use record::{Origin, Trial};

@@ -6,7 +6,7 @@ use skiff_tree::EntryPath;
 
 use crate::{FsError, Root};
 
-/// A lock on a file, held until it is dropped or the process ends in whatever way.
+/// A lock on a file or directory, held until it is dropped or the process ends in whatever way.
 #[derive(Debug)]
 pub struct Lock {
     _file: OwnedFd,
@@ -38,6 +38,20 @@ impl Root {
             }
             other => other.map_err(self.failed(op, path))?,
         };
+        self.flock(file, path, kind)
+    }
+
+    /// Locks a directory itself, so that no file is made for it. Does not wait.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock); [`FsError::Io`] where it is not there or no directory.
+    pub fn lock_directory(&self, path: &EntryPath, kind: LockKind) -> Result<Lock, FsError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directory = self.open_beneath("opening the directory to lock", path, flags)?;
+        self.flock(directory, path, kind)
+    }
+
+    fn flock(&self, file: OwnedFd, path: &EntryPath, kind: LockKind) -> Result<Lock, FsError> {
         let operation = match kind {
             LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
             LockKind::Shared => FlockOperation::NonBlockingLockShared,

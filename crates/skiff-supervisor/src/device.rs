@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use skiff_apply::{ApplyError, Options as ApplyOptions, Phase as StorePhase, ReleaseInfo, Store};
+use skiff_apply::{ApplyError, Claim, Options as ApplyOptions, Phase as StorePhase, ReleaseInfo, Store};
 use skiff_fs::Control;
 use skiff_protocol::{Capabilities, Codec, Settings, WrongValue};
 
@@ -28,6 +28,8 @@ pub(crate) struct Device {
     pub(crate) local: LocalVariables,
     pub(crate) fetch: Box<dyn Fetch>,
     pub(crate) store: Store,
+    /// Two supervisors of one store would undo each other's work.
+    pub(crate) _claim: Claim,
     pub(crate) keeper: Keeper,
     pub(crate) teller: Teller,
     pub(crate) journal: Mutex<Journal>,

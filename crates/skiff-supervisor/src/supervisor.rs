@@ -77,12 +77,14 @@ pub enum Checked {
 }
 
 impl Supervisor {
-    /// A supervisor of a store. Nothing is done yet.
+    /// A supervisor of a store, which it claims: two of one device would undo each other's work. Nothing is done yet.
     ///
     /// # Errors
-    /// [`SupervisorError`] where its state cannot be read.
+    /// [`SupervisorError::Store`] where another one has the store ([`ApplyError::Busy`]); [`SupervisorError`] where its state cannot
+    /// be read, or another one has it.
     pub fn new(parts: Parts, options: Options) -> Result<Self, SupervisorError> {
         let Parts { store, fetch, runner, local, observer } = parts;
+        let claim = store.claim()?;
         let path = &options.state;
         let failed = |source| SupervisorError::Io { op: "making directory", path: path.clone(), source };
         fs::create_dir_all(path).map_err(failed)?;
@@ -100,6 +102,7 @@ impl Supervisor {
                 local,
                 fetch,
                 store,
+                _claim: claim,
                 keeper,
                 teller,
                 journal,

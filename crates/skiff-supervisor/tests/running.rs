@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Device, Server, World, problem, until};
+use skiff_apply::ErrorClass;
 use skiff_protocol::Phase;
 use skiff_supervisor::{Event, OnExit};
 use skiff_testkit::HttpAnswer;
@@ -28,6 +29,17 @@ fn while_running(device: &Device, work: impl FnOnce()) {
         drop(end);
         running.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn a_store_has_one_supervisor() {
+    let world = World::new(1000);
+    let server = Server::new(&world);
+    let device = Device::new(&world, &server.address(), world.options());
+    let refused = world.store().claim().unwrap_err();
+    assert_eq!(refused.class(), ErrorClass::Busy, "{refused}");
+    drop(device);
+    let _claim = world.store().claim().unwrap();
 }
 
 #[test]

@@ -171,6 +171,21 @@ fn one_at_a_time() {
     fixture.assert_current(&new);
 }
 
+#[test]
+fn one_decides_what_runs_and_keeps_nobody_from_working() {
+    let (old, new) = (old(), new());
+    let fixture = Fixture::with(&old);
+    let other = Store::open(fixture.store.path(), &StoreOptions::default()).unwrap();
+    let claim = fixture.store.claim().unwrap();
+    let refused = other.claim().unwrap_err();
+    assert!(matches!(&refused, ApplyError::Busy { path } if path == other.path()), "{refused}");
+    apply(&other, &delta(&old, &new), &new).unwrap();
+    other.recover(&rootless()).unwrap();
+    drop(claim);
+    other.claim().unwrap();
+    fixture.assert_current(&new);
+}
+
 fn collect(fixture: &Fixture, keep: KeepPolicy) -> Result<Collected, ApplyError> {
     fixture.store.collect(&Options { keep, ..rootless() })
 }

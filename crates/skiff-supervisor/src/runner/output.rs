@@ -15,7 +15,8 @@ pub enum Output {
     Inherit,
     /// Nowhere.
     Null,
-    /// To the end of this file, which is made where it is not there. Nothing bounds its size.
+    /// To the end of this file, which is made where it is not there. Nothing bounds its size but whoever cuts it off now and then: what
+    /// is printed next goes to its end, as `copytruncate` of logrotate has it.
     File(PathBuf),
 }
 
