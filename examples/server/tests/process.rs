@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use skiff_apply::{InstallInput, OnePassDelta, Store, StoreOptions};
 use skiff_image::{FlattenOptions, Image as Opened, ImageRef, OpenOptions};
-use skiff_testkit::{DockerRegistry, Image, Layer, OciLayout, run_program, sha256_hex};
+use skiff_testkit::{DockerRegistry, Image, Layer, OciLayout, noise, run_program, sha256_hex};
 use ureq::http::Response;
 
 const ADMINISTRATOR: &str = "an administrator's token of 32 bytes at least";
@@ -111,17 +111,6 @@ fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
         assert!(start.elapsed() < Duration::from_secs(60), "it takes more than a minute");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn noise(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(next).take(size).collect()
 }
 
 /// Two images of so many bytes, `1` and `2`, in the layout `images`: much of each file is in the other's.

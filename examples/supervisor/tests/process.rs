@@ -19,7 +19,7 @@ use skiff_supervisor::{
     Checked, Health, HttpFetch, LocalVariables, Network, OnExit, Options, Output, Parts, RunState,
     RuncOptions, RuncRunner, Runner as _, Supervisor,
 };
-use skiff_testkit::{DockerRegistry, FlakyProxy, Mounted, run_program, static_program};
+use skiff_testkit::{DockerRegistry, FlakyProxy, Mounted, noise, run_program, static_program};
 use skiff_tree::ReleaseId;
 
 /// What is waited for takes no longer, on however slow a machine.
@@ -169,17 +169,6 @@ fn agent() -> Vec<u8> {
 }
 
 /// Bytes that neither repeat nor compress.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 /// A device's disk, and its container.
 struct Device {
     container: String,

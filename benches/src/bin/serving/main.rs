@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use serde_json::{Value, json};
 use skiff_benches::{Context as _, Failure, end};
-use skiff_testkit::{Image, Layer, OciLayout};
+use skiff_testkit::{Image, Layer, OciLayout, noise};
 
 use crate::client::Client;
 use crate::server::{Nginx, Server};
@@ -84,16 +84,6 @@ async fn measure(arguments: &Arguments) -> Result<(), Failure> {
 /// Images of 12 MB that differ from each other in some bytes here and there. The last has a file of 8 MB that no other has, and the one
 /// before it one of half a MB, so that there are deltas of those sizes as well.
 fn write_images(directory: &Path, count: usize) {
-    let noise = |seed: u64, size: usize| -> Vec<u8> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        };
-        std::iter::repeat_with(next).take(size).collect()
-    };
     let lower = noise(1, 8 << 20);
     let mut app = noise(2, 4 << 20);
     let mut layout = OciLayout::new();

@@ -14,6 +14,7 @@ use skiff_apply::{
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section};
 use skiff_fs::{FaultyStorage, RootOptions, Storage};
 use skiff_replay::record::{self, Known, Record};
+pub use skiff_testkit::noise;
 use skiff_tree::{
     ConfigDigest, Device, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, Mode, Mtime,
     ReleaseId, Tree,
@@ -96,18 +97,6 @@ impl Image {
         release.manifest = self.manifest.as_deref();
         release
     }
-}
-
-/// Bytes that neither repeat nor compress.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// A release with entries of every kind.

@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use serde_json::{Value, json};
 use skiff_server::{Options, Server};
-use skiff_testkit::{Image, Layer, OciLayout};
+use skiff_testkit::{Image, Layer, OciLayout, noise};
 use tower::ServiceExt as _;
 
 /// What a device of this version can apply, as a query.
@@ -54,25 +54,15 @@ impl Answer {
 
 /// Images that are alike: `count` of them, tagged from 1.
 pub(crate) fn write_images(directory: &Path, count: usize) {
-    let noise = |seed: u64| -> Vec<u8> {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        };
-        std::iter::repeat_with(next).take(200_000).collect()
-    };
     let mut layout = OciLayout::new();
     for number in 1..=count {
-        let mut changed = noise(7);
+        let mut changed = noise(7, 200_000);
         changed[number * 1000] ^= 1;
-        let lower = Layer::new().file("usr/lib/large", noise(3));
+        let lower = Layer::new().file("usr/lib/large", noise(3, 200_000));
         let mut upper = Layer::new().file("usr/bin/app", changed).file("etc/version", number.to_string());
         // The next one has less that is new than the one after it.
         for part in 1..=number {
-            upper = upper.file(format!("usr/share/{part}"), &noise(100 + part as u64)[..5000]);
+            upper = upper.file(format!("usr/share/{part}"), noise(100 + part as u64, 5000));
         }
         layout = layout.image(&number.to_string(), Image::new().layer(lower).layer(upper));
     }

@@ -16,20 +16,8 @@ use skiff_supervisor::{
     Checked, Event, Health, HttpFetch, HttpOptions, LocalVariables, Observer, Options, Parts, RunState,
     Runnable, Runner, RunnerError, Supervisor,
 };
-use skiff_testkit::{HttpAnswer, HttpRequest, Image, Layer, OciLayout, RegistryOptions, TestRegistry};
+use skiff_testkit::{HttpAnswer, HttpRequest, Image, Layer, OciLayout, RegistryOptions, TestRegistry, noise};
 use skiff_tree::ReleaseId;
-
-/// Bytes that neither repeat nor compress.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 /// Two releases, the delta between them, and where a device may lie.
 pub struct World {
