@@ -11,6 +11,8 @@ use crate::{Digest, FormatError, FrameInfo, Header, Section};
 pub struct Limits {
     /// Stops a header that would be read for ever: its size in bytes. 4 MiB unless set, enough for 500 GB of payload.
     pub header_bytes: u64,
+    /// Stops signatures that nobody needs: all of a delta together, in bytes, which count as bytes of the header too. 64 KiB unless set.
+    pub signature_bytes: u64,
     /// Stops bombs: the payload of one frame, in bytes, and so its size in the delta too. 8 MiB unless set.
     pub frame_bytes: u64,
     /// Stops deltas that never end: the size of the whole delta, in bytes. 64 GiB unless set.
@@ -27,6 +29,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_bytes: 4 << 20,
+            signature_bytes: 64 << 10,
             frame_bytes: 8 << 20,
             delta_bytes: 64 << 30,
             payload_bytes: 256 << 30,
@@ -46,7 +49,7 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The header; always the first.
+    /// The header, with its signatures; always the first.
     Header(Box<Header>),
     /// A frame, whole.
     Frame(Frame),
@@ -85,7 +88,7 @@ pub struct Decoder {
 #[derive(Debug)]
 enum State {
     Preamble,
-    /// The header, of this length.
+    /// The header, of this length with its signatures.
     Body(usize),
     /// The frame at this place, or the end.
     Frame(Box<Header>, usize),
@@ -193,7 +196,13 @@ impl Decoder {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Preamble => {
                 let bytes = self.buffer.first_chunk().expect("because as much as a preamble was collected");
-                let length = PREAMBLE_LEN as u64 + Preamble::parse(bytes)?.body_len;
+                let preamble = Preamble::parse(bytes)?;
+                self.limits.check(
+                    "bytes of signatures",
+                    preamble.signatures_len,
+                    self.limits.signature_bytes,
+                )?;
+                let length = preamble.header_len();
                 self.limits.check("bytes of header", length, self.limits.header_bytes)?;
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 self.state = State::Body(length);

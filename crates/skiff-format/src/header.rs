@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_wire::{Input, WireError};
 
 use crate::compression::{Compressor, CompressorFault};
-use crate::{Digest, FormatError};
+use crate::{Digest, FormatError, Signatures};
 
 /// The version of the container written and read here. Version 0 changes without notice until version 1 is declared.
 pub const VERSION: u16 = 0;
@@ -131,6 +131,7 @@ struct Parsed {
     fields: HeaderFields,
     frames: Vec<FrameInfo>,
     digest: Digest,
+    signatures: Signatures,
     bytes: Vec<u8>,
 }
 
@@ -146,19 +147,43 @@ impl Header {
     /// The same, of bytes that need not be copied.
     pub(crate) fn parse_vec(bytes: Vec<u8>) -> Result<Self, FormatError> {
         let cut = || FormatError::corrupt(0, "the header is cut off");
-        let (preamble, body) = bytes.split_at_checked(PREAMBLE_LEN).ok_or_else(cut)?;
+        let (preamble, rest) = bytes.split_at_checked(PREAMBLE_LEN).ok_or_else(cut)?;
         let preamble = Preamble::parse(preamble.try_into().map_err(|_| cut())?)?;
-        if preamble.body_len != body.len() as u64 {
+        if preamble.header_len() != bytes.len() as u64 {
             return Err(cut());
         }
+        // Their lengths fit: together they are as long as what is here.
+        let body_len = usize::try_from(preamble.body_len).map_err(|_| cut())?;
+        let (body, signatures) = rest.split_at_checked(body_len).ok_or_else(cut)?;
         let mut hasher = Sha256::new();
         hasher.update(&bytes[..DIGEST_AT]);
         hasher.update(body);
         if preamble.digest != Digest::from_bytes(hasher.finalize().into()) {
             return Err(FormatError::corrupt(0, "the header does not have its digest"));
         }
-        let (fields, frames) = Body::new(body).read()?;
-        Ok(Self { parsed: Arc::new(Parsed { fields, frames, digest: preamble.digest, bytes }) })
+        let (fields, frames) = Body::new(body, preamble.header_len()).read()?;
+        let signatures = Signatures::decode(signatures, PREAMBLE_LEN as u64 + preamble.body_len)?;
+        let digest = preamble.digest;
+        Ok(Self { parsed: Arc::new(Parsed { fields, frames, digest, signatures, bytes }) })
+    }
+
+    /// The same header under other signatures: its digest stays, and its frames move by as much as the signatures are longer.
+    ///
+    /// # Errors
+    /// [`FormatError::LimitExceeded`] where they are more bytes than a header can say.
+    #[cfg(feature = "encode")]
+    pub fn with_signatures(&self, signatures: &Signatures) -> Result<Self, FormatError> {
+        let block = signatures.encode();
+        let length = u32::try_from(block.len()).map_err(|_| FormatError::LimitExceeded {
+            what: "bytes of signatures",
+            wanted: block.len() as u64,
+            limit: u64::from(u32::MAX),
+        })?;
+        let unsigned = self.bytes().len() - self.signatures().encode().len();
+        let mut bytes = self.bytes()[..unsigned].to_vec();
+        bytes[SIGNATURES_AT..PREAMBLE_LEN].copy_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&block);
+        Self::parse_vec(bytes)
     }
 
     /// The codecs that a device must have, ascending.
@@ -191,13 +216,19 @@ impl Header {
         &self.parsed.frames
     }
 
-    /// What names this delta and, through the frames' digests, covers all of its bytes.
+    /// What names this delta and, through the frames' digests, covers all of its bytes but for the signatures.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.parsed.digest
     }
 
-    /// The header's bytes as they stand in the delta, to be kept and [parsed](Self::parse) again.
+    /// Who vouches for the delta, as it says itself: nothing of that was checked. The digest does not cover them.
+    #[must_use]
+    pub fn signatures(&self) -> &Signatures {
+        &self.parsed.signatures
+    }
+
+    /// The header's bytes as they stand in the delta, signatures included, to be kept and [parsed](Self::parse) again.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.parsed.bytes
@@ -236,6 +267,7 @@ impl Section {
 /// The fixed part at the front of a delta.
 pub(crate) struct Preamble {
     pub(crate) body_len: u64,
+    pub(crate) signatures_len: u64,
     digest: Digest,
 }
 
@@ -257,23 +289,30 @@ impl Preamble {
         if bytes[10..12] != [0, 0] {
             return Err(FormatError::corrupt(10, "reserved bytes are not zero"));
         }
-        if word(SIGNATURES_AT) != 0 {
-            return Err(FormatError::corrupt(SIGNATURES_AT as u64, "version 0 has no room for signatures"));
-        }
         let mut digest = [0; 32];
         digest.copy_from_slice(&bytes[DIGEST_AT..SIGNATURES_AT]);
-        Ok(Self { body_len: u64::from(word(12)), digest: Digest::from_bytes(digest) })
+        Ok(Self {
+            body_len: u64::from(word(12)),
+            signatures_len: u64::from(word(SIGNATURES_AT)),
+            digest: Digest::from_bytes(digest),
+        })
+    }
+
+    /// Where the first frame begins.
+    pub(crate) fn header_len(&self) -> u64 {
+        PREAMBLE_LEN as u64 + self.body_len + self.signatures_len
     }
 }
 
 struct Body<'a> {
     input: Input<&'a [u8]>,
-    len: u64,
+    /// Where the first frame begins in the delta.
+    frames_at: u64,
 }
 
 impl<'a> Body<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { input: Input::new(bytes), len: bytes.len() as u64 }
+    fn new(bytes: &'a [u8], frames_at: u64) -> Self {
+        Self { input: Input::new(bytes), frames_at }
     }
 
     fn read(mut self) -> Result<(HeaderFields, Vec<FrameInfo>), FormatError> {
@@ -333,7 +372,7 @@ impl<'a> Body<'a> {
         let count = usize::try_from(count).ok().filter(|&count| count <= room);
         let count =
             count.ok_or_else(|| self.corrupt("it counts more frames than its header has room for"))?;
-        let mut offset = PREAMBLE_LEN as u64 + self.len;
+        let mut offset = self.frames_at;
         // Rows are little larger in memory than in the header, whose size was limited.
         let mut frames = Vec::with_capacity(count);
         for _ in 0..count {

@@ -36,6 +36,9 @@ mod encoder;
 mod error;
 mod header;
 mod reader;
+#[cfg(feature = "encode")]
+mod resign;
+mod signatures;
 
 pub use compression::Compressor;
 #[cfg(feature = "encode")]
@@ -47,4 +50,7 @@ pub use encoder::{Encoder, Summary};
 pub use error::FormatError;
 pub use header::{BaseInfo, CodecInfo, Facts, FrameInfo, Header, HeaderFields, Section, TargetInfo, VERSION};
 pub use reader::Reader;
+#[cfg(feature = "encode")]
+pub use resign::replace_signatures;
+pub use signatures::{DetachedSignature, MAX_SIGNATURES, Signatures};
 pub use skiff_wire::DigestParseError;

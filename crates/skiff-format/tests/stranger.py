@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 SECTIONS = {1: "config", 2: "manifest", 3: "tree", 4: "contents"}
-LIMITS = {"header": 4 << 20, "frame": 8 << 20, "dictionary": 8 << 20, "memory": 256 << 20}
+LIMITS = {"header": 4 << 20, "signatures": 64 << 10, "frame": 8 << 20, "dictionary": 8 << 20, "memory": 256 << 20}
 LIMITS |= {"delta": 64 << 30, "payload": 256 << 30}
 
 
@@ -55,9 +55,11 @@ def header(delta):
     must(len(delta) >= 52, "cut off in the preamble")
     must(delta[:8] == bytes.fromhex("89534b460d0a1a0a"), "magic")
     must(delta[8:12] == bytes(4), "version or reserved bytes")
-    must(delta[48:52] == bytes(4), "signatures")
     length = int.from_bytes(delta[12:16], "little")
-    must(52 + length <= LIMITS["header"] and 52 + length <= len(delta), "length of the header body")
+    signed = int.from_bytes(delta[48:52], "little")
+    start = 52 + length + signed
+    must(signed <= LIMITS["signatures"], "length of the signatures")
+    must(start <= LIMITS["header"] and start <= len(delta), "length of the header")
     must(hashlib.sha256(delta[:16] + delta[52 : 52 + length]).digest() == delta[16:48], "header digest")
     body = Body(delta[52 : 52 + length])
     told = []
@@ -81,11 +83,28 @@ def header(delta):
     must(facts[7] <= LIMITS["memory"], "memory")
     pull = facts[6] - 1 if facts[6] else "unknown"
     told.append("facts " + " ".join(str(fact) for fact in [*facts[:6], pull, facts[7]]))
-    frames = table(body, 52 + length, carried)
+    told += signatures(delta[52 + length : start])
+    frames = table(body, start, carried)
     size = frames[-1]["offset"] + frames[-1]["encoded"]
     must(size <= LIMITS["delta"], "size of the delta")
     name = delta[16:48].hex()
     return frames, size, [f"delta of {size} bytes, header {name}", *told]
+
+
+def signatures(block):
+    body, told, last = Body(block), [], (0, "")
+    count = body.integer(17) if block else 0
+    must(bool(count) == bool(block), "a block without signatures")
+    for _ in range(count):
+        algorithm, key = body.integer(1 << 16), body.digest()
+        signature = body.take(body.integer())
+        must(algorithm and signature, "no algorithm, or an empty signature")
+        must(algorithm != 1 or len(signature) == 64, "length of a signature of Ed25519")
+        must((algorithm, key) > last, "signatures out of order")
+        last = algorithm, key
+        told.append(f"signature of algorithm {algorithm} by {key}: {len(signature)} bytes")
+    must(body.at == len(block), "bytes after the signatures")
+    return told
 
 
 def table(body, offset, carried):

@@ -1,6 +1,8 @@
 //! Every truncation and every flipped bit of a small delta.
 
-use skiff_format::{Compressor, Event, FormatError, Header, Limits};
+use skiff_format::{
+    Compressor, DetachedSignature, Digest, Event, FormatError, Header, Limits, Signatures, replace_signatures,
+};
 
 use crate::raw::{Raw, Row};
 use crate::{decode, samples};
@@ -18,6 +20,9 @@ fn sound() -> (Vec<u8>, Vec<Event>, Header) {
     (delta, events, header)
 }
 
+/// Where the length of the signatures stands.
+const SIGNATURES_LEN: std::ops::Range<usize> = 48..52;
+
 /// Checks that damage at this byte was told of the right part, and that nothing of this part or a later one came out.
 fn check(damaged: &[u8], at: usize, sound: &(Vec<u8>, Vec<Event>, Header)) {
     let (_, events, header) = sound;
@@ -30,10 +35,14 @@ fn check(damaged: &[u8], at: usize, sound: &(Vec<u8>, Vec<Event>, Header)) {
     if at < header.bytes().len() {
         assert!(seen.is_empty(), "byte {at}: an event came out of a damaged header");
         match error {
-            FormatError::Corrupt { offset, .. } => assert!(offset < header.bytes().len() as u64),
+            FormatError::Corrupt { offset, .. } => {
+                assert!(offset < header.bytes().len() as u64 || SIGNATURES_LEN.contains(&at));
+            }
             // The version was hit, or the length.
             FormatError::Unsupported { .. } => assert!((8..10).contains(&at)),
-            FormatError::LimitExceeded { .. } => assert!((12..16).contains(&at)),
+            FormatError::LimitExceeded { .. } => {
+                assert!((12..16).contains(&at) || SIGNATURES_LEN.contains(&at));
+            }
             other => panic!("byte {at}: {other:?}"),
         }
     } else {
@@ -63,6 +72,78 @@ fn every_flipped_bit_names_the_part_it_hits() {
         damaged[bit / 8] ^= 1 << (bit % 8);
         check(&damaged, bit / 8, &sound);
     }
+}
+
+/// The digest does not cover signatures, which whoever carries a delta may change or leave out: nothing else of it changes with them.
+#[test]
+fn signatures_change_nothing_but_themselves() {
+    let (unsigned, events, header) = sound();
+    let signed = samples::signed(&unsigned);
+    let block = header.bytes().len()..header.bytes().len() + samples::SIGNATURES_LEN as usize;
+    let mut taken = 0;
+    for bit in SIGNATURES_LEN.chain(block).flat_map(|at| at * 8..at * 8 + 8) {
+        let mut damaged = signed.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let (seen, end) = decode(&damaged, Limits::default());
+        let Some(Event::Header(other)) = seen.first() else {
+            end.expect_err("nothing comes out of a delta that is refused, and of no other");
+            continue;
+        };
+        end.unwrap();
+        taken += 1;
+        assert_ne!(other.signatures(), &samples::signatures());
+        assert_eq!((other.digest(), other.target()), (header.digest(), header.target()));
+        assert_eq!(other.delta_size(), header.delta_size() + samples::SIGNATURES_LEN);
+        assert!(payloads(&seen).eq(payloads(&events)));
+    }
+    assert!(taken > 2000, "{taken}");
+}
+
+fn payloads(events: &[Event]) -> impl Iterator<Item = Option<&[u8]>> {
+    events[1..].iter().map(|event| match event {
+        Event::Frame(frame) => Some(&frame.payload[..]),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_is_damaged_is_not_signed() {
+    let (delta, _, header) = sound();
+    let resign = |delta: &[u8]| {
+        let choose = |_: &Header| Ok::<_, FormatError>(samples::signatures());
+        replace_signatures(delta, Limits::default(), Vec::new(), choose)
+    };
+    resign(&delta).unwrap();
+    resign(&samples::signed(&delta)).unwrap();
+    for frame in header.frames() {
+        let at = usize::try_from(frame.offset).unwrap();
+        for damaged in [delta[..=at].to_vec(), [&delta[..at], &[!delta[at]], &delta[at + 1..]].concat()] {
+            let refused = resign(&damaged);
+            assert!(matches!(refused, Err(FormatError::Corrupt { offset, .. }) if offset == frame.offset));
+        }
+    }
+    let longer = resign(&[&delta[..], b"x"].concat());
+    assert!(matches!(longer, Err(FormatError::Corrupt { offset, .. }) if offset == delta.len() as u64));
+}
+
+#[test]
+fn signatures_come_and_go() {
+    let (delta, ..) = sound();
+    let signed = samples::signed(&delta);
+    assert_eq!(signed.len() as u64, delta.len() as u64 + samples::SIGNATURES_LEN);
+    assert_eq!(samples::signed(&signed), signed, "the same signatures are the same delta");
+    let mut unsigned = Vec::new();
+    let none = |_: &Header| Ok::<_, FormatError>(Signatures::default());
+    replace_signatures(&signed[..], Limits::default(), &mut unsigned, none).unwrap();
+    assert_eq!(unsigned, delta);
+    // As many as there may be, and no more.
+    let mut signatures = Signatures::default();
+    let by = |key| DetachedSignature { algorithm: 9, key: Digest::of(&[key]), bytes: vec![key] };
+    (0..16).for_each(|key| signatures.add(by(key)).unwrap());
+    signatures.add(by(3)).unwrap();
+    assert!(matches!(signatures.add(by(16)), Err(FormatError::LimitExceeded { .. })));
+    let short = DetachedSignature { algorithm: DetachedSignature::ED25519, ..by(0) };
+    assert!(matches!(Signatures::default().add(short), Err(FormatError::Corrupt { .. })));
 }
 
 /// Digests do not stop an attacker, who writes them: a damaged stream with the right digest must fail in the compressor

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use skiff_format::{Compression, Digest, Event, Facts, Header, Limits, Section};
+use skiff_format::{Compression, DetachedSignature, Digest, Event, Facts, Header, Limits, Section};
 
 use crate::samples::{self, ZSTD};
 use crate::{decode, error_of, hostile};
@@ -57,6 +57,7 @@ fn valid() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("smallest", samples::write_with(&fields, &[(Section::Tree, b"t", Compression::Stored)])),
         ("all-compressors", samples::all_compressors()),
+        ("signed", samples::signed(&samples::write(&[(Section::Tree, front, Compression::XZ)]))),
         (
             "sections-of-several-frames",
             samples::write(&[
@@ -132,6 +133,9 @@ fn describe_header(header: &Header, text: &mut String) {
         facts.decoder_memory
     )
     .unwrap();
+    for DetachedSignature { algorithm, key, bytes } in header.signatures().all() {
+        writeln!(text, "signature of algorithm {algorithm} by {key}: {} bytes", bytes.len()).unwrap();
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn case(name: &'static str, expected: Expected, change: impl FnOnce(&mut Raw)) -
 
 /// All of them.
 pub(crate) fn cases() -> Vec<Case> {
-    [preamble(), fields(), table(), sections(), frames()].into_iter().flatten().collect()
+    [preamble(), fields(), table(), sections(), frames(), signatures()].into_iter().flatten().collect()
 }
 
 fn preamble() -> Vec<Case> {
@@ -68,7 +68,6 @@ fn preamble() -> Vec<Case> {
         case("corrupt-text-transfer", At(0), |raw| raw.magic = *b"\x89SKF\n\x1a\n\0"),
         case("unsupported-version", Unsupported, |raw| raw.version = 1),
         case("corrupt-reserved", At(10), |raw| raw.reserved = 0x8000),
-        case("corrupt-signatures", At(48), |raw| raw.signatures = 1),
         case("corrupt-bytes-after-table", Body, |raw| raw.after_table = vec![0]),
         case("corrupt-bytes-after-frames", At(FRAME + 4), |raw| raw.after_frames = vec![0]),
         case("corrupt-no-body", Body, |raw| {
@@ -200,9 +199,50 @@ fn frames() -> Vec<Case> {
     ]
 }
 
+/// A signature: its algorithm, a byte of its key's id, and how many bytes it has.
+fn signature((algorithm, key, length): (u64, u8, usize)) -> Vec<u8> {
+    [varint(algorithm), vec![key; 32], varint(length as u64), vec![0x5a; length]].concat()
+}
+
+fn signatures() -> Vec<Case> {
+    let signed = |name, expected, count: u8, signatures: &[(u64, u8, usize)]| {
+        let block = signatures.iter().flat_map(|&told| signature(told));
+        let block: Vec<u8> = [count].into_iter().chain(block).collect();
+        case(name, expected, |raw| raw.signatures = block)
+    };
+    // The block begins where the first frame does where there is none.
+    let (first, second) = (At(FRAME + 1), At(FRAME + 1 + 1 + 32 + 1 + 64));
+    let many: Vec<(u64, u8, usize)> = (0..17).map(|key| (7, key, 1)).collect();
+    let seventeen = many.len() as u8;
+    vec![
+        signed("corrupt-signatures-none", At(FRAME), 0, &[]),
+        signed("corrupt-signatures-too-many", At(FRAME), seventeen, &many),
+        signed("corrupt-signature-twice", second, 2, &[(1, 5, 64), (1, 5, 64)]),
+        signed("corrupt-signatures-keys-descending", second, 2, &[(1, 5, 64), (1, 4, 64)]),
+        signed("corrupt-signatures-algorithms-descending", At(FRAME + 1 + 35), 2, &[(2, 5, 1), (1, 6, 64)]),
+        signed("corrupt-signature-algorithm-zero", first, 1, &[(0, 5, 64)]),
+        signed("corrupt-signature-algorithm", first, 1, &[(1 << 16, 5, 64)]),
+        signed("corrupt-signature-shorter", first, 1, &[(1, 5, 63)]),
+        signed("corrupt-signature-longer", first, 1, &[(1, 5, 65)]),
+        signed("corrupt-signature-empty", first, 1, &[(300, 5, 0)]),
+        signed("corrupt-signatures-short-count", second, 1, &[(1, 5, 64), (1, 6, 64)]),
+        signed("corrupt-signatures-long-count", second, 2, &[(1, 5, 64)]),
+        case("corrupt-signature-cut", At(FRAME + 1 + 1 + 32 + 1), |raw| {
+            raw.signatures = [&[1][..], &signature((1, 5, 64))[..90]].concat();
+        }),
+        case("corrupt-signatures-cut", At(0), |raw| raw.signatures_len = Some(5)),
+        case("limit-signatures", Limit, |raw| raw.signatures_len = Some((64 << 10) + 1)),
+    ]
+}
+
 #[test]
 fn what_breaks_no_rule_decodes() {
     decode(&Raw::small().bytes(), Limits::default()).1.unwrap();
+    // As many signatures as there may be, of an algorithm that is not known here.
+    let mut raw = Raw::small();
+    let block = (0..16).flat_map(|key| signature((7, key, 1)));
+    raw.signatures = [16].into_iter().chain(block).collect();
+    decode(&raw.bytes(), Limits::default()).1.unwrap();
     // The frames that look back too far, with the window they ask for.
     for (name, window, size) in
         [("corrupt-zstd-window-larger", 21, 99), ("corrupt-zstd-segment-larger", 11, 1200)]
@@ -231,14 +271,15 @@ fn each_broken_rule_is_told() {
 
 #[test]
 fn limits_hold_at_their_edges() {
-    let delta = samples::all_compressors();
+    let delta = samples::signed(&samples::all_compressors());
     let (events, _) = decode(&delta, Limits::default());
     let Event::Header(header) = &events[0] else { panic!("the first event is the header") };
     let sizes = || header.frames().iter().map(|frame| frame.decoded_size);
     let dictionaries = header.frames().iter().map(|frame| frame.compressor.dictionary_bytes());
     type Field = fn(&mut Limits) -> &mut u64;
-    let edges: [(&str, Field, u64); 6] = [
+    let edges: [(&str, Field, u64); 7] = [
         ("bytes of header", |limits| &mut limits.header_bytes, header.bytes().len() as u64),
+        ("bytes of signatures", |limits| &mut limits.signature_bytes, samples::SIGNATURES_LEN),
         ("bytes in one frame", |limits| &mut limits.frame_bytes, sizes().max().unwrap()),
         ("bytes of delta", |limits| &mut limits.delta_bytes, delta.len() as u64),
         ("bytes of payload", |limits| &mut limits.payload_bytes, sizes().sum()),

@@ -9,7 +9,9 @@ pub(crate) struct Raw {
     pub(crate) magic: [u8; 8],
     pub(crate) version: u16,
     pub(crate) reserved: u16,
-    pub(crate) signatures: u32,
+    /// The block of signatures, and its length, where it is not its own.
+    pub(crate) signatures: Vec<u8>,
+    pub(crate) signatures_len: Option<u32>,
     /// The header body up to the table of frames, part by part.
     pub(crate) codecs: Vec<u8>,
     pub(crate) bases: Vec<u8>,
@@ -42,7 +44,8 @@ impl Raw {
             magic: *b"\x89SKF\r\n\x1a\n",
             version: 0,
             reserved: 0,
-            signatures: 0,
+            signatures: Vec::new(),
+            signatures_len: None,
             codecs: vec![0],
             bases: [&[1][..], &[0xb0; 64]].concat(),
             target: [&[0xd0; 64][..], &[0, 0]].concat(),
@@ -59,6 +62,7 @@ impl Raw {
         Self::new(vec![Row::stored(3, b"tree")])
     }
 
+    /// Everything before the first frame.
     pub(crate) fn header(&self) -> Vec<u8> {
         let mut body = [&self.codecs[..], &self.bases, &self.target, &self.facts].concat();
         let count = varint(self.rows.len() as u64);
@@ -76,8 +80,9 @@ impl Raw {
         header.extend_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
         let digest = Sha256::digest([&header[..], &body].concat());
         header.extend_from_slice(&digest);
-        header.extend_from_slice(&self.signatures.to_le_bytes());
-        [header, body].concat()
+        let signatures_len = u32::try_from(self.signatures.len()).unwrap();
+        header.extend_from_slice(&self.signatures_len.unwrap_or(signatures_len).to_le_bytes());
+        [header, body, self.signatures.clone()].concat()
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {

@@ -3,7 +3,8 @@
 use std::io::Cursor;
 
 use skiff_format::{
-    BaseInfo, CodecInfo, Compression, Digest, Encoder, Facts, HeaderFields, Section, TargetInfo, compress,
+    BaseInfo, CodecInfo, Compression, DetachedSignature, Digest, Encoder, Facts, FormatError, HeaderFields,
+    Limits, Section, Signatures, TargetInfo, compress, replace_signatures,
 };
 
 pub(crate) const ZSTD: Compression = Compression::Zstd { level: 19 };
@@ -71,6 +72,26 @@ pub(crate) fn all_compressors() -> Vec<u8> {
         (Section::Contents, &contents, ZSTD),
         (Section::Contents, &contents, Compression::XZ),
     ])
+}
+
+/// Signatures of two algorithms, one of which is not known. The container does not know whether they hold.
+pub(crate) fn signatures() -> Signatures {
+    let mut signatures = Signatures::default();
+    for (algorithm, key, length) in [(300, 3, 200), (DetachedSignature::ED25519, 9, 64), (1, 2, 64)] {
+        let (key, bytes) = (Digest::from_bytes([key; 32]), vec![key; length]);
+        signatures.add(DetachedSignature { algorithm, key, bytes }).unwrap();
+    }
+    signatures
+}
+
+/// How many bytes these take.
+pub(crate) const SIGNATURES_LEN: u64 = 1 + 2 * (1 + 32 + 1 + 64) + (2 + 32 + 2 + 200);
+
+/// The same delta under them.
+pub(crate) fn signed(delta: &[u8]) -> Vec<u8> {
+    let mut signed = Vec::new();
+    replace_signatures::<FormatError>(delta, Limits::default(), &mut signed, |_| Ok(signatures())).unwrap();
+    signed
 }
 
 /// The bytes of a compressed frame, as they stand in a delta.

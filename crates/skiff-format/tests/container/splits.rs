@@ -103,8 +103,15 @@ proptest! {
     }
 
     #[test]
-    fn any_split_gives_the_same_events(frames in frames(), sizes in vec(0..90_usize, 1..40), cut: bool) {
+    fn any_split_gives_the_same_events(
+        frames in frames(),
+        sizes in vec(0..90_usize, 1..40),
+        (cut, signed) in any::<(bool, bool)>(),
+    ) {
         let mut delta = write(&frames);
+        if signed {
+            delta = samples::signed(&delta);
+        }
         if cut {
             delta.truncate(delta.len() - delta.len() / 3);
         }
@@ -133,7 +140,7 @@ proptest! {
         sizes in vec(prop_oneof![1 => Just(0), 3 => 1..300_usize], 1..9),
     ) {
         prop_assume!(sizes.iter().any(|&size| size > 0));
-        let delta = write(&frames);
+        let delta = samples::signed(&write(&frames));
         let (events, _) = decode(&delta, Limits::default());
         let Event::Header(header) = &events[0] else { panic!("the first event is the header") };
         let mut trickle = Trickle { left: &delta, sizes: sizes.iter().cycle(), count: 0 };
@@ -154,8 +161,11 @@ proptest! {
     }
 
     #[test]
-    fn it_goes_on_at_any_frame(frames in frames()) {
-        let delta = write(&frames);
+    fn it_goes_on_at_any_frame(frames in frames(), signed in any::<bool>()) {
+        let mut delta = write(&frames);
+        if signed {
+            delta = samples::signed(&delta);
+        }
         let (events, _) = decode(&delta, Limits::default());
         let Event::Header(header) = &events[0] else { panic!("the first event is the header") };
         // As a device keeps it.

@@ -61,6 +61,8 @@ fn check(events: &[Event], delta: &[u8], whole: bool) {
         return;
     };
     assert_eq!(Header::parse(header.bytes()).as_ref().ok(), Some(&**header), "a header does not read back");
+    let signed_again = header.with_signatures(header.signatures());
+    assert_eq!(signed_again.as_ref().ok(), Some(&**header), "signatures have two forms");
     for (index, event) in frames.iter().enumerate() {
         if let Event::Frame(frame) = event {
             let told = &header.frames()[index];

@@ -8,13 +8,14 @@ const BODY: usize = 52;
 
 /// Mends the digests of the header and of all frames that are there.
 pub(crate) fn mend(delta: &mut [u8]) {
-    let Some(length) = delta.get(12..16).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()) else { return };
-    let end = (u32::from_le_bytes(length) as usize).saturating_add(BODY);
-    if end > delta.len() {
+    let Some([body, signatures]) = lengths(delta) else { return };
+    let end = body.saturating_add(BODY);
+    let frames = end.saturating_add(signatures);
+    if frames > delta.len() {
         return;
     }
     mend_header(delta, end);
-    let Ok(header) = Header::parse(&delta[..end]) else { return };
+    let Ok(header) = Header::parse(&delta[..frames]) else { return };
     let mut row = BODY;
     for frame in header.frames() {
         let start = usize::try_from(frame.offset).unwrap_or(usize::MAX);
@@ -27,6 +28,15 @@ pub(crate) fn mend(delta: &mut [u8]) {
         row += at + 32;
     }
     mend_header(delta, end);
+}
+
+/// How long the header's body is, and the signatures behind it.
+fn lengths(delta: &[u8]) -> Option<[usize; 2]> {
+    let length = |at: usize| {
+        let bytes = delta.get(at..at + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+    };
+    Some([length(12)?, length(48)?])
 }
 
 fn mend_header(delta: &mut [u8], end: usize) {

@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 
 use skiff_diff::{Level, Options, diff};
 use skiff_format::{
-    BaseInfo, Compression, Digest, Encoder, Event, Facts, HeaderFields, Limits, Reader, Section, TargetInfo,
-    compress,
+    BaseInfo, Compression, DetachedSignature, Digest, Encoder, Event, Facts, FormatError, Header,
+    HeaderFields, Limits, Reader, Section, Signatures, TargetInfo, compress, replace_signatures,
 };
 use skiff_patch::{Codec, Effort, Source, State, align, bsdiff, gzip, png, zip};
 use skiff_signature::{Signed, sign_tree};
@@ -61,6 +61,10 @@ fn format_decode() -> Vec<Seed> {
         [("stored", Compression::Stored), ("xz", Compression::XZ), ("zstd", Compression::Zstd { level: 3 })];
     let one = compressions.iter().map(|(name, compression)| (*name, vec![*compression]));
     let all = ("mixed", compressions.iter().map(|(_, compression)| *compression).collect());
+    let signed = [0, 1].map(|mend_digests| {
+        let delta = signed(&container(&[Compression::Stored], &payload));
+        seed("format_decode", &format!("signed-{mend_digests}"), [vec![mend_digests, 7], delta].concat())
+    });
     one.chain([all])
         .enumerate()
         .map(|(index, (name, frames))| {
@@ -71,7 +75,21 @@ fn format_decode() -> Vec<Seed> {
             delta[16] ^= u8::from(mend_digests);
             seed("format_decode", name, [vec![u8::from(mend_digests), piece], delta].concat())
         })
+        .chain(signed)
         .collect()
+}
+
+/// The same delta under two signatures, of an algorithm that is known and one that is not.
+fn signed(delta: &[u8]) -> Vec<u8> {
+    let mut signatures = Signatures::default();
+    for (algorithm, length) in [(DetachedSignature::ED25519, 64), (300, 200)] {
+        let (key, bytes) = (Digest::of(b"key"), vec![0x5a; length]);
+        signatures.add(DetachedSignature { algorithm, key, bytes }).expect("because there is room for both");
+    }
+    let mut signed = Vec::new();
+    let choose = |_: &Header| Ok::<_, FormatError>(signatures);
+    replace_signatures(delta, Limits::default(), &mut signed, choose).expect("because the delta is sound");
+    signed
 }
 
 fn container(frames: &[Compression], payload: &[u8]) -> Vec<u8> {
