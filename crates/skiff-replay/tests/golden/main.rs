@@ -272,4 +272,16 @@ fn a_stranger_reaches_the_same_targets() {
         let refused = stranger(&golden.file(), golden.target);
         assert_eq!(refused.status.code(), Some(1), "{}: a wrong base", golden.name);
     }
+    let signed = stranger(&images::folder().join("valid/signed-example.skiff"), "example-base");
+    let plain = stranger(&GOLDEN[0].file(), "example-base");
+    assert_eq!((signed.status.code(), signed.stdout), (Some(0), plain.stdout));
+}
+
+/// Signatures stand between the header and the frames, and change nothing of where a delta leads.
+#[test]
+fn a_signed_delta_leads_where_it_led_before() {
+    let signed = fs::read(images::folder().join("valid/signed-example.skiff")).unwrap();
+    let (outcome, sink) = follow(&signed, Image::read("example-base").base());
+    assert_eq!(outcome.unwrap().release.to_string(), GOLDEN[0].release);
+    assert_eq!(sink.prelude.unwrap().header.signatures().all().len(), 3);
 }

@@ -541,7 +541,7 @@ def decompress(frame, data):
 
 def read_container(delta):
     must(delta[:12] == bytes.fromhex("89534b460d0a1a0a") + bytes(4), "preamble")
-    length = int.from_bytes(delta[12:16], "little")
+    length, signed = (int.from_bytes(delta[at : at + 4], "little") for at in (12, 48))
     must(sha256(delta[:16] + delta[52 : 52 + length]) == delta[16:48], "header digest")
     body = Input(delta[52 : 52 + length])
     header = {"codecs": [(body.integer(), body.integer()) for _ in range(body.integer())]}
@@ -550,7 +550,8 @@ def read_container(delta):
     header |= {"config": body.take(32) if body.byte() else None}
     header |= {"manifest": body.take(32) if body.byte() else None}
     header["facts"] = [body.integer() for _ in range(8)]
-    frames, at = [], 52 + length
+    # Whose signatures those are is looked at by the script of the crate skiff-keys.
+    frames, at = [], 52 + length + signed
     for _ in range(body.integer()):
         names = ("kind", "flags", "compressor", "parameter", "encoded", "decoded")
         frame = {name: body.integer() for name in names}

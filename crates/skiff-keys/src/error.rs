@@ -1,0 +1,83 @@
+use std::io;
+use std::path::PathBuf;
+
+use skiff_format::Digest;
+
+use crate::KeyId;
+
+/// Why a delta is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// Nobody signed it.
+    #[error("delta {delta} is not signed, and a signature is required; ask for one that is")]
+    Unsigned {
+        /// The delta's header digest.
+        delta: Digest,
+    },
+    /// Only keys that are not required signed it.
+    #[error(
+        "delta {delta} is signed by {}, and not by a key that is required; see whether the key was replaced",
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    KeyUnknown {
+        /// The delta's header digest.
+        delta: Digest,
+        /// The keys that it says signed it.
+        found: Vec<KeyId>,
+    },
+    /// The signature under the name of a required key is not that key's, or not of this delta: one of them was altered.
+    #[error(
+        "the signature of delta {delta} by key {key} is false: the delta or the signature was altered; fetch it again"
+    )]
+    WrongSignature {
+        /// The delta's header digest.
+        delta: Digest,
+        /// The key.
+        key: KeyId,
+    },
+}
+
+/// Why a key cannot be read or made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// It is no key as keys are written here.
+    #[error("it is no key: {what}; `skiff keygen` makes some")]
+    NotAKey {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A private key stands where the public one is wanted.
+    #[error(
+        "it is a private key, which is for signing alone; name the public one, and keep this one to yourself"
+    )]
+    PrivateGiven,
+    /// A public key stands where the private one is wanted.
+    #[error("it is a public key, and the private one is wanted")]
+    PublicGiven,
+    /// Its file cannot be read or written.
+    #[error("{op} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        op: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What a file holds is no key, or not the one that is wanted.
+    #[error("{path:?}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        source: Box<KeyError>,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {what}")]
+    NoRandomness {
+        /// What it said.
+        what: String,
+    },
+}
