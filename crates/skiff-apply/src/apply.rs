@@ -65,7 +65,7 @@ impl Store {
     /// Applies a delta to the current release and makes the result the current release.
     ///
     /// The delta is not trusted: what comes out of it has to be the release that `target` names, every byte of it, read
-    /// back from the disk. Where an earlier attempt with the same delta was cut off after a checkpoint, it goes on
+    /// back from the disk; and who has to have [signed](Options::signed_by) it is seen to before anything is written. Where an earlier attempt with the same delta was cut off after a checkpoint, it goes on
     /// from there. Applying a delta again changes nothing.
     ///
     /// # Errors
@@ -84,6 +84,7 @@ impl Store {
         let mut reader = Reader::new(end.watch(delta, 0)?, options.limits.format);
         let header = read_header(&mut reader).map_err(|error| end.explain(error))?;
         let id = release_of(&header.target().release);
+        options.check_signature(&header)?;
         if let Expectation::Release(expected) = target
             && expected != id
         {
@@ -93,7 +94,7 @@ impl Store {
         if current == Some(id) {
             return Ok(Applied::without_delta(id, self.record(id)?.previous, Outcome::AlreadyCurrent));
         }
-        let base = self.base_of(&header, current)?;
+        let base = self.base_of(&header, current, options)?;
         if self.reuse(id, &header, (&base, options))? {
             let applied = Applied::without_delta(id, Some(base.id), Outcome::Reused);
             return Ok(self.tidied(applied, options));
@@ -140,10 +141,19 @@ impl Store {
     }
 
     /// The current release, where the delta applies to it.
-    fn base_of(&self, header: &Header, current: Option<ReleaseId>) -> Result<StoredRelease, ApplyError> {
+    fn base_of(
+        &self,
+        header: &Header,
+        current: Option<ReleaseId>,
+        options: &Options<'_>,
+    ) -> Result<StoredRelease, ApplyError> {
         let mut bases = header.bases().iter().map(|base| release_of(&base.release));
         match current {
-            Some(current) if bases.clone().any(|base| base == current) => self.load(current),
+            Some(current) if bases.clone().any(|base| base == current) => {
+                // Before it is read, which may fail: a damaged release is left behind by the same step.
+                options.tell_signed(release_of(&header.target().release));
+                self.load(current)
+            }
             found => {
                 let expected = bases.next().expect("because a header lists at least one base");
                 Err(ApplyError::WrongBase { expected, found })
@@ -231,9 +241,11 @@ fn resume<'a>(
     header: &Header,
 ) -> Result<Option<(u64, StageSink<'a>, Replay<'a>)>, ApplyError> {
     let saved = Saved::load(site.store, site.id);
-    let Some(saved) = saved.filter(|saved| saved.prelude.header.digest() == header.digest()) else {
+    let Some(mut saved) = saved.filter(|saved| saved.prelude.header.digest() == header.digest()) else {
         return Ok(None);
     };
+    // The same delta, but it may have been signed since: then its frames lie elsewhere.
+    saved.prelude.header = header.clone();
     let offset = saved.offset();
     let limits = site.options.limits.clone();
     let resumed = StageSink::resume(*site, &saved).and_then(|sink| {

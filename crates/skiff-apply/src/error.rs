@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use skiff_format::FormatError;
 use skiff_fs::{FsError, Interrupted, Mismatch};
+use skiff_keys::TrustError;
 use skiff_patch::PatchError;
 use skiff_replay::ReplayError;
 use skiff_tree::{ContentDigest, EntryPath, FileContent, ReleaseId, TreeError};
@@ -34,6 +35,9 @@ pub enum ApplyError {
         /// The release that the delta leads to.
         found: ReleaseId,
     },
+    /// The delta is not signed by a key that has to have signed it. Nothing was written.
+    #[error(transparent)]
+    Untrusted(#[from] TrustError),
     /// The delta is damaged, hostile, or no delta.
     #[error("corrupt delta at byte {offset}: {what}; fetch it again, or pull the whole image")]
     Corrupt {
@@ -225,6 +229,8 @@ pub enum ErrorClass {
     Usage,
     /// A delta for another base, or to another target. Ask for the right one.
     WrongRelease,
+    /// Nobody who is trusted signed the delta. Do not go round that: see where it came from, and whether keys were replaced.
+    Untrusted,
     /// The delta, or the image to install, is damaged. Fetch it again.
     CorruptInput,
     /// The delta asks for more than this build, the limits or the file system allow. Pull the whole image.
@@ -250,6 +256,7 @@ impl ApplyError {
                 ErrorClass::Usage
             }
             Self::WrongBase { .. } | Self::WrongTarget { .. } => ErrorClass::WrongRelease,
+            Self::Untrusted(_) => ErrorClass::Untrusted,
             Self::Corrupt { .. } | Self::CutOff { .. } | Self::WrongContent { .. } => {
                 ErrorClass::CorruptInput
             }

@@ -74,6 +74,7 @@ pub use options::{Expectation, KeepPolicy, LinkPolicy, Options, Phase, Verificat
 pub use record::{Origin, Trial};
 pub use recover::Recovered;
 pub use skiff_fs::{Control, Ownership};
+pub use skiff_keys::{PublicKey, TrustError};
 pub use source::{DeltaSource, OnePassDelta, SeekableDelta};
 pub use store::{ReleaseInfo, Staged, Status, Store, StoreOptions, VerifyReport};
 pub use trial::RolledBack;

@@ -1,6 +1,8 @@
 use std::fmt;
 
+use skiff_format::Header;
 use skiff_fs::{Control, Ownership};
+use skiff_keys::PublicKey;
 use skiff_replay::Limits;
 use skiff_tree::ReleaseId;
 
@@ -13,6 +15,12 @@ pub struct Options<'a> {
     pub control: Control<'a>,
     /// Is told when a phase begins, and of how many bytes progress will tell in it.
     pub on_phase: Option<&'a (dyn Fn(Phase, u64) + Send + Sync)>,
+    /// Whose signature a delta has to have: that of one of these keys. Where it has not, nothing is written. Anything does, unless set;
+    /// nothing does where there are no keys in it.
+    pub signed_by: Option<&'a [PublicKey]>,
+    /// Is told the release that a delta leads to, once the delta is found to be [signed](Self::signed_by) and to apply to the current
+    /// release: a key that is trusted stands for that step, whatever becomes of the delta.
+    pub on_signed: Option<&'a (dyn Fn(ReleaseId) + Send + Sync)>,
     /// Whether owners and devices are applied, which takes root, or only recorded.
     pub ownership: Ownership,
     /// How the new release comes by files that the current one has.
@@ -36,6 +44,8 @@ impl Default for Options<'_> {
         Self {
             control: Control::default(),
             on_phase: None,
+            signed_by: None,
+            on_signed: None,
             ownership: Ownership::Apply,
             links: LinkPolicy::default(),
             verification: Verification::default(),
@@ -52,6 +62,8 @@ impl fmt::Debug for Options<'_> {
         f.debug_struct("Options")
             .field("control", &self.control)
             .field("on_phase", &self.on_phase.map(|_| ".."))
+            .field("signed_by", &self.signed_by)
+            .field("on_signed", &self.on_signed.map(|_| ".."))
             .field("ownership", &self.ownership)
             .field("links", &self.links)
             .field("verification", &self.verification)
@@ -73,6 +85,21 @@ impl Options<'_> {
     pub(crate) fn begin(&self, phase: Phase, total: u64) {
         if let Some(on_phase) = self.on_phase {
             on_phase(phase, total);
+        }
+    }
+
+    /// Sees whether a delta is signed as it has to be.
+    pub(crate) fn check_signature(&self, header: &Header) -> Result<(), ApplyError> {
+        if let Some(keys) = self.signed_by {
+            skiff_keys::check(header, keys)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of a delta that is signed, and applies to the current release.
+    pub(crate) fn tell_signed(&self, target: ReleaseId) {
+        if let (Some(_), Some(on_signed)) = (self.signed_by, self.on_signed) {
+            on_signed(target);
         }
     }
 
@@ -138,7 +165,8 @@ pub enum KeepPolicy {
 pub enum Expectation {
     /// This one, named by a source that the caller trusts. Whatever the delta contains, nothing else becomes current.
     Release(ReleaseId),
-    /// Whichever the delta itself names. For deltas that come over a trusted way.
+    /// Whichever the delta itself names. For deltas that come over a trusted way, or that have to be [signed](Options::signed_by): an old delta
+    /// that was signed for the current release is taken too, wherever it leads.
     TrustDelta,
 }
 

@@ -319,6 +319,59 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// A delta with the frames of `from` and a header that says what `lie` makes of it.
+pub fn lying(from: &[u8], lie: impl Fn(&mut HeaderFields)) -> Vec<u8> {
+    let mut reader = Reader::new(from, skiff_format::Limits::default());
+    let mut encoder = Encoder::new(Cursor::new(Vec::new()));
+    let mut fields = None;
+    while let Some(event) = reader.next_event().unwrap() {
+        match event {
+            Event::Header(header) => {
+                let (codecs, bases) = (header.codecs().to_vec(), header.bases().to_vec());
+                let (target, facts) = (*header.target(), *header.facts());
+                fields = Some(HeaderFields { codecs, bases, target, facts });
+            }
+            Event::Frame(frame) => {
+                let frame =
+                    skiff_format::compress(frame.section, &frame.payload, &Compression::Stored).unwrap();
+                encoder.add(frame).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut fields = fields.unwrap();
+    lie(&mut fields);
+    let mut out = Vec::new();
+    encoder.finish(&fields, &mut out).unwrap();
+    out
+}
+
+/// Everything in a directory but the lock: names, types, contents.
+pub fn picture(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut out = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let file_type = entry.file_type().unwrap();
+            let path = entry.path();
+            let bytes = if file_type.is_dir() {
+                open.push(path.clone());
+                Vec::new()
+            } else if file_type.is_symlink() {
+                std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+            } else if file_type.is_file() {
+                std::fs::read(&path).unwrap()
+            } else {
+                Vec::new()
+            };
+            out.push((path.to_str().unwrap().to_owned(), bytes));
+        }
+    }
+    out.sort();
+    out
+}
+
 /// A delta that counts what is read of it, and may fail at an offset.
 pub struct Watched<'a> {
     bytes: &'a [u8],

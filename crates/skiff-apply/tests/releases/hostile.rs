@@ -1,37 +1,8 @@
 //! Deltas that are damaged, or lie.
 
-use std::fs;
-use std::path::Path;
-
 use crate::common::*;
 use skiff_apply::*;
-use skiff_format::{Compression, Digest, Encoder, Event, HeaderFields, Reader, Section};
-
-/// Everything in a directory but the lock: names, types, contents.
-fn picture(directory: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut out = Vec::new();
-    let mut open = vec![directory.to_path_buf()];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let entry = entry.unwrap();
-            let file_type = entry.file_type().unwrap();
-            let path = entry.path();
-            let bytes = if file_type.is_dir() {
-                open.push(path.clone());
-                Vec::new()
-            } else if file_type.is_symlink() {
-                fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
-            } else if file_type.is_file() {
-                fs::read(&path).unwrap()
-            } else {
-                Vec::new()
-            };
-            out.push((path.to_str().unwrap().to_owned(), bytes));
-        }
-    }
-    out.sort();
-    out
-}
+use skiff_format::{Digest, HeaderFields, Section};
 
 #[test]
 fn a_flipped_bit_anywhere_is_refused_and_leaves_nothing() {
@@ -70,33 +41,6 @@ fn bytes_after_the_end_are_refused() {
     assert!(matches!(error, ApplyError::Corrupt { .. }), "{error}");
     assert_eq!(fixture.names("staging"), [""; 0]);
     fixture.assert_current(&old);
-}
-
-/// A delta with the frames of `from` and a header that says what `lie` makes of it.
-fn lying(from: &[u8], lie: impl Fn(&mut HeaderFields)) -> Vec<u8> {
-    let mut reader = Reader::new(from, skiff_format::Limits::default());
-    let mut encoder = Encoder::new(std::io::Cursor::new(Vec::new()));
-    let mut fields = None;
-    while let Some(event) = reader.next_event().unwrap() {
-        match event {
-            Event::Header(header) => {
-                let (codecs, bases) = (header.codecs().to_vec(), header.bases().to_vec());
-                let (target, facts) = (*header.target(), *header.facts());
-                fields = Some(HeaderFields { codecs, bases, target, facts });
-            }
-            Event::Frame(frame) => {
-                let frame =
-                    skiff_format::compress(frame.section, &frame.payload, &Compression::Stored).unwrap();
-                encoder.add(frame).unwrap();
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    let mut fields = fields.unwrap();
-    lie(&mut fields);
-    let mut out = Vec::new();
-    encoder.finish(&fields, &mut out).unwrap();
-    out
 }
 
 #[test]

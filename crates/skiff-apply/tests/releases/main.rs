@@ -8,3 +8,4 @@ mod crash;
 mod hostile;
 mod lifecycle;
 mod resume;
+mod signed;
