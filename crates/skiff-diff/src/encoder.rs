@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use skiff_format::{CompressedFrame, Compression, Encoder, Section};
+use skiff_format::{CompressedFrame, Compression, Encoder, Limits, Section, replace_signatures};
 use skiff_fs::Control;
 use skiff_patch::State;
 use skiff_replay::record::{self, Known, Origin, Record};
@@ -90,11 +90,15 @@ fn run(
     }
     assumed.settle();
     prove(base, &assumed, target, options.control, &mut delta)?;
-    delta
-        .rewind()
-        .and_then(|()| io::copy(&mut delta, &mut out))
-        .and_then(|_| out.flush())
-        .map_err(|source| DiffError::Io { op: "writing the delta", source })?;
+    let failed = |source| DiffError::Io { op: "writing the delta", source };
+    delta.rewind().map_err(failed)?;
+    if let Some(sign) = options.sign {
+        let delta = io::BufReader::new(delta);
+        let header = replace_signatures(delta, Limits::default(), out, sign)?;
+        report.grow_header(header.delta_size());
+    } else {
+        io::copy(&mut delta, &mut out).and_then(|_| out.flush()).map_err(failed)?;
+    }
     Ok(report)
 }
 

@@ -35,7 +35,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SectionShares {
-    /// The header with its table of frames.
+    /// The header with its table of frames and its signatures.
     pub header: u64,
     /// The target's config.
     pub config: u64,

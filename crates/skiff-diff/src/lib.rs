@@ -54,6 +54,6 @@ pub use error::DiffError;
 pub use explanation::{CodecShare, Explanation, FileShare, KindShare, SectionShares, SourceFile};
 pub use ideas::{Idea, Ideas};
 pub use kind::{FileKind, Machine};
-pub use options::{Level, Options};
+pub use options::{Level, Options, Sign};
 pub use release::Release;
 pub use report::{CodecReport, Report};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use skiff_format::Compression;
+use skiff_format::{Compression, FormatError, Header, Signatures};
 use skiff_fs::Control;
 use skiff_patch::Effort;
 
@@ -53,6 +53,9 @@ impl Level {
     }
 }
 
+/// Makes the signatures of a delta with this header.
+pub type Sign<'a> = dyn Fn(&Header) -> Result<Signatures, FormatError> + Send + Sync + 'a;
+
 /// How to make a delta.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
@@ -77,6 +80,8 @@ pub struct Options<'a> {
     pub ideas: Ideas,
     /// Whether the report [explains](crate::Report::explanation) where the bytes went, which takes a little longer.
     pub explain: bool,
+    /// What signs the delta, once it has proved itself. Nothing, unless set.
+    pub sign: Option<&'a Sign<'a>>,
     /// Watches and stops the work. Progress counts bytes of new contents; what there is of them is the target's
     /// [`content_bytes_missing_from`](skiff_tree::Tree::content_bytes_missing_from) the base.
     pub control: Control<'a>,
@@ -93,6 +98,7 @@ impl Default for Options<'_> {
             max_decoder_memory: None,
             ideas: Ideas::ALL,
             explain: false,
+            sign: None,
             control: Control::default(),
         }
     }

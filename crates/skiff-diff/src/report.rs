@@ -41,6 +41,14 @@ impl Report {
     pub fn is_smaller_than_pull(&self) -> Option<bool> {
         self.pull_bytes.map(|pull| self.delta_bytes < pull)
     }
+
+    /// The delta got longer: its header has signatures now.
+    pub(crate) fn grow_header(&mut self, delta_bytes: u64) {
+        if let Some(explanation) = &mut self.explanation {
+            explanation.sections.header += delta_bytes.saturating_sub(self.delta_bytes);
+        }
+        self.delta_bytes = delta_bytes;
+    }
 }
 
 /// What one codec made.

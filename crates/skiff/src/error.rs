@@ -14,6 +14,14 @@ pub enum Error {
     #[cfg(feature = "apply")]
     #[error(transparent)]
     Apply(#[from] skiff_apply::ApplyError),
+    /// A delta is not signed as it has to be.
+    #[cfg(any(feature = "apply", feature = "diff"))]
+    #[error(transparent)]
+    Trust(#[from] skiff_keys::TrustError),
+    /// A key cannot be read or made.
+    #[cfg(any(feature = "apply", feature = "diff"))]
+    #[error(transparent)]
+    Key(#[from] skiff_keys::KeyError),
     /// A registry does not give, or take, what was asked for.
     #[cfg(feature = "registry")]
     #[error(transparent)]

@@ -65,6 +65,8 @@ pub use skiff_format as format;
 pub use skiff_fs as fs;
 #[cfg(feature = "image")]
 pub use skiff_image as image;
+#[cfg(any(feature = "apply", feature = "diff"))]
+pub use skiff_keys as keys;
 #[cfg(feature = "registry")]
 pub use skiff_registry as registry;
 pub use skiff_replay as replay;

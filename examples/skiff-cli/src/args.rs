@@ -2,6 +2,7 @@
 
 mod block;
 mod fleet;
+mod keys;
 mod registry;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub(crate) use fleet::{
     Whose,
 };
 
+pub(crate) use keys::{Keygen, SignDelta, Signers};
 pub(crate) use registry::{Choice, Find, OpenImages, Pull, Push, Registries};
 
 const IMAGES: &str = "IMAGE is one of:
@@ -40,7 +42,8 @@ const EXIT_CODES: &str = "Exit codes:
   6  reading or writing failed, or a registry cannot be reached
   7  what is on the disk is not what it should be
   8  somebody else is working on the store
-  9  cancelled by a signal; a second signal ends it at once, with 128 and its number";
+  9  cancelled by a signal; a second signal ends it at once, with 128 and its number
+  10 the delta is not signed by a key that is required";
 
 /// Binary delta updates of container images.
 #[derive(Debug, Parser)]
@@ -96,8 +99,28 @@ Examples:
   skiff sign-tree /var/lib/skiff | ssh server 'skiff diff --against - oci:images:1.1 -o update.skiff'"
     )]
     SignTree(SignTree),
+    /// Make a pair of keys to sign deltas with
+    #[command(
+        after_help = "The private key is written to FILE, for its owner's eyes alone, and the public one to FILE.pub. Nothing is replaced.
+
+Example:
+  skiff keygen release.key --comment 'releases of 2026'"
+    )]
+    Keygen(Keygen),
+    /// Sign a delta
+    #[command(
+        after_help = "A signature is put beside those that are there; one by the same key takes no more room. Before, every byte of the delta
+is seen to be whole. What it is for is not looked at: whoever signs says that devices may go where it leads.
+
+Examples:
+  skiff sign update.skiff --key release.key
+  skiff sign update.skiff --key old.key --key new.key -o signed.skiff"
+    )]
+    Sign(SignDelta),
     /// Show what a delta is for and what it holds
-    #[command(after_help = "Example:\n  skiff inspect update.skiff --json")]
+    #[command(after_help = "Examples:
+  skiff inspect update.skiff --json
+  skiff inspect update.skiff --require-signature release.key.pub")]
     Inspect(Inspect),
     /// Manage the fleets of a delta server
     #[command(
@@ -120,6 +143,7 @@ Examples:
     /// Apply a delta to a store's current release and swap the result in
     #[command(after_help = "Examples:
   skiff apply update.skiff --store /var/lib/skiff --target 4f5c…
+  skiff apply update.skiff --store /var/lib/skiff --require-signature release.key.pub
   curl -s https://updates.example/4f5c | skiff apply - --store /var/lib/skiff --target 4f5c…
 
 Run again after an interruption, it goes on where it was; a delta on standard input is read from its start for that.")]
@@ -230,6 +254,9 @@ pub(crate) struct Diff {
     /// gets larger
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) max_decoder_memory: Option<u64>,
+    /// Sign the delta with this private key; several may be named
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Vec<PathBuf>,
     /// Show where the bytes of the delta went: by section, by codec, by kind of file and by file, the costliest first; with
     /// --json, of every file
     #[arg(long)]
@@ -284,6 +311,8 @@ pub(crate) struct Inspect {
     #[arg(value_name = "DELTA")]
     pub(crate) delta: PathBuf,
     #[command(flatten)]
+    pub(crate) signers: Signers,
+    #[command(flatten)]
     pub(crate) print: Output,
 }
 
@@ -316,7 +345,7 @@ pub(crate) struct Install {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("trust").required(true).args(["target", "trust_delta"])))]
+#[command(group(ArgGroup::new("trust").required(true).multiple(true).args(["target", "trust_delta", "require_signature"])))]
 pub(crate) struct Apply {
     /// The delta; "-" reads standard input, in one pass
     #[arg(value_name = "DELTA")]
@@ -325,8 +354,10 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "ID")]
     pub(crate) target: Option<String>,
     /// Take whatever release the delta leads to
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["target", "require_signature"])]
     pub(crate) trust_delta: bool,
+    #[command(flatten)]
+    pub(crate) signers: Signers,
     #[command(flatten)]
     pub(crate) store: StorePath,
     #[command(flatten)]

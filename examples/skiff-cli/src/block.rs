@@ -1,7 +1,7 @@
 //! Block deltas of single files, with rdiff's arguments.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::device::CancellableInput;
 use crate::failure::Failure;
 use crate::output::Destination;
 use crate::print::{Lines, bytes, say, share};
-use crate::progress::{Bar, cancel_on_signals};
+use crate::progress::{Bar, Watched, cancel_on_signals};
 
 /// The length of blocks where the size of the old file is not known: rdiff's too.
 const UNKNOWN_SIZE_BLOCK: u32 = 2048;
@@ -222,48 +222,6 @@ impl Job<'_> {
             say!("{json}");
         }
         Ok(())
-    }
-}
-
-/// A stream that fails once a signal has come, and tells a bar of what passes.
-struct Watched<'a, T> {
-    inner: T,
-    cancel: &'a AtomicBool,
-    bar: Option<&'a Bar>,
-}
-
-impl<T> Watched<'_, T> {
-    fn pass(&mut self, pass: impl FnOnce(&mut T) -> io::Result<usize>) -> io::Result<usize> {
-        if self.cancel.load(Ordering::Relaxed) {
-            return Err(io::Error::other("cancelled"));
-        }
-        let count = pass(&mut self.inner)?;
-        if let Some(bar) = self.bar {
-            bar.advance(count as u64);
-        }
-        Ok(count)
-    }
-}
-
-impl<T: Read> Read for Watched<'_, T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.pass(|inner| inner.read(buffer))
-    }
-}
-
-impl<T: Seek> Seek for Watched<'_, T> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(to)
-    }
-}
-
-impl<T: Write> Write for Watched<'_, T> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.pass(|inner| inner.write(buffer))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

@@ -143,9 +143,11 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
         Some(id) => Expectation::Release(id.parse().map_err(Failure::usage)?),
         None => Expectation::TrustDelta,
     };
+    let signers = args.signers.keys()?;
     let store = open(&args.store.path)?;
     let watch = Watch::new(args.print)?;
     let applied = watch.run(Some(&args.staging), |options| {
+        let options = &Options { signed_by: signers.as_deref(), ..options.clone() };
         if args.delta.as_os_str() == "-" {
             let input = CancellableInput { cancel: &watch.cancel };
             let applied = store.apply(&mut OnePassDelta::new(input), target, options);
@@ -155,7 +157,8 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
         let file = File::open(&args.delta).map_err(|error| Failure::io("opening", &args.delta, error))?;
         let applied = store.apply(&mut SeekableDelta::new(file), target, options);
         applied.map_err(|error| {
-            let is_of_delta = matches!(error.class(), ErrorClass::CorruptInput | ErrorClass::WrongRelease);
+            use ErrorClass::{CorruptInput, Untrusted, WrongRelease};
+            let is_of_delta = matches!(error.class(), CorruptInput | Untrusted | WrongRelease);
             let failure = Failure::from(error);
             if is_of_delta { failure.of_file(&args.delta) } else { failure }
         })

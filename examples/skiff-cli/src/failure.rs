@@ -12,6 +12,7 @@ use skiff::diff::DiffError;
 use skiff::format::FormatError;
 use skiff::fs::FsError;
 use skiff::image::ImageError;
+use skiff::keys::KeyError;
 use skiff::registry::RegistryError;
 use skiff::signature::SignatureError;
 
@@ -34,6 +35,7 @@ impl Failure {
     pub(crate) const DAMAGED: u8 = 7;
     const BUSY: u8 = 8;
     pub(crate) const CANCELLED: u8 = 9;
+    const UNTRUSTED: u8 = 10;
 
     pub(crate) fn new(code: u8, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string(), is_reported: false }
@@ -94,6 +96,7 @@ fn of_class(class: ErrorClass) -> u8 {
     match class {
         ErrorClass::Usage => Failure::USAGE,
         ErrorClass::WrongRelease => Failure::WRONG_RELEASE,
+        ErrorClass::Untrusted => Failure::UNTRUSTED,
         ErrorClass::CorruptInput | ErrorClass::Unsupported => Failure::CORRUPT,
         ErrorClass::NoSpace => Failure::NO_SPACE,
         ErrorClass::Io => Failure::IO,
@@ -178,6 +181,15 @@ fn of_signature(error: &SignatureError) -> u8 {
     }
 }
 
+fn of_key(error: &KeyError) -> u8 {
+    match error {
+        KeyError::Io { source, .. } => of_io(source),
+        KeyError::NoRandomness { .. } => Failure::IO,
+        // Whoever names a file that is no key has named the wrong one.
+        _ => Failure::USAGE,
+    }
+}
+
 fn of_diff(error: &DiffError) -> u8 {
     match error {
         DiffError::Read { source, .. } | DiffError::Io { source, .. } => of_io(source),
@@ -216,6 +228,8 @@ impl<E: Into<Error>> From<E> for Failure {
             Error::Apply(ApplyError::Io { source, .. } | ApplyError::Delta { source }) => of_io(source),
             Error::Apply(error) => of_class(error.class()),
             Error::Block(error) => of_block(error),
+            Error::Trust(_) => Self::UNTRUSTED,
+            Error::Key(error) => of_key(error),
             Error::Format(error) => of_format(error),
             Error::Fs(error) => of_fs(error),
             _ => Self::DEFECT,

@@ -8,19 +8,24 @@ use skiff::format::{Event, Header, Limits, Reader, Section};
 
 use crate::args::Inspect;
 use crate::failure::Failure;
+use crate::keys;
 use crate::print::{Lines, bytes, say};
 
 pub(crate) fn run(args: &Inspect) -> Result<(), Failure> {
+    let required = args.signers.keys()?;
     let input: Box<dyn Read> = if args.delta.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {
         Box::new(File::open(&args.delta).map_err(|error| Failure::io("opening", &args.delta, error))?)
     };
     let header = check(input).map_err(|failure| failure.of_file(&args.delta))?;
+    let proven = required.as_ref().map(|required| skiff::keys::check(&header, required));
+    let proven = proven.transpose().map_err(|error| Failure::from(error).of_file(&args.delta))?;
+    let proven = proven.map(|key| key.id().to_string());
     if args.print.json {
-        say!("{}", as_json(&header));
+        say!("{}", as_json(&header, proven.as_deref()));
     } else {
-        print(&header)?;
+        print(&header, proven.as_deref())?;
     }
     Ok(())
 }
@@ -62,7 +67,7 @@ fn name(section: Section) -> String {
     }
 }
 
-fn print(header: &Header) -> Result<(), Failure> {
+fn print(header: &Header, proven: Option<&str>) -> Result<(), Failure> {
     let (target, facts) = (header.target(), header.facts());
     let mut lines = Lines::default();
     for base in header.bases() {
@@ -70,6 +75,10 @@ fn print(header: &Header) -> Result<(), Failure> {
     }
     lines.add("target", target.release);
     lines.add("target tree", target.tree);
+    keys::add_signatures(&mut lines, header);
+    if let Some(key) = proven {
+        lines.add("signature holds", key);
+    }
     lines.add("delta", bytes(header.delta_size()));
     if let Some(pull) = facts.pull_bytes {
         lines.add("full pull", bytes(pull));
@@ -87,7 +96,7 @@ fn print(header: &Header) -> Result<(), Failure> {
     lines.print()
 }
 
-fn as_json(header: &Header) -> Value {
+fn as_json(header: &Header, proven: Option<&str>) -> Value {
     let (target, facts) = (header.target(), header.facts());
     json!({
         "digest": header.digest().to_string(),
@@ -96,6 +105,8 @@ fn as_json(header: &Header) -> Value {
         "target_tree": target.tree.to_string(),
         "config": target.config.map(|digest| digest.to_string()),
         "manifest": target.manifest.map(|digest| digest.to_string()),
+        "signatures": keys::as_json(header),
+        "proven_signer": proven,
         "delta_bytes": header.delta_size(),
         "pull_bytes": facts.pull_bytes,
         "target_bytes": facts.target_bytes,

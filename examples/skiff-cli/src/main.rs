@@ -8,6 +8,7 @@ mod failure;
 mod fleet;
 mod images;
 mod inspect;
+mod keys;
 mod output;
 mod print;
 mod progress;
@@ -44,6 +45,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Diff(args) => server::diff(args),
         Command::SignTree(args) => sign::run(args),
         Command::Flatten(args) => server::flatten(args),
+        Command::Keygen(args) => keys::generate(args),
+        Command::Sign(args) => keys::sign(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Block(args) => block::run(args),
         Command::Fleet(args) => fleet::fleet(args),
@@ -76,6 +79,8 @@ fn output(command: &Command) -> Option<Output> {
         Command::Diff(args) => Some(args.print),
         Command::SignTree(args) => Some(args.print),
         Command::Flatten(args) => Some(args.print),
+        Command::Keygen(args) => Some(args.print),
+        Command::Sign(args) => Some(args.print),
         Command::Inspect(args) => Some(args.print),
         Command::Block(args) => Some(args.options.print()),
         Command::Fleet(args) => Some(args.command.at().print),

@@ -1,8 +1,8 @@
 //! Progress bars: on a terminal, and nowhere else.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -59,6 +59,48 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+/// A stream that fails once a signal has come, and tells a bar of what passes.
+pub(crate) struct Watched<'a, T> {
+    pub(crate) inner: T,
+    pub(crate) cancel: &'a AtomicBool,
+    pub(crate) bar: Option<&'a Bar>,
+}
+
+impl<T> Watched<'_, T> {
+    fn pass(&mut self, pass: impl FnOnce(&mut T) -> io::Result<usize>) -> io::Result<usize> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(io::Error::other("cancelled"));
+        }
+        let count = pass(&mut self.inner)?;
+        if let Some(bar) = self.bar {
+            bar.advance(count as u64);
+        }
+        Ok(count)
+    }
+}
+
+impl<T: Read> Read for Watched<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pass(|inner| inner.read(buffer))
+    }
+}
+
+impl<T: Seek> Seek for Watched<'_, T> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+impl<T: Write> Write for Watched<'_, T> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.pass(|inner| inner.write(buffer))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

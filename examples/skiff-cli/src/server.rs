@@ -15,6 +15,7 @@ use crate::device::CancellableInput;
 use crate::explain;
 use crate::failure::Failure;
 use crate::images::Images;
+use crate::keys;
 use crate::output::Destination;
 use crate::print::{Lines, bytes, say, share};
 use crate::progress::{Bar, cancel_on_signals};
@@ -28,6 +29,7 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
             "the delta goes to standard output, and so would what --explain tells; name a file",
         ));
     }
+    let keys = keys::private(&args.sign)?;
     let cancel = cancel_on_signals()?;
     let pair = Pair::open(args, &cancel)?;
 
@@ -40,6 +42,7 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
         args::Level::Best => Level::Best,
     };
     let control = Control { cancel: Some(&cancel), progress: Some(&progress), ..Control::default() };
+    let sign = |header: &_| skiff::keys::signatures(header, &keys);
     let default = Options::default();
     let options = Options {
         level,
@@ -48,6 +51,7 @@ pub(crate) fn diff(args: &args::Diff) -> Result<(), Failure> {
         spool: args.spool.as_deref(),
         max_decoder_memory: args.max_decoder_memory,
         explain: args.explain,
+        sign: (!keys.is_empty()).then_some(&sign),
         control,
         ..default
     };

@@ -9,10 +9,10 @@ use skiff_testkit::{Encoding, Image, Layer, OciLayout, write_docker_archive};
 use tempfile::TempDir;
 
 /// A place with two images, `oci:images:1.0` and `:1.1`.
-struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         OciLayout::new()
             .image("1.0", image("ahoy "))
@@ -22,36 +22,36 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Whether there is a file that is not finished.
-    fn has_parts(&self) -> bool {
+    pub(crate) fn has_parts(&self) -> bool {
         let mut files = fs::read_dir(self.0.path()).unwrap();
         files.any(|file| file.unwrap().file_name().to_string_lossy().starts_with(".skiff-"))
     }
 
     /// Runs `skiff` here, with nothing on standard input.
-    fn skiff(&self, words: &[&str]) -> Output {
+    pub(crate) fn skiff(&self, words: &[&str]) -> Output {
         self.command(words).stdin(Stdio::null()).output().unwrap()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
         command.args(words).current_dir(self.0.path());
         command
     }
 
     /// Runs it, expects it to succeed, and reads its JSON.
-    fn json(&self, words: &[&str]) -> Value {
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
         let output = self.skiff(&[words, &["--json"]].concat());
         assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Runs it, and expects this exit code and a message with these words.
-    fn fails(&self, words: &[&str], code: i32, message: &str) {
+    pub(crate) fn fails(&self, words: &[&str], code: i32, message: &str) {
         let output = self.skiff(words);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
@@ -59,13 +59,13 @@ impl Place {
     }
 
     /// Makes the delta and the store, and returns the target's name.
-    fn prepare(&self) -> String {
+    pub(crate) fn prepare(&self) -> String {
         let report = self.json(&["diff", "oci:images:1.0", "oci:images:1.1", "-o", "update.skiff"]);
         self.json(&["install", "oci:images:1.0", "--store", "store", "--rootless"]);
         report["target"].as_str().unwrap().to_owned()
     }
 
-    fn motd(&self) -> String {
+    pub(crate) fn motd(&self) -> String {
         fs::read_to_string(self.path("store/current/rootfs/etc/motd")).unwrap()[..9].to_owned()
     }
 }

@@ -5,4 +5,5 @@ mod block;
 mod commands;
 mod diff;
 mod docker_registry;
+mod keys;
 mod registry;

@@ -156,3 +156,18 @@ fn what_fails_says_who_is_at_fault() {
     fs::write(place.path("auth.json"), auth).unwrap();
     place.json(&["flatten", &image, "-o", "x", "--plain-http", "--authfile", "auth.json"]);
 }
+
+#[test]
+fn a_signed_delta_goes_over_a_registry_untouched() {
+    let place = Place::new();
+    let new = &place.image("1.1")[..];
+    place.json(&["keygen", "release.key"]);
+    let words = ["diff", "oci:images:1.0", "oci:images:1.1", "-o", "update.skiff", "--sign", "release.key"];
+    let report = place.json(&words);
+    let base = report["base"].as_str().unwrap();
+    place.json(&["push", "update.skiff", new, "--plain-http"]);
+    let pulled = place.json(&["pull", new, "--plain-http", "--base", base, "-o", "pulled.skiff"]);
+    assert_eq!(pulled["delta_bytes"], report["delta_bytes"]);
+    assert_eq!(fs::read(place.path("pulled.skiff")).unwrap(), fs::read(place.path("update.skiff")).unwrap());
+    place.json(&["inspect", "pulled.skiff", "--require-signature", "release.key.pub"]);
+}
