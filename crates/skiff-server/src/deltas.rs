@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use skiff_diff::{DiffError, Level};
 use skiff_image::ImageError;
+use skiff_keys::PrivateKey;
 use skiff_protocol::{Event, Name, Pending, Problem, ProblemCode, Stage, Text};
 use skiff_signature::TreeSignature;
 use skiff_tree::ReleaseId;
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) queue: usize,
     pub(crate) queue_per_device: usize,
+    pub(crate) keys: Arc<[PrivateKey]>,
     pub(crate) level: Level,
     pub(crate) memory: u64,
     pub(crate) kept_bytes: u64,
@@ -158,11 +160,15 @@ impl Deltas {
                 return Ok(Answer::Pending(job.progress.pending()));
             }
             // Looked at with the jobs held: a job notes what came of it before it is one no longer.
-            if let Some(record) = self.parts.books.read().deltas.get(&name) {
-                return Ok(match &record.found {
-                    Found::Made { .. } => Answer::Made(record.clone()),
-                    Found::None { problem, .. } => Answer::None(problem.clone()),
-                });
+            match self.parts.books.read().deltas.get(&name) {
+                Some(record) if self.settings.is_to_be_signed(&record.found) => {}
+                Some(record) => {
+                    return Ok(match &record.found {
+                        Found::Made { .. } => Answer::Made(record.clone()),
+                        Found::None { problem, .. } => Answer::None(problem.clone()),
+                    });
+                }
+                None => {}
             }
             if let Some(failed) = jobs.failed.get(&wanted) {
                 if failed.elapsed() < RETRY {
@@ -241,6 +247,9 @@ impl Deltas {
         if self.parts.cancel.load(Ordering::Relaxed) {
             return Err(ServerError::GoingDown);
         }
+        if let Some(signed) = self.sign_kept(&wanted).await? {
+            return Ok(signed);
+        }
         self.parts.metrics.computations.inc();
         progress.enter(Stage::Reading, 0);
         let started = Instant::now();
@@ -274,10 +283,10 @@ impl Deltas {
             cancel: Arc::clone(&self.parts.cancel),
             progress: Arc::clone(progress),
         };
-        let encoded = blocking(move || work.encode()).await?;
-        let (seconds, report) = (started.elapsed().as_secs_f64(), &encoded.report);
+        let (encoded, report) = blocking(move || work.encode()).await?;
+        let seconds = started.elapsed().as_secs_f64();
         self.parts.metrics.seconds.observe(seconds);
-        if let Some(problem) = useless(&wanted, report) {
+        if let Some(problem) = useless(&wanted, &report) {
             return Err(problem.into());
         }
         tracing::info!(
@@ -306,7 +315,7 @@ impl Deltas {
         if let Err(problem) = &made {
             self.parts.metrics.failed(problem);
         }
-        let bytes = made.as_ref().ok().map(|encoded| encoded.report.delta_bytes);
+        let bytes = made.as_ref().ok().map(|encoded| encoded.bytes);
         let (base, target) = (Text(wanted.base), Text(wanted.target));
         // Nobody may be listening.
         let _ = self.parts.events.send(Event::Delta { base, target, bytes, problem: made.err() });
@@ -329,9 +338,10 @@ impl Deltas {
         let _keeping = self.parts.objects.keeping().await;
         let object = object_name(&wanted.name());
         let found = match made {
-            Ok(Encoded { report, digest, file }) => {
+            Ok(Encoded { bytes, digest, keys, file }) => {
                 self.parts.objects.keep(&object, file).await?;
-                Some(Found::Made { bytes: report.delta_bytes, digest: digest.clone() })
+                let keys = keys.iter().copied().map(Text).collect();
+                Some(Found::Made { bytes: *bytes, digest: digest.clone(), keys })
             }
             // It may be there again.
             Err(problem) if matches!(problem.code, ProblemCode::NotFound | ProblemCode::BaseUnknown) => None,

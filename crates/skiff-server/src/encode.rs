@@ -1,14 +1,16 @@
 //! Making one delta.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use sha2::{Digest as _, Sha256};
 use skiff_diff::{Options, Release, Report};
+use skiff_format::Header;
 use skiff_fs::Control;
 use skiff_image::{FlatImage, LayerInfo, pull_size};
+use skiff_keys::{KeyId, PrivateKey};
 use skiff_protocol::{Problem, ProblemCode, Stage};
 use skiff_signature::TreeSignature;
 use skiff_tree::ContentDigest;
@@ -36,14 +38,36 @@ pub(crate) struct Work {
 
 /// A delta in a file that goes unless it is kept.
 pub(crate) struct Encoded {
-    pub(crate) report: Report,
+    pub(crate) bytes: u64,
     pub(crate) digest: String,
+    pub(crate) keys: Vec<KeyId>,
     pub(crate) file: tempfile::TempPath,
+}
+
+impl Encoded {
+    /// What `write` writes to a file in the spool, signed by these keys, and what it says of that.
+    pub(crate) fn write<T>(
+        (spool, keys): (&Path, &[PrivateKey]),
+        write: impl FnOnce(&mut Hashing) -> Result<T, ServerError>,
+    ) -> Result<(Self, T), ServerError> {
+        let file =
+            tempfile::NamedTempFile::new_in(spool).map_err(ServerError::io("making a file in", spool))?;
+        let mut out = Hashing { inner: BufWriter::new(file), hasher: Sha256::new(), bytes: 0 };
+        let said = write(&mut out)?;
+        let (bytes, digest) =
+            (out.bytes, ContentDigest::from_bytes(out.hasher.finalize().into()).to_string());
+        let file = out
+            .inner
+            .into_inner()
+            .map_err(|error| ServerError::io("writing in", spool)(error.into_error()))?;
+        let keys = keys.iter().map(|key| *key.public().id()).collect();
+        Ok((Self { bytes, digest, keys, file: file.into_temp_path() }, said))
+    }
 }
 
 impl Work {
     /// Makes it.
-    pub(crate) fn encode(&self) -> Result<Encoded, ServerError> {
+    pub(crate) fn encode(&self) -> Result<(Encoded, Report), ServerError> {
         let Self { wanted, target, settings, spool, progress, .. } = self;
         if let Some(before_each) = &settings.before_each {
             before_each.0(wanted.base, wanted.target);
@@ -58,6 +82,7 @@ impl Work {
             Side::Image(base) => &base.layers,
             Side::Signature(_) => &[],
         };
+        let sign = |header: &Header| skiff_keys::signatures(header, &settings.keys);
         let options = Options {
             level: settings.level,
             memory: settings.memory,
@@ -65,36 +90,31 @@ impl Work {
             spool: Some(spool),
             max_decoder_memory: wanted.variant.max_decoder_memory(),
             ideas: wanted.variant.ideas(),
+            sign: (!settings.keys.is_empty()).then_some(&sign),
             control: Control { cancel: Some(&self.cancel), progress: Some(&advance), ..Control::default() },
             ..Options::default()
         };
-        let file =
-            tempfile::NamedTempFile::new_in(spool).map_err(ServerError::io("making a file in", spool))?;
-        let mut out = Hashing { inner: std::io::BufWriter::new(file), hasher: Sha256::new() };
-        let report = match &self.base {
-            Side::Image(base) => skiff_diff::diff(&release(base), &release(target), &options, &mut out),
-            Side::Signature(base) => skiff_diff::diff_against(base, &release(target), &options, &mut out),
-        };
-        let report = report?;
-        let file = out
-            .inner
-            .into_inner()
-            .map_err(|error| ServerError::io("writing in", spool)(error.into_error()))?;
-        let digest = out.hasher.finalize();
-        let digest = ContentDigest::from_bytes(digest.into()).to_string();
-        Ok(Encoded { report, digest, file: file.into_temp_path() })
+        Encoded::write((spool, &settings.keys), |out| {
+            Ok(match &self.base {
+                Side::Image(base) => skiff_diff::diff(&release(base), &release(target), &options, out)?,
+                Side::Signature(base) => skiff_diff::diff_against(base, &release(target), &options, out)?,
+            })
+        })
     }
 }
 
-struct Hashing<W> {
-    inner: W,
+/// A file in the spool that is hashed as it is written.
+pub(crate) struct Hashing {
+    inner: BufWriter<tempfile::NamedTempFile>,
     hasher: Sha256,
+    bytes: u64,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.hasher.update(&bytes[..count]);
+        self.bytes += count as u64;
         Ok(count)
     }
 

@@ -48,6 +48,7 @@ mod options;
 mod progress;
 mod record;
 mod releases;
+mod resign;
 mod routes;
 mod serve;
 mod server;

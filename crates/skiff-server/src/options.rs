@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_diff::Level;
+use skiff_keys::PrivateKey;
 use skiff_tree::ReleaseId;
 use url::Url;
 
@@ -37,6 +38,9 @@ pub struct Options {
     /// How many of these one device may have asked for first; beyond, it is told to come back. Those that are made ahead, and those that
     /// another device asked for before, are not counted. Default: 16.
     pub queue_per_device: usize,
+    /// The keys that deltas are signed with, 16 at most. One that was made before there was a key is signed when it is asked for.
+    /// Default: none.
+    pub signing_keys: Vec<PrivateKey>,
     /// How hard to try. Default: [`Level::Default`].
     pub level: Level,
     /// About how many bytes of memory each of the workers uses. Default: 1 GiB.
@@ -87,6 +91,7 @@ impl Options {
             workers: NonZeroUsize::MIN,
             queue: 1024,
             queue_per_device: 16,
+            signing_keys: Vec::new(),
             level: Level::Default,
             memory: 1 << 30,
             flat_images: NonZeroUsize::MIN.saturating_add(3),

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use skiff_image::{BlobDigest, DiffId};
+use skiff_keys::KeyId;
 use skiff_protocol::{Name, Problem, Release, Status, Text, Variables};
 use skiff_tree::{ManifestDigest, ReleaseId};
 
@@ -131,7 +132,13 @@ pub(crate) struct DeltaRecord {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Found {
     /// It is there.
-    Made { bytes: u64, digest: String },
+    Made {
+        bytes: u64,
+        digest: String,
+        /// Who signed it.
+        #[serde(default)]
+        keys: Vec<Text<KeyId>>,
+    },
     /// There is no use in one: of what this version of the encoder made, or could not make.
     None {
         problem: Problem,

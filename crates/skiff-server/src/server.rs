@@ -81,6 +81,10 @@ impl Server {
     }
 
     fn assemble(options: Options) -> Result<Self, ServerError> {
+        if options.signing_keys.len() > skiff_format::MAX_SIGNATURES {
+            let what = format!("a delta has {} signatures at most", skiff_format::MAX_SIGNATURES);
+            return Err(ServerError::Options(what));
+        }
         let data = options.data.clone();
         let uploads = data.join("uploads");
         // It holds what devices are told, and digests of tokens: nobody else's business.
@@ -123,6 +127,7 @@ impl Server {
                 workers: options.workers.get(),
                 queue: options.queue,
                 queue_per_device: options.queue_per_device,
+                keys: options.signing_keys.into(),
                 level: options.level,
                 memory: options.memory,
                 kept_bytes: options.delta_bytes,

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use common::{ALL, Harness};
 use serde_json::json;
-use skiff_server::{Change, Database, DatabaseError, Loader, Sqlite, Table};
+use skiff_keys::{KeyId, PrivateKey};
+use skiff_server::{Change, Database, DatabaseError, Loader, Options, Sqlite, Table};
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..1000 {
@@ -192,5 +193,73 @@ async fn how_far_a_download_is_costs_no_commit_and_is_kept_with_the_next_one() {
     harness.restart().await;
     let device = harness.admin("GET", "/v1/devices/pump-1", None).await.expect(200).json();
     assert_eq!(device["status"]["report"]["done"], 7);
+    harness.server.shut_down();
+}
+
+/// The key whose seed is so many times this byte.
+fn key(byte: u8) -> PrivateKey {
+    format!("skiff-private-key ed25519 {}", format!("{byte:02x}").repeat(32)).parse().unwrap()
+}
+
+/// The keys whose signatures a delta has, all of which hold.
+fn signers(delta: &[u8], keys: &[PrivateKey]) -> Vec<KeyId> {
+    let mut reader = skiff_format::Reader::new(delta, skiff_format::Limits::default());
+    let Some(skiff_format::Event::Header(header)) = reader.next_event().unwrap() else { panic!("no header") };
+    while reader.next_event().unwrap().is_some() {}
+    let found =
+        header.signatures().all().iter().map(|signature| KeyId::from_bytes(*signature.key.as_bytes()));
+    let found: Vec<KeyId> = found.collect();
+    for id in &found {
+        let key = keys.iter().find(|key| key.public().id() == id).unwrap();
+        assert_eq!(skiff_keys::check(&header, &[key.public().clone()]).unwrap().id(), id);
+    }
+    found
+}
+
+#[tokio::test]
+async fn deltas_are_signed_and_those_from_before_a_key_when_they_are_asked_for() {
+    let keys = [key(1), key(2)];
+    let ids = |used: &[PrivateKey]| {
+        let mut ids: Vec<KeyId> = used.iter().map(|key| *key.public().id()).collect();
+        ids.sort();
+        ids
+    };
+    let mut harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    let token = harness.device("pumps", "pump-1").await;
+    let path = format!("/v1/deltas/{old}/{new}?{ALL}");
+    let plain = harness.delta(&token, &path).await.expect(200);
+    assert_eq!(signers(&plain.body, &keys), []);
+    // With one key, with another one beside it, and without the first.
+    for used in [&keys[..1], &keys, &keys[1..]] {
+        let with = |mut options: Options| {
+            options.signing_keys = used.to_vec();
+            options
+        };
+        harness.restart_with(with).await;
+        let delta = harness.delta(&token, &path).await.expect(200);
+        // A signature more does no harm: only one that is missing has a delta signed anew, by the keys that there are.
+        let expected = if used.len() == 1 && used[0].public() == keys[1].public() { &keys[..] } else { used };
+        assert_eq!(signers(&delta.body, &keys), ids(expected));
+        assert_eq!(delta.header("etag"), format!("\"{}\"", skiff_testkit::sha256_hex(&delta.body)));
+        assert_ne!(delta.header("etag"), plain.header("etag"));
+        assert_eq!(harness.metric("skiff_deltas_kept_bytes").await, delta.body.len() as f64);
+        assert_eq!(harness.metric("skiff_delta_computations_total").await, 0.0, "it was made anew");
+    }
+    // One that is damaged where it lies is made anew.
+    let lies = harness.data.join("objects/deltas").join(harness.names("objects/deltas").first().unwrap());
+    let mut bytes = std::fs::read(&lies).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&lies, bytes).unwrap();
+    let third = [key(3)];
+    let with = |mut options: Options| {
+        options.signing_keys = third.to_vec();
+        options
+    };
+    harness.restart_with(with).await;
+    let delta = harness.delta(&token, &path).await.expect(200);
+    assert_eq!(signers(&delta.body, &third), ids(&third));
+    assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);
     harness.server.shut_down();
 }

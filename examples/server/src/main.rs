@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use skiff_diff::Level;
+use skiff_keys::PrivateKey;
 use skiff_registry::{ClientOptions, Credentials, Transport};
 use skiff_server::{Connections, Options, Server, ServerError, serve};
 use tokio::net::TcpListener;
@@ -51,6 +52,10 @@ struct Arguments {
     /// Fetch images from registries by plain HTTP
     #[arg(long)]
     plain_http: bool,
+    /// Sign deltas with the private key in this file (skiff keygen makes it); several may be named. Whoever has the file can have devices
+    /// run anything
+    #[arg(long, value_name = "FILE")]
+    signing_key: Vec<PathBuf>,
     /// How hard to try to make deltas small
     #[arg(long, value_enum, default_value_t = LevelName::Default)]
     level: LevelName,
@@ -166,6 +171,8 @@ fn options(arguments: &Arguments) -> Result<Options, Box<dyn Error>> {
     options.objects = arguments.objects.clone();
     options.public_objects = arguments.public_objects.clone();
     options.image_directory = arguments.images.clone();
+    let keys: Result<Vec<_>, _> = arguments.signing_key.iter().map(PrivateKey::read).collect();
+    options.signing_keys = keys.map_err(|error| ServerError::Options(format!("--signing-key: {error}")))?;
     options.workers = arguments.workers;
     options.delta_bytes = arguments.keep.saturating_mul(1 << 30);
     options.level = match arguments.level {

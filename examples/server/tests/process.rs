@@ -203,6 +203,10 @@ fn wrong_options_and_other_failures_end_with_statuses_of_their_own() {
     assert_eq!(status(&["--new-token"]), Some(2));
     assert_eq!(status(&["--token", "short", "--listen", "127.0.0.1:0"]), Some(2));
     assert_eq!(status(&["--objects", "gopher://nowhere/at-all"]), Some(2));
+    // A public key signs nothing, and no file is no key.
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/keys");
+    assert_eq!(status(&["--signing-key", &format!("{keys}/one.key.pub")]), Some(2));
+    assert_eq!(status(&["--signing-key", &format!("{keys}/none.key")]), Some(2));
     assert_eq!(status(&["--version"]), Some(0));
     // Taken already.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

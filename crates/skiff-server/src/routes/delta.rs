@@ -116,7 +116,7 @@ fn known_bases(server: &Server, caller: &Caller, request: &DeltaRequest) -> Resu
 }
 
 async fn serve(server: &Server, asked: (&Method, &HeaderMap), record: &DeltaRecord) -> Answered<Response> {
-    let Found::Made { bytes, digest } = &record.found else {
+    let Found::Made { bytes, digest, .. } = &record.found else {
         return refuse(ProblemCode::NotFound, "there is no delta");
     };
     server.parts.books.use_delta(&record.name, now());
