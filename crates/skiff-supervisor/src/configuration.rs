@@ -61,6 +61,14 @@ impl LocalVariables {
         Ok(self)
     }
 
+    /// What a variable that is no setting is set to on the device itself: here nothing that the server sends counts.
+    ///
+    /// Of the environment, which has variables of everybody, only settings were taken.
+    #[must_use]
+    pub fn own(&self, name: &VariableName) -> Option<&str> {
+        self.0.value(name)
+    }
+
     /// The settings that count, with what the server sent, and what is wrong among them.
     pub(crate) fn settings(&self, sent: Option<&Variables>) -> (Settings, Vec<WrongValue>) {
         let none = Variables::new();
@@ -93,6 +101,17 @@ mod tests {
         sent.take("BALENA_SUPERVISOR_DELTA_RETRY_COUNT".parse().expect("a name"), "9");
         let (settings, wrong) = local.settings(Some(&sent));
         assert_eq!((settings.retry_count, settings.is_delta_enabled, wrong), (9, true, vec![]));
+    }
+
+    #[test]
+    fn what_is_the_devices_own_is_in_its_file() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), "SKIFF_REQUIRE_SIGNATURE=/etc/skiff/release.key.pub\n").expect("written");
+        let name: VariableName = "SKIFF_REQUIRE_SIGNATURE".parse().expect("a name");
+        let local = pairs(&[("SKIFF_REQUIRE_SIGNATURE", "/tmp/other")]);
+        assert_eq!(local.own(&name), None);
+        let local = local.with_file(file.path()).expect("right lines");
+        assert_eq!(local.own(&name), Some("/etc/skiff/release.key.pub"));
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Device {
 
     /// How the store is changed here.
     pub(crate) fn store_options<'c>(
-        &self,
+        &'c self,
         control: Control<'c>,
         on_phase: Option<&'c (dyn Fn(StorePhase, u64) + Send + Sync)>,
     ) -> ApplyOptions<'c> {
@@ -139,6 +139,7 @@ impl Device {
         ApplyOptions {
             control,
             on_phase,
+            signed_by: options.signers.as_ref().map(|signers| &signers.keys[..]),
             ownership: options.ownership,
             links: options.links,
             verification: options.verification,

@@ -79,7 +79,7 @@ pub use error::SupervisorError;
 pub use event::Event;
 pub use fetch::{Answer, Fetch, FetchError, Method, Payload, Place, Pull, Pulled, Request};
 pub use http::{HttpFetch, HttpOptions};
-pub use options::{Health, OnExit, Options};
+pub use options::{Health, OnExit, Options, Signers, UnsignedPulls};
 pub use policy::{Again, Failure, POLICY, Retries, Rule, Then};
 pub use runner::{
     Access, Bind, CommandOptions, CommandRunner, Network, Output, RootAccess, RunState, RuncOptions,

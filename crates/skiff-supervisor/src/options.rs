@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use skiff_apply::{LinkPolicy, Verification};
 use skiff_fs::{Ownership, RootOptions};
+use skiff_keys::PublicKey;
 
 /// How a supervisor works. What a server can set beside this is in [`Settings`](skiff_protocol::Settings).
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Options {
     pub links: LinkPolicy,
     /// What is read back from the disk before a release is swapped in. Default: everything.
     pub verification: Verification,
+    /// Who has to have signed what is brought; nothing that a server sends changes it. Default: nobody.
+    pub signers: Option<Signers>,
     /// The most memory that decoding a delta may take, as its header declares it, in bytes. Default: 64 MiB, which leaves deltas as
     /// small as they get; what is declared is a bound, and a third more than is taken.
     pub decoder_memory: u64,
@@ -58,6 +61,41 @@ pub struct Health {
     pub command_within: Duration,
     /// How long it may take to get healthy. Default: 2 min.
     pub within: Duration,
+}
+
+/// Who has to have signed what is brought.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Signers {
+    /// The keys, one of which has to have signed a delta.
+    pub keys: Vec<PublicKey>,
+    /// What is done of images that are pulled whole, which nobody signs. Default: only a release that a signed delta led to is taken.
+    pub pulls: UnsignedPulls,
+}
+
+impl Signers {
+    /// These keys. Where there are none, nothing is brought.
+    #[must_use]
+    pub fn new(keys: Vec<PublicKey>) -> Self {
+        Self { keys, pulls: UnsignedPulls::default() }
+    }
+
+    /// Has images pulled whole as if there were no signers: a delta that is not signed is no way into the device then, but whoever
+    /// can speak for the server has another one.
+    #[must_use]
+    pub fn with_unsigned_pulls(self) -> Self {
+        Self { pulls: UnsignedPulls::Allowed, ..self }
+    }
+}
+
+/// What is done of images that are pulled whole where signatures are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnsignedPulls {
+    /// They are pulled where a signed delta to the same release came before in the same update, and failed on the device.
+    #[default]
+    Refused,
+    /// They are pulled as ever.
+    Allowed,
 }
 
 /// What becomes of the program when the supervisor ends.
@@ -111,6 +149,7 @@ impl Options {
             ownership: Ownership::Apply,
             links: LinkPolicy::default(),
             verification: Verification::default(),
+            signers: None,
             decoder_memory: 64 << 20,
             health: Health::default(),
             trial_starts: 3,

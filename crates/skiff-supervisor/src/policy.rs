@@ -64,6 +64,8 @@ policy! {
     Changed, Fixed(2), FullPull, Later;
     /// The delta is damaged.
     Corrupt, Fixed(1), FullPull, Later;
+    /// The delta is not signed by a key that has to have signed it; or nothing that is signed leads to the release.
+    Untrusted, Never, Alarm, Later;
     /// The delta is not for what the device runs, or does not lead to what it shall run.
     WrongBase, Never, FullPull, Later;
     /// The delta needs a codec or a version of the format that the device does not have.
@@ -149,6 +151,7 @@ impl Failure {
             _ => match error.class() {
                 ErrorClass::Interrupted => return None,
                 ErrorClass::WrongRelease => Self::WrongBase,
+                ErrorClass::Untrusted => Self::Untrusted,
                 ErrorClass::CorruptInput => Self::Corrupt,
                 ErrorClass::Unsupported => Self::CodecUnknown,
                 ErrorClass::NoSpace => Self::NoSpace,

@@ -260,6 +260,7 @@ impl Supervisor {
             control: *control,
             target: release,
             image: target.image.as_ref(),
+            is_vouched_for: AtomicBool::new(false),
         };
         match update.bring() {
             Ok(Arrived { by_delta }) => Ok(match device.try_current(release, control)? {

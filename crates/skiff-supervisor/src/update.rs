@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Seek as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use skiff_apply::{ApplyError, Expectation, InstallInput, Options as ApplyOptions, Phase as StorePhase};
@@ -16,12 +17,15 @@ use crate::download::{Download, Stop, Trying, patient_until};
 use crate::fetch::{FetchError, Pull};
 use crate::policy::{Attempts, Failure, Then};
 use crate::server::{Server, Trouble};
-use crate::{Event, SupervisorError};
+use crate::{Event, Signers, SupervisorError, UnsignedPulls};
 
 /// Where an image is kept while it is pulled.
 const IMAGES: &str = "images";
 /// What is left free on the disk beside an image that is pulled, in bytes.
 const MARGIN: u64 = 16 << 20;
+
+/// Why an image is not pulled where signatures are asked for.
+const NO_PULL: &str = "and the whole image is not pulled, as no signed delta leads to it from what runs";
 
 /// An update that goes on.
 pub(crate) struct Update<'a> {
@@ -30,6 +34,8 @@ pub(crate) struct Update<'a> {
     pub(crate) control: Control<'a>,
     pub(crate) target: ReleaseId,
     pub(crate) image: Option<&'a ImageSource>,
+    /// Whether a delta came that is signed as it has to be, applies to what runs and leads to the target.
+    pub(crate) is_vouched_for: AtomicBool,
 }
 
 /// How a release came into the store.
@@ -44,16 +50,25 @@ impl Update<'_> {
         let current = self.device.current().map_err(|error| self.stopped(&error))?;
         let current = current.map(|current| current.id);
         let mut cause = None;
-        if let Some(base) = current.filter(|_| self.settings.is_delta_enabled) {
+        // Where an image may not be pulled there is no other way, whatever the server has configured.
+        if let Some(base) = current.filter(|_| self.settings.is_delta_enabled || !self.may_pull()) {
             match self.by_delta(base) {
                 Ok(()) => return Ok(Arrived { by_delta: true }),
                 Err(Stop::Trouble(trouble)) if trouble.failure.rule().then == Then::FullPull => {
+                    if !self.may_pull() {
+                        let cause = format!("{}; {NO_PULL}", trouble.cause);
+                        return Err(Trouble { cause, ..*trouble }.into());
+                    }
                     let Trouble { failure, cause: told, .. } = *trouble;
                     self.device.teller.tell(&Event::FallBack { failure, cause: told.clone() });
                     cause = Some(format!("{failure}: {told}"));
                 }
                 Err(stop) => return Err(stop),
             }
+        }
+        if !self.may_pull() {
+            let cause = format!("there is no release here that a signed delta could lead on from; {NO_PULL}");
+            return Err(Trouble::new(Failure::Untrusted, cause).into());
         }
         // Written down before, so that a cut does not make it forgotten.
         self.device.change(|entries| {
@@ -63,6 +78,16 @@ impl Update<'_> {
         });
         self.pull()?;
         Ok(Arrived { by_delta: false })
+    }
+
+    /// Whether the whole image may be pulled: nobody signs that.
+    fn may_pull(&self) -> bool {
+        match &self.device.options.signers {
+            Some(Signers { pulls: UnsignedPulls::Refused, .. }) => {
+                self.is_vouched_for.load(Ordering::Relaxed)
+            }
+            Some(Signers { pulls: UnsignedPulls::Allowed, .. }) | None => true,
+        }
     }
 
     /// The server, asked for deltas: in the time that is configured.
@@ -228,9 +253,9 @@ impl Update<'_> {
     /// Does something to the store, and tells its phases as the update's.
     fn with_store_options<T>(&self, control: Control<'_>, work: impl FnOnce(&ApplyOptions<'_>) -> T) -> T {
         let teller = &self.device.teller;
-        let is_delta_written = std::sync::atomic::AtomicBool::new(false);
+        let is_delta_written = AtomicBool::new(false);
         let on_phase = |phase, total| {
-            use std::sync::atomic::Ordering::Relaxed;
+            use Ordering::Relaxed;
             // While a delta is written, what counts is how much of it came.
             let is_downloading = teller.report().phase == Phase::Downloading;
             is_delta_written.store(phase == StorePhase::Writing && is_downloading, Relaxed);
@@ -242,12 +267,18 @@ impl Update<'_> {
             }
         };
         let progress = |bytes| {
-            if !is_delta_written.load(std::sync::atomic::Ordering::Relaxed) {
+            if !is_delta_written.load(Ordering::Relaxed) {
                 teller.advance(bytes);
             }
         };
+        let on_signed = |release| {
+            if release == self.target {
+                self.is_vouched_for.store(true, Ordering::Relaxed);
+            }
+        };
         let control = Control { progress: Some(&progress), ..control };
-        work(&self.device.store_options(control, Some(&on_phase)))
+        let options = self.device.store_options(control, Some(&on_phase));
+        work(&ApplyOptions { on_signed: Some(&on_signed), ..options })
     }
 }
 

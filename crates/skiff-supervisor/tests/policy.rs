@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod signed;
 
 use std::sync::Arc;
 use std::time::Duration;

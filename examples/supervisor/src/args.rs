@@ -44,6 +44,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) signers: SignerArguments,
+    #[command(flatten)]
     pub(crate) run: Run,
     #[command(flatten)]
     pub(crate) health: HealthArguments,
@@ -55,6 +57,19 @@ pub(crate) struct Arguments {
     /// Print events as JSON, one a line, to standard output; --log says where the program's own output goes then
     #[arg(long, requires = "log")]
     pub(crate) json: bool,
+}
+
+/// Who is believed. Nothing that the server sends changes it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signatures")]
+pub(crate) struct SignerArguments {
+    /// The file of a public key (skiff keygen makes it) that has to have signed each delta; of several, one of them. Images that are
+    /// pulled whole are refused then, but where a signed delta led to the same release. Also in --config, as SKIFF_REQUIRE_SIGNATURE
+    #[arg(long, value_name = "KEY", env = "SKIFF_REQUIRE_SIGNATURE", value_delimiter = ':')]
+    pub(crate) require_signature: Vec<PathBuf>,
+    /// Pull whole images all the same, which nobody signs: whoever can speak for the server can have the device run anything then
+    #[arg(long)]
+    pub(crate) allow_unsigned_pulls: bool,
 }
 
 /// How releases are run.

@@ -5,7 +5,7 @@ mod tell;
 
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,13 +14,14 @@ use std::time::Duration;
 use clap::Parser as _;
 use skiff_apply::{Store, StoreOptions};
 use skiff_fs::{Control, Ownership};
+use skiff_keys::PublicKey;
 use skiff_protocol::{ServerAddress, Tls, Token};
 use skiff_supervisor::{
     Checked, CommandOptions, CommandRunner, Health, HttpFetch, HttpOptions, LocalVariables, Network, OnExit,
-    Options, Output, Parts, RootAccess, RuncOptions, RuncRunner, Runner, Supervisor,
+    Options, Output, Parts, RootAccess, RuncOptions, RuncRunner, Runner, Signers, Supervisor,
 };
 
-use args::{Arguments, NetworkName, RunnerName};
+use args::{Arguments, NetworkName, RunnerName, SignerArguments};
 
 /// The update was given up or rolled back.
 const NOT_UPDATED: u8 = 3;
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
         Ok(usage) => usage,
         Err(error) => return failed(&*error, WRONG_USAGE),
     };
-    match parts(&arguments, usage).and_then(|parts| run(&arguments, parts)) {
+    let options = options(&arguments, usage.signers.clone());
+    match parts(&arguments, usage).and_then(|parts| run(&arguments, (parts, options))) {
         Ok(code) => code,
         Err(error) => failed(&*error, 1),
     }
@@ -59,9 +61,9 @@ fn failed(error: &dyn Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(arguments: &Arguments, parts: Parts) -> Result<ExitCode, Box<dyn Error>> {
+fn run(arguments: &Arguments, (parts, options): (Parts, Options)) -> Result<ExitCode, Box<dyn Error>> {
     let cancel = cancel_on_signals()?;
-    let supervisor = Supervisor::new(parts, options(arguments))?;
+    let supervisor = Supervisor::new(parts, options)?;
     if !arguments.once {
         supervisor.run(&cancel)?;
         return Ok(ExitCode::SUCCESS);
@@ -97,6 +99,7 @@ struct Usage {
     server: ServerAddress,
     token: Token,
     local: LocalVariables,
+    signers: Option<Signers>,
 }
 
 impl Usage {
@@ -127,8 +130,24 @@ impl Usage {
         if let Some(file) = &arguments.config {
             local = local.with_file(file).map_err(|error| format!("{}: {error}", file.display()))?;
         }
-        Ok(Self { server, token: Token::parse(&token)?, local })
+        let signers = signers(&arguments.signers, &local)?;
+        Ok(Self { server, token: Token::parse(&token)?, local, signers })
     }
+}
+
+/// Who has to have signed deltas; none where anybody may. Neither place takes away what the other one says.
+fn signers(arguments: &SignerArguments, local: &LocalVariables) -> Result<Option<Signers>, Box<dyn Error>> {
+    let in_file = local.own(&"SKIFF_REQUIRE_SIGNATURE".parse()?).unwrap_or_default();
+    let in_file = in_file.split(':').filter(|file| !file.is_empty()).map(Path::new);
+    let files = arguments.require_signature.iter().map(PathBuf::as_path).chain(in_file);
+    let keys: Vec<PublicKey> = files.map(PublicKey::read).collect::<Result<_, _>>()?;
+    let signers = Signers::new(keys);
+    Ok(match (signers.keys.is_empty(), arguments.allow_unsigned_pulls) {
+        (true, true) => return Err("--allow-unsigned-pulls goes with --require-signature".into()),
+        (true, false) => None,
+        (false, true) => Some(signers.with_unsigned_pulls()),
+        (false, false) => Some(signers),
+    })
 }
 
 fn parts(arguments: &Arguments, usage: Usage) -> Result<Parts, Box<dyn Error>> {
@@ -174,10 +193,11 @@ fn runner(arguments: &Arguments) -> Result<Box<dyn Runner>, Box<dyn Error>> {
     })
 }
 
-fn options(arguments: &Arguments) -> Options {
+fn options(arguments: &Arguments, signers: Option<Signers>) -> Options {
     let (run, health, cost) = (&arguments.run, &arguments.health, &arguments.cost);
     let mut options = Options::new(&arguments.state);
     options.ownership = if run.rootless { Ownership::Record } else { Ownership::Apply };
+    options.signers = signers;
     options.update_lock.clone_from(&run.update_lock);
     options.on_exit = if run.leave_running { OnExit::LeaveRunning } else { OnExit::Stop };
     options.stop_grace = Duration::from_secs(run.stop_within);

@@ -360,3 +360,41 @@ fn killed_at_every_call_the_new_release_runs_in_the_end() {
     assert!(calls > 30, "{calls} calls");
     println!("killed at each of {calls} calls");
 }
+
+#[test]
+fn keys_that_are_none_are_wrong_usage() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/keys");
+    let (private, public) = (format!("{keys}/one.key"), format!("{keys}/one.key.pub"));
+    let file = |value: &str| {
+        let file = at("variables");
+        std::fs::write(&file, format!("SKIFF_REQUIRE_SIGNATURE={value}\n")).unwrap();
+        file
+    };
+    // Nobody listens at port 9.
+    let run = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff-supervisor"));
+        command.args(["--server", "http://127.0.0.1:9", "--plain-http", "--once", "--rootless"]);
+        command.args(["--runner", "command", "--store", &at("store"), "--state", &at("state")]);
+        command.args(words).env("SKIFF_TOKEN", "t".repeat(40)).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let variables = file(&private);
+    let wrong = [
+        (vec!["--require-signature", &private], "private key"),
+        (vec!["--require-signature", &public, "--require-signature", "/none.pub"], "/none.pub"),
+        (vec!["--config", &variables], "private key"),
+        (vec!["--allow-unsigned-pulls"], "--require-signature"),
+    ];
+    for (words, message) in wrong {
+        let (code, said) = run(&words);
+        assert_eq!(code, Some(2), "{words:?}: {said}");
+        assert!(said.contains(message), "{words:?}: {said}");
+        assert!(!said.contains("1111"), "{said}");
+    }
+    // What is right fails later: there is no server.
+    let (code, said) = run(&["--config", &file(&public), "--allow-unsigned-pulls"]);
+    assert_eq!(code, Some(1), "{said}");
+}
