@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use skiff_format::{CodecInfo, Decoder, Event, FormatError, Header, VERSION};
+use skiff_format::{CodecInfo, Decoder, Digest, Event, FormatError, Header, VERSION};
 use skiff_image::BlobDigest;
 use skiff_image::documents::Descriptor;
 use skiff_tree::ReleaseId;
@@ -32,6 +32,7 @@ mod names {
     pub(super) const DECODER_MEMORY: &str = "io.github.skiff-update.delta.decoder-memory";
     pub(super) const FORMAT: &str = "io.github.skiff-update.delta.format";
     pub(super) const CODECS: &str = "io.github.skiff-update.delta.codecs";
+    pub(super) const SIGNED_BY: &str = "io.github.skiff-update.delta.signed-by";
 }
 
 /// What a device wants to know of a delta to choose it. It is said beside the delta, and is no more to be trusted than the delta
@@ -55,6 +56,8 @@ pub struct DeltaInfo {
     pub format: u16,
     /// The codecs that it takes to decode it, ascending.
     pub codecs: Vec<CodecInfo>,
+    /// The ids of the keys that it says signed it, in the order of its signatures.
+    pub signed_by: Vec<Digest>,
 }
 
 /// The manifest of an artifact.
@@ -88,6 +91,7 @@ impl DeltaInfo {
             decoder_memory: header.facts().decoder_memory,
             format: VERSION,
             codecs: header.codecs().to_vec(),
+            signed_by: header.signatures().all().iter().map(|signature| signature.key).collect(),
         }
     }
 
@@ -106,6 +110,8 @@ impl DeltaInfo {
         };
         let bases: Vec<ReleaseId> =
             list(find(names::BASE)?).iter().map(|base| base.parse().ok()).collect::<Option<_>>()?;
+        // It is not said of what nobody signed.
+        let signed_by = find(names::SIGNED_BY).map_or(Vec::new(), list);
         let base_manifest = match find(names::BASE_MANIFEST) {
             Some(text) => Some(text.parse().ok()?),
             None => None,
@@ -119,6 +125,7 @@ impl DeltaInfo {
             decoder_memory: number(names::DECODER_MEMORY)?,
             format: find(names::FORMAT)?.parse().ok()?,
             codecs: list(find(names::CODECS)?).iter().map(|text| codec(text)).collect::<Option<_>>()?,
+            signed_by: signed_by.iter().map(|key| key.parse().ok()).collect::<Option<_>>()?,
         })
     }
 
@@ -127,6 +134,7 @@ impl DeltaInfo {
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let join = |items: Vec<String>| items.join(",");
         let codec = |codec: &CodecInfo| format!("{}.{}", codec.id, codec.version);
+        let signed_by = join(self.signed_by.iter().map(ToString::to_string).collect());
         let said = [
             (names::BASE, Some(join(self.bases.iter().map(ToString::to_string).collect()))),
             (names::BASE_MANIFEST, self.base_manifest.map(|digest| digest.to_string())),
@@ -136,6 +144,7 @@ impl DeltaInfo {
             (names::DECODER_MEMORY, Some(self.decoder_memory.to_string())),
             (names::FORMAT, Some(self.format.to_string())),
             (names::CODECS, Some(join(self.codecs.iter().map(codec).collect()))),
+            (names::SIGNED_BY, Some(signed_by).filter(|keys| !keys.is_empty())),
         ];
         said.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?))).collect()
     }
@@ -199,12 +208,13 @@ mod tests {
             decoder_memory: 6,
             format: 0,
             codecs: vec![CodecInfo { id: 1, version: 0 }, CodecInfo { id: 7, version: 2 }],
+            signed_by: vec![Digest::of(b"one key"), Digest::of(b"another")],
         }
     }
 
     #[test]
     fn what_is_said_is_understood() {
-        let without = DeltaInfo { base_manifest: None, codecs: Vec::new(), ..info() };
+        let without = DeltaInfo { base_manifest: None, codecs: Vec::new(), signed_by: Vec::new(), ..info() };
         for info in [info(), without] {
             assert_eq!(DeltaInfo::of_annotations(&info.annotations()), Some(info));
         }
@@ -218,7 +228,7 @@ mod tests {
             annotations.insert(name.clone(), "x.y".into());
             assert_eq!(DeltaInfo::of_annotations(&annotations), None, "{name}");
             annotations.remove(name);
-            let is_needed = name != names::BASE_MANIFEST;
+            let is_needed = name != names::BASE_MANIFEST && name != names::SIGNED_BY;
             assert_eq!(DeltaInfo::of_annotations(&annotations).is_none(), is_needed, "{name}");
         }
     }

@@ -15,11 +15,11 @@ pub enum Error {
     #[error(transparent)]
     Apply(#[from] skiff_apply::ApplyError),
     /// A delta is not signed as it has to be.
-    #[cfg(any(feature = "apply", feature = "diff"))]
+    #[cfg(any(feature = "apply", feature = "diff", feature = "registry"))]
     #[error(transparent)]
     Trust(#[from] skiff_keys::TrustError),
     /// A key cannot be read or made.
-    #[cfg(any(feature = "apply", feature = "diff"))]
+    #[cfg(any(feature = "apply", feature = "diff", feature = "registry"))]
     #[error(transparent)]
     Key(#[from] skiff_keys::KeyError),
     /// A registry does not give, or take, what was asked for.

@@ -65,7 +65,7 @@ pub use skiff_format as format;
 pub use skiff_fs as fs;
 #[cfg(feature = "image")]
 pub use skiff_image as image;
-#[cfg(any(feature = "apply", feature = "diff"))]
+#[cfg(any(feature = "apply", feature = "diff", feature = "registry"))]
 pub use skiff_keys as keys;
 #[cfg(feature = "registry")]
 pub use skiff_registry as registry;

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use skiff_format::VERSION;
+use skiff_format::{Digest, VERSION};
 use skiff_image::{Image, ImageRef, OpenOptions, Platform};
+use skiff_keys::KeyId;
 use skiff_patch::Codec;
 use skiff_registry::{
     Client, DeltaInfo, FoundDelta, Layout, NewDelta, PulledDelta, PushedDelta, Reference, RegistryError,
@@ -33,6 +34,9 @@ pub struct DeltaChoice {
     pub base: Option<ReleaseId>,
     /// One that takes no more memory to decode, in bytes.
     pub max_decoder_memory: Option<u64>,
+    /// One that says that one of these keys signed it; where there are none, whoever did, if anybody. That is said by the registry:
+    /// whether it is so is seen when the delta is applied.
+    pub signed_by: Vec<KeyId>,
 }
 
 /// What else is said of a delta that is pushed.
@@ -140,7 +144,8 @@ pub fn pull_delta(
     let found = find_deltas(client, target, choice)?;
     let Some(found) = found.into_iter().find(|found| can_apply(&found.info)) else {
         let from = choice.base.map(|base| format!(" from release {base}")).unwrap_or_default();
-        let what = format!("delta{from} to {target} that can be applied here; pull the image");
+        let signed = if choice.signed_by.is_empty() { "" } else { "is signed as required and " };
+        let what = format!("delta{from} to {target} that {signed}can be applied here; pull the image");
         return Err(RegistryError::NotFound { what }.into());
     };
     let pulled = client.pull_delta(target.repository(), &found, to)?;
@@ -158,6 +163,13 @@ impl DeltaChoice {
     pub fn suits(&self, info: &DeltaInfo) -> bool {
         self.base.is_none_or(|base| info.applies_to(base))
             && self.max_decoder_memory.is_none_or(|most| info.decoder_memory <= most)
+            && (self.signed_by.is_empty() || info.signed_by.iter().any(|key| self.asks_for(key)))
+    }
+}
+
+impl DeltaChoice {
+    fn asks_for(&self, key: &Digest) -> bool {
+        self.signed_by.iter().any(|asked| asked.as_bytes() == key.as_bytes())
     }
 }
 
@@ -223,9 +235,16 @@ mod tests {
         unknown.codecs.push(skiff_format::CodecInfo { id: 60_000, version: 0 });
         assert!(!can_apply(&newer) && !can_apply(&unknown));
         let release = |byte| Some(ReleaseId::from_bytes([byte; 32]));
-        let suits =
-            |base, max_decoder_memory| DeltaChoice { base, max_decoder_memory, platform: None }.suits(&info);
+        let suits = |base, max_decoder_memory| {
+            DeltaChoice { base, max_decoder_memory, ..DeltaChoice::default() }.suits(&info)
+        };
         assert!(suits(None, None) && suits(Some(info.bases[0]), Some(5)));
         assert!(!suits(release(9), None) && !suits(None, Some(4)));
+        let key = |byte| KeyId::from_bytes([byte; 32]);
+        let mut signed = info.clone();
+        signed.signed_by.push(Digest::from_bytes([7; 32]));
+        let choice = DeltaChoice { signed_by: vec![key(6), key(7)], ..DeltaChoice::default() };
+        let other = DeltaChoice { signed_by: vec![key(6)], ..DeltaChoice::default() };
+        assert!(choice.suits(&signed) && !choice.suits(&info) && !other.suits(&signed));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
@@ -103,11 +103,15 @@ pub(crate) fn private(files: &[PathBuf]) -> Result<Vec<PrivateKey>, Failure> {
     files.iter().map(|file| Ok(PrivateKey::read(file)?)).collect()
 }
 
+/// The public keys in these files.
+pub(crate) fn public(files: &[PathBuf]) -> Result<Vec<PublicKey>, Failure> {
+    files.iter().map(|file| Ok(PublicKey::read(file)?)).collect()
+}
+
 impl args::Signers {
     /// The keys that are asked for; none where none are.
     pub(crate) fn keys(&self) -> Result<Option<Vec<PublicKey>>, Failure> {
-        let read = |file: &PathBuf| Ok(PublicKey::read(file as &Path)?);
-        let keys: Vec<PublicKey> = self.require_signature.iter().map(read).collect::<Result<_, Failure>>()?;
+        let keys = public(&self.require_signature)?;
         Ok((!keys.is_empty()).then_some(keys))
     }
 }

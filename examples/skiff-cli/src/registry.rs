@@ -10,6 +10,7 @@ use skiff::{DeltaChoice, PushOptions};
 use crate::args;
 use crate::failure::Failure;
 use crate::images::client;
+use crate::keys;
 use crate::print::{Lines, bytes, say};
 use crate::progress::{Bar, cancel_on_signals};
 
@@ -113,6 +114,7 @@ fn wanted(args: &args::Choice, base: Option<&str>) -> Result<(Reference, DeltaCh
     choice.platform.clone_from(&args.remote.platform.platform);
     choice.base = base.map(str::parse).transpose().map_err(Failure::usage)?;
     choice.max_decoder_memory = args.max_decoder_memory;
+    choice.signed_by = keys::public(&args.require_signature)?.iter().map(|key| *key.id()).collect();
     Ok((args.target.parse()?, choice))
 }
 
@@ -124,6 +126,9 @@ fn tell(lines: &mut Lines, info: &DeltaInfo) {
     lines.add("delta", bytes(info.bytes));
     lines.add("to write", bytes(info.new_bytes));
     lines.add("memory to apply", bytes(info.decoder_memory));
+    for key in &info.signed_by {
+        lines.add("says it is signed by", key);
+    }
 }
 
 fn found_as_json(found: &FoundDelta) -> Value {
@@ -141,6 +146,7 @@ fn as_json(info: &DeltaInfo) -> Value {
         "new_bytes": info.new_bytes,
         "decoder_memory": info.decoder_memory,
         "format": info.format,
+        "signed_by": info.signed_by.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "codecs": info.codecs.iter().map(|codec| json!({"id": codec.id, "version": codec.version})).collect::<Vec<_>>(),
     })
 }

@@ -77,6 +77,9 @@ pub(crate) struct Choice {
     /// No delta that takes more memory to apply, such as 32M
     #[arg(long, value_name = "BYTES", value_parser = super::size)]
     pub(crate) max_decoder_memory: Option<u64>,
+    /// No delta but those that say that they are signed by the private key of this public one; where several are named, by one of them
+    #[arg(long, value_name = "KEY")]
+    pub(crate) require_signature: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) remote: Remote,
 }

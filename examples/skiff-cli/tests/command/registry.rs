@@ -166,8 +166,18 @@ fn a_signed_delta_goes_over_a_registry_untouched() {
     let report = place.json(&words);
     let base = report["base"].as_str().unwrap();
     place.json(&["push", "update.skiff", new, "--plain-http"]);
-    let pulled = place.json(&["pull", new, "--plain-http", "--base", base, "-o", "pulled.skiff"]);
+    // And unsigned, which is shorter, and would be chosen.
+    place.json(&["diff", "oci:images:1.0", "oci:images:1.1", "-o", "unsigned.skiff"]);
+    place.json(&["push", "unsigned.skiff", new, "--plain-http"]);
+    let pull = ["pull", new, "--plain-http", "--base", base, "-o", "pulled.skiff"];
+    let pulled = place.json(&pull);
+    assert!(pulled["delta_bytes"].as_u64() < report["delta_bytes"].as_u64());
+    let pull = |key| [&pull[..], &["--require-signature", key]].concat();
+    let pulled = place.json(&pull("release.key.pub"));
     assert_eq!(pulled["delta_bytes"], report["delta_bytes"]);
     assert_eq!(fs::read(place.path("pulled.skiff")).unwrap(), fs::read(place.path("update.skiff")).unwrap());
-    place.json(&["inspect", "pulled.skiff", "--require-signature", "release.key.pub"]);
+    let inspected = place.json(&["inspect", "pulled.skiff", "--require-signature", "release.key.pub"]);
+    assert_eq!(pulled["signed_by"][0], inspected["proven_signer"]);
+    place.json(&["keygen", "other.key"]);
+    place.fails(&pull("other.key.pub"), 2, "signed as required");
 }
