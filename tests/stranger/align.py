@@ -188,8 +188,8 @@ class Corrections:
             phase = (self.position + at) % 8
             if self.words >= 16 and self.size - at >= 64:
                 if phase == 0 and self.learned.block(self.kind, self.words).read(self.stream):
-                    self.references_to(at + 64)
                     self.same(64, 8)
+                    self.references_to(at + 64)
                     at += 64
                     continue
                 for _ in range(8):

@@ -30,7 +30,8 @@ def read_header(delta):
         must(sha256(delta[:16] + body) == delta[16:48], "header digest")
         return read_body(Input(body), 52 + length)
     except Refused as refused:
-        refused.at = "in the header's body" if refused.at is None else refused.at
+        if refused.kind == "corrupt":
+            refused.at = "in the header's body"
         raise
 
 
@@ -64,18 +65,21 @@ def read_table(body, offset, header):
         must(compressor <= 3, "compressor", "unsupported")
         must(0 < frame["encoded"] <= frame["decoded"], "sizes of a frame")
         must((compressor == 0) == (frame["encoded"] == frame["decoded"]), "stored, and only stored, keeps its size")
-        within(frame["decoded"], LIMITS["frame"], "payload of a frame")
-        within(dictionary(compressor, parameter), LIMITS["dictionary"], "dictionary")
+        frame["dictionary"] = dictionary(compressor, parameter)
         must(kind in SECTIONS or flags, f"section {kind}", "unsupported")
         must(kind not in SECTIONS or not flags, "a section that is skippable and known")
         frames.append(frame)
         offset += frame["encoded"]
+        must(offset < 1 << 64 and sum(frame["decoded"] for frame in frames) < 1 << 64, "sums of sizes")
     must(body.ends(), "bytes after the table")
     known = [frame["kind"] for frame in frames if frame["kind"] in SECTIONS]
     must(known == sorted(known) and 3 in known, "order of sections, and a tree")
     for section in (1, 2):
         digest = header[SECTIONS[section]]
         must((section in known) == (digest not in (None, sha256(b""))), "config or manifest")
+    for frame in frames:
+        within(frame["decoded"], LIMITS["frame"], "payload of a frame")
+        within(frame["dictionary"], LIMITS["dictionary"], "dictionary")
     for section in (1, 2, 3):
         within(sum(frame["decoded"] for frame in frames if frame["kind"] == section), SECTION_LIMIT, "a section")
     within(sum(frame["decoded"] for frame in frames), LIMITS["payload"], "payload of all frames")
@@ -152,7 +156,7 @@ def read_frames(delta, header):
 
 def read_frame(delta, frame):
     data = delta[frame["offset"] : frame["offset"] + frame["encoded"]]
-    must(len(data) == frame["encoded"], "it is cut off", at=len(delta))
+    must(len(data) == frame["encoded"], "it is cut off")
     must(sha256(data) == frame["digest"], "digest of a frame")
     if frame["kind"] not in SECTIONS:
         return None

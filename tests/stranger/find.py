@@ -74,8 +74,8 @@ class Part:
         return reference
 
     def entries(self, size):
-        """Where the entries of a table begin, of which something lies in the part."""
-        first = self.start - (self.start - self.section.offset) % size
+        """Where the entries of a table begin that begin in the part."""
+        first = self.start + (self.section.offset - self.start) % size
         return range(first, self.end, size)
 
 
