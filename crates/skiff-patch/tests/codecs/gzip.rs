@@ -214,9 +214,9 @@ fn the_document_is_enough_to_do_it_again() {
     let path = std::env::temp_dir().join(format!("skiff-patch-stranger-{}", std::process::id()));
     let noise: Vec<u8> = NEW.iter().zip(OLD.iter().cycle()).map(|(left, right)| left ^ right).collect();
     std::fs::write(&path, [&plain(NEW).repeat(9)[..], &noise, &plain(OLD)].concat()).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stranger.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/stranger");
     let status = std::process::Command::new("python3")
-        .args([script, "1,3,4,6,9,17,20,22,25,33,41,86,105,401,854"])
+        .args([script, "--compressors", "1,3,4,6,9,17,20,22,25,33,41,86,105,401,854"])
         .arg(&path)
         .status();
     assert!(status.unwrap().success());
