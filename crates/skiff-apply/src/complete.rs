@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use skiff_fs::{Control, FsError, Root, ShareMode, ShareOptions, Shared};
+use skiff_fs::{Control, Root, ShareMode, ShareOptions, Shared};
 use skiff_tree::{Entry, EntryPath, Inode, Kind, Node, SkeletonContent, Tree};
 
 use crate::plan::{FileOrigin, NewFile, Plan, Shareable, index};
@@ -176,13 +176,7 @@ impl<'a> Completion<'a> {
         let may_link = self.shareable.may_link(source, inode) && self.linked.insert(at);
         let mode = if may_link { ShareMode::ReflinkOrHardLink } else { ShareMode::Reflink };
         let shared = rootfs.share_file((&self.base, &source.path), &entry.path, &self.sharing(mode));
-        let shared = shared.map_err(|error| match error {
-            // Whatever took it away, the base is not what its tree says.
-            FsError::Io { path, source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                ApplyError::StoreDamaged { path, what: "it is missing from the current release".into() }
-            }
-            other => other.into(),
-        })?;
+        let shared = shared.map_err(ApplyError::from_base)?;
         if let (Shared::Copied(bytes), true, false) = (shared, self.shareable.allows_links(), may_link) {
             let sharing = &mut self.done.sharing;
             sharing.copied_for_metadata_bytes = sharing.copied_for_metadata_bytes.saturating_add(bytes);

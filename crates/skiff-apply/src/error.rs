@@ -295,6 +295,18 @@ impl ApplyError {
             other => other,
         }
     }
+
+    /// The same error as one of a file that the current release has to have: where it is not there, doing it again helps nobody.
+    pub(crate) fn from_base(error: FsError) -> Self {
+        match error {
+            FsError::Io { path, source, .. }
+                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                Self::StoreDamaged { path, what: "it is missing from the current release".into() }
+            }
+            other => other.into(),
+        }
+    }
 }
 
 impl From<FsError> for ApplyError {
@@ -346,10 +358,13 @@ impl From<ReplayError<ApplyError>> for ApplyError {
             ReplayError::LimitExceeded { what, wanted, limit } => {
                 Self::LimitExceeded { what: what.into(), wanted, limit }
             }
-            ReplayError::Base { path, source } => {
-                let path = PathBuf::from(OsStr::from_bytes(path.as_bytes()));
-                Self::Io { op: "reading the current release's", path, source }
-            }
+            ReplayError::Base { path, source } => match source.downcast() {
+                Ok(error) => Self::from_base(error),
+                Err(source) => {
+                    let path = PathBuf::from(OsStr::from_bytes(path.as_bytes()));
+                    Self::Io { op: "reading the current release's", path, source }
+                }
+            },
             // A result other than the promised one, and whatever else is found out of the delta alone.
             other => Self::Corrupt { offset: 0, what: other.to_string() },
         }

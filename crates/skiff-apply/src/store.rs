@@ -7,7 +7,7 @@ use skiff_fs::{
     Control, EntryType, FsError, Lock, LockKind, Mismatch, Ownership, Reread, Root, RootOptions,
     VerifyOptions, verify_tree,
 };
-use skiff_tree::{ConfigDigest, ContentReader, EntryPath, Limits, ReleaseId, Tree};
+use skiff_tree::{ConfigDigest, ContentReader, EntryPath, Limits, ReleaseId, Tree, TreeError};
 
 use crate::record::{Record, read_small};
 use crate::stage;
@@ -340,7 +340,13 @@ impl StoredRelease {
         // What comes after a power cut, not what memory still has of it.
         file.drop_cache();
         let reader = BufReader::with_capacity(128 << 10, ContentReader::new(file));
-        let tree = Tree::decode(reader, &Limits::default()).map_err(|error| damaged(error.to_string()))?;
+        let tree = Tree::decode(reader, &Limits::default()).map_err(|error| match error {
+            // Of a disk that fails nothing follows for what is on it.
+            TreeError::Io { source, .. } => {
+                ApplyError::Io { op: "reading", path: directory.display(&name), source }
+            }
+            other => damaged(other.to_string()),
+        })?;
         let config = read_config(&directory)?;
         let found = ReleaseId::new(tree.digest(), config.as_deref().map(ConfigDigest::of));
         if found != id {

@@ -1,7 +1,5 @@
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,13 +16,14 @@ const START_WRITING: u64 = 256 << 10;
 /// A regular file open for reading.
 #[derive(Debug)]
 pub struct OpenFile {
-    file: File,
+    file: OwnedFd,
     size: u64,
     path: PathBuf,
+    storage: Arc<dyn Storage>,
 }
 
 impl OpenFile {
-    pub(crate) fn new(file: OwnedFd, path: PathBuf) -> Result<Self, FsError> {
+    pub(crate) fn new(file: OwnedFd, path: PathBuf, storage: Arc<dyn Storage>) -> Result<Self, FsError> {
         let op = "looking at";
         let status = match Status::of(file.as_fd()) {
             Ok(status) => status,
@@ -33,7 +32,7 @@ impl OpenFile {
         if status.file_type != FileType::RegularFile {
             return Err(FsError::Refused { path, what: "it is not a regular file" });
         }
-        Ok(Self { file: file.into(), size: status.size, path })
+        Ok(Self { file, size: status.size, path, storage })
     }
 
     /// Asks the kernel to forget what it holds of the file, so that what is read next comes from the disk. Only what was
@@ -64,7 +63,7 @@ impl AsFd for OpenFile {
 
 impl ReadAt for OpenFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
+        read(&*self.storage, (self.file.as_fd(), offset), buffer)
     }
 
     /// As it was when the file was opened.
@@ -79,7 +78,7 @@ impl ReadAt for OpenFile {
 /// the storage's own, without the path.
 #[derive(Debug)]
 pub struct WritableFile {
-    file: File,
+    file: OwnedFd,
     position: u64,
     path: PathBuf,
     storage: Arc<dyn Storage>,
@@ -87,7 +86,7 @@ pub struct WritableFile {
 
 impl WritableFile {
     pub(crate) fn new(file: OwnedFd, path: PathBuf, storage: Arc<dyn Storage>) -> Self {
-        Self { file: file.into(), position: 0, path, storage }
+        Self { file, position: 0, path, storage }
     }
 
     /// Writes all of `bytes` from `offset` on. The position of the [`io::Write`] side stays.
@@ -159,7 +158,8 @@ impl WritableFile {
     /// # Errors
     /// [`FsError::Io`].
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError> {
-        self.file.read_at(buffer, offset).map_err(|error| self.failed("reading", error))
+        let count = read(&*self.storage, (self.file.as_fd(), offset), buffer);
+        count.map_err(|error| self.failed("reading", error))
     }
 
     /// The file's path on the disk, for messages.
@@ -223,6 +223,20 @@ impl DirectoryContents {
 impl ContentSource for DirectoryContents {
     fn open(&self, path: &EntryPath) -> io::Result<Box<dyn ReadAt + '_>> {
         Ok(Box::new(self.root.open_file(path)?))
+    }
+}
+
+/// A signal that comes in between changes nothing: nobody above has to mind it.
+fn read(
+    storage: &dyn Storage,
+    (file, offset): (BorrowedFd<'_>, u64),
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    loop {
+        match storage.read(file, buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 

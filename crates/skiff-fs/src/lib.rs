@@ -53,7 +53,7 @@ mod write;
 pub use control::{Control, Interrupted};
 pub use error::FsError;
 #[cfg(any(test, feature = "testing"))]
-pub use faulty::{Fault, FaultyStorage};
+pub use faulty::{Fault, FaultyStorage, Passing, When};
 pub use file::{DirectoryContents, OpenFile, WritableFile};
 pub use lock::{Lock, LockKind};
 pub use ownership::{Ownership, can_apply_ownership};

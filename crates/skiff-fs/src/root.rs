@@ -155,7 +155,7 @@ impl Root {
     pub fn open_file(&self, path: &EntryPath) -> Result<OpenFile, FsError> {
         // Without O_NONBLOCK, opening a named pipe that was put there would wait for its writer.
         let file = self.open_beneath("opening", path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        OpenFile::new(file, self.display(path))
+        OpenFile::new(file, self.display(path), Arc::clone(&self.storage))
     }
 
     /// Reads a whole file of `limit` bytes at most.

@@ -59,7 +59,7 @@ pub enum Sync {
     FileSystem,
 }
 
-/// Every call that changes the disk.
+/// Every call that changes the disk, and the one that reads the contents of files.
 ///
 /// This crate changes nothing but through here, so that a test can put another implementation in the place of
 /// [`DiskStorage`], number the calls, and let one of them fail or be the last. Names are single components that are
@@ -106,6 +106,15 @@ pub trait Storage: Send + std::marker::Sync + fmt::Debug {
     /// # Errors
     /// Those of `unlinkat`.
     fn remove(&self, at: At<'_>, removal: Removal) -> io::Result<()>;
+
+    /// Reads at an offset, and returns how many bytes it read: fewer than asked for is no error, and none is the end.
+    /// Of the real disk, unless implemented otherwise.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    fn read(&self, file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(rustix::io::pread(file, buffer, offset)?)
+    }
 
     /// Writes at an offset, and returns how many bytes it wrote: fewer than asked for is no error.
     ///

@@ -11,6 +11,7 @@ use skiff_apply::{
     Applied, ApplyError, Control, DeltaSource, Expectation, InstallInput, Installed, Options, SeekableDelta,
     Store, StoreOptions,
 };
+use skiff_diff::{Idea, Ideas};
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section};
 use skiff_fs::{FaultyStorage, RootOptions, Storage};
 use skiff_replay::record::{self, Known, Record};
@@ -178,14 +179,20 @@ pub fn after() -> Image {
 }
 
 pub fn delta(base: &Image, target: &Image) -> Vec<u8> {
+    delta_with(base, target, Ideas::ALL)
+}
+
+fn delta_with(base: &Image, target: &Image, ideas: Ideas) -> Vec<u8> {
     let mut out = Vec::new();
-    skiff_diff::diff(&base.release(), &target.release(), &skiff_diff::Options::default(), &mut out).unwrap();
+    let options = skiff_diff::Options { ideas, ..skiff_diff::Options::default() };
+    skiff_diff::diff(&base.release(), &target.release(), &options, &mut out).unwrap();
     out
 }
 
 /// The delta with every record of contents in a frame of its own: many points to go on from.
 pub fn in_small_frames(base: &Image, target: &Image) -> Vec<u8> {
-    let delta = delta(base, target);
+    // Those payloads learn from those before them in their frame, and mean nothing in one of their own.
+    let delta = delta_with(base, target, Ideas::ALL.without(Idea::Align));
     let (base, target) = (base.release().tree, target.release().tree);
     let told = skiff_tree::section::encode(base, target).new_contents;
     let known = Known::new(base, target.entries(), &told);

@@ -16,58 +16,131 @@ fn disk(fault: Option<(usize, Fault)>) -> Arc<FaultyStorage<DiskStorage>> {
     })
 }
 
-/// Lets an operation fail at each of its calls, in each way, and asserts that the current release is then `old` or `new`,
-/// whole, and that after recovering the operation can be done again to its end.
-fn enumerate(
-    set_up: impl Fn() -> Fixture,
-    operation: impl Fn(&Store) -> Result<(), ApplyError>,
-    [old, new]: [&Image; 2],
-) {
-    let fixture = set_up();
-    let counting = disk(None);
-    operation(&fixture.through(Arc::clone(&counting))).unwrap();
-    fixture.assert_current(new);
-    let calls = counting.calls();
-    let swap = position_of_swap(&calls);
-    let mut outcomes = [0, 0];
-    for at in 0..calls.len() {
-        for fault in [Fault::Stop, Fault::BROKEN, Fault::NO_SPACE, Fault::ShortWrite] {
-            if fault == Fault::ShortWrite && !matches!(calls[at], "write" | "copy_range") {
-                continue;
-            }
-            let context = format!("{fault:?} at call {at} of {}, {}", calls.len(), calls[at]);
-            let fixture = set_up();
-            let result = operation(&fixture.through(disk(Some((at, fault)))));
-            let current = fixture.store.current().unwrap().unwrap().id;
-            let found = if current == new.id() { new } else { old };
-            assert_sound(&fixture.store, found);
-            outcomes[usize::from(current == new.id())] += 1;
-            let unheard = at <= swap && fault != Fault::ShortWrite && result.is_ok();
-            assert!(!unheard, "{context}: a failure before the swap went unheard");
-            assert!(result.is_err() || current == new.id(), "{context}: it said that it was done");
-            if let Err(error) = result
-                && fault == Fault::NO_SPACE
-            {
-                assert_eq!(error.class(), ErrorClass::NoSpace, "{context}: {error}");
+/// In what ways calls that change the disk fail.
+const FAULTS: [Fault; 7] = [
+    Fault::Stop,
+    Fault::ReadOnly,
+    Fault::BROKEN,
+    Fault::NO_SPACE,
+    Fault::NO_QUOTA,
+    Fault::INTERRUPTED,
+    Fault::Short,
+];
+
+/// Whether a call only does less than it was asked for, so that what remains has to be asked for again.
+fn is_partial(fault: Fault, call: &str) -> bool {
+    let moves_bytes = matches!(call, "read" | "write" | "copy_range");
+    fault == Fault::Short || (fault == Fault::INTERRUPTED && moves_bytes)
+}
+
+/// Asserts that an error is of the right class.
+fn assert_class(error: &ApplyError, fault: Fault, context: &str) {
+    let class = match fault {
+        Fault::NO_SPACE | Fault::NO_QUOTA => ErrorClass::NoSpace,
+        _ => ErrorClass::Io,
+    };
+    assert_eq!(error.class(), class, "{context}: {error}");
+}
+
+/// What is done to a store in a state that is made anew for each time.
+struct Case<'a, S, O> {
+    set_up: S,
+    operation: O,
+    /// The image that is current before, and the one that is then.
+    images: [&'a Image; 2],
+}
+
+impl<S: Fn() -> Fixture, O: Fn(&Store) -> Result<(), ApplyError>> Case<'_, S, O> {
+    /// Does it on a disk that only counts.
+    fn counted(&self) -> Arc<FaultyStorage<DiskStorage>> {
+        let (fixture, counting) = ((self.set_up)(), disk(None));
+        (self.operation)(&fixture.through(Arc::clone(&counting))).unwrap();
+        fixture.assert_current(self.images[1]);
+        counting
+    }
+
+    /// Does it on this disk, and asserts that the current release is then the one before or the one after, whole, and that after
+    /// recovering it can be done again to its end. Tells how it went the first time, and whether the new one was current then.
+    fn fails(
+        &self,
+        disk: FaultyStorage<DiskStorage>,
+        (fault, context): (Fault, &str),
+    ) -> (Result<(), ApplyError>, bool) {
+        let [old, new] = self.images;
+        let fixture = (self.set_up)();
+        let result = (self.operation)(&fixture.through(Arc::new(disk)));
+        let current = fixture.store.current().unwrap().unwrap().id;
+        let found = if current == new.id() { new } else { old };
+        assert_sound(&fixture.store, found);
+        assert!(result.is_err() || current == new.id(), "{context}: it said that it was done");
+        if let Err(error) = &result {
+            assert_class(error, fault, context);
+            if error.class() == ErrorClass::NoSpace {
                 assert_eq!(fixture.names("staging"), [""; 0], "{context}");
             }
-
-            let recovered = fixture.store.recover(&rootless());
-            let recovered = recovered.unwrap_or_else(|error| panic!("{context}: {error}"));
-            assert!(recovered.unresolved.is_none(), "{context}: {recovered:?}");
-            assert_sound(&fixture.store, found);
-            if current != new.id() {
-                operation(&fixture.store).unwrap_or_else(|error| panic!("{context}: again: {error}"));
-            }
-            assert_sound(&fixture.store, new);
-            fixture.store.recover(&rootless()).unwrap();
-            assert_eq!(fixture.names(""), ["current", "lock", "releases", "staging"], "{context}");
-            assert_eq!(fixture.names("staging"), [""; 0], "{context}");
-            fixture.store.collect(&rootless()).unwrap();
-            assert!(fixture.names("releases").len() <= 2, "{context}");
         }
+
+        let recovered = fixture.store.recover(&rootless());
+        let recovered = recovered.unwrap_or_else(|error| panic!("{context}: {error}"));
+        assert!(recovered.unresolved.is_none(), "{context}: {recovered:?}");
+        assert_eq!(
+            fixture.names("staging").len(),
+            usize::from(recovered.staged.is_some()),
+            "{context}: {recovered:?}"
+        );
+        assert_sound(&fixture.store, found);
+        if current != new.id() {
+            (self.operation)(&fixture.store).unwrap_or_else(|error| panic!("{context}: again: {error}"));
+        }
+        assert_sound(&fixture.store, new);
+        fixture.store.recover(&rootless()).unwrap();
+        assert_eq!(fixture.names(""), ["current", "lock", "releases", "staging"], "{context}");
+        assert_eq!(fixture.names("staging"), [""; 0], "{context}");
+        fixture.store.collect(&rootless()).unwrap();
+        assert!(fixture.names("releases").len() <= 2, "{context}");
+        (result, current == new.id())
     }
-    assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
+
+    /// Lets each call that changes the disk fail, in each way.
+    fn fails_at_every_call(&self) {
+        let calls = self.counted().calls();
+        let swap = position_of_swap(&calls);
+        let mut outcomes = [0, 0];
+        for (at, &call) in calls.iter().enumerate() {
+            for fault in FAULTS {
+                if fault == Fault::Short && !is_partial(Fault::INTERRUPTED, call) {
+                    continue;
+                }
+                let context = format!("{fault:?} at call {at} of {}, {call}", calls.len());
+                let disk = FaultyStorage::new(DiskStorage).failing_at(at, fault);
+                let (result, is_new) = self.fails(disk, (fault, &context));
+                let is_partial = is_partial(fault, call);
+                let unheard = at <= swap && !is_partial && result.is_ok();
+                assert!(!unheard, "{context}: a failure before the swap went unheard");
+                assert!(result.is_ok() || !is_partial, "{context}: {result:?}");
+                outcomes[usize::from(is_new)] += 1;
+            }
+        }
+        println!("faults at {} calls: old {}, new {}", calls.len(), outcomes[0], outcomes[1]);
+        assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
+    }
+
+    /// Lets each read of a file's content fail, in each way.
+    fn fails_at_every_read(&self) {
+        let reads = self.counted().reads();
+        let mut unheard = 0;
+        for at in 0..reads {
+            for fault in [Fault::BROKEN, Fault::INTERRUPTED, Fault::Short] {
+                let context = format!("{fault:?} at read {at} of {reads}");
+                let disk = FaultyStorage::new(DiskStorage).failing_at_read(at, fault);
+                let (result, _) = self.fails(disk, (fault, &context));
+                assert!(result.is_ok() || fault == Fault::BROKEN, "{context}: {result:?}");
+                unheard += usize::from(fault == Fault::BROKEN && result.is_ok());
+            }
+        }
+        println!("faults at {reads} reads: {}, made good {unheard}", 3 * reads);
+        assert!(reads > unheard, "no read that failed mattered");
+    }
 }
 
 /// The rename that decides: it follows the last symbolic link that is made.
@@ -102,7 +175,8 @@ fn the_order_is_data_then_names_then_swap() {
 fn applying_survives_a_fault_at_every_call() {
     let (old, new) = (before(), after());
     let delta = in_small_frames(&old, &new);
-    enumerate(|| Fixture::quick(&old), |store| apply(store, &delta, &new).map(drop), [&old, &new]);
+    let operation = |store: &Store| apply(store, &delta, &new).map(drop);
+    Case { set_up: || Fixture::quick(&old), operation, images: [&old, &new] }.fails_at_every_call();
 }
 
 #[test]
@@ -113,7 +187,7 @@ fn applying_with_hard_links_survives_a_fault_at_every_call() {
     let apply = |store: &Store| {
         store.apply(&mut OnePassDelta::new(&delta[..]), Expectation::Release(new.id()), &options).map(drop)
     };
-    enumerate(|| Fixture::quick(&old), apply, [&old, &new]);
+    Case { set_up: || Fixture::quick(&old), operation: apply, images: [&old, &new] }.fails_at_every_call();
 }
 
 /// Lists are told last, from what was written before, which is opened again.
@@ -133,25 +207,33 @@ fn applying_with_lists_survives_a_fault_at_every_call() {
     let (old, new) = (release("1"), release("2"));
     let delta = delta(&old, &new);
     assert_eq!(frames(&delta).frames().iter().filter(|frame| frame.section == Section::Contents).count(), 2);
-    enumerate(|| Fixture::quick(&old), |store| apply(store, &delta, &new).map(drop), [&old, &new]);
+    let operation = |store: &Store| apply(store, &delta, &new).map(drop);
+    Case { set_up: || Fixture::quick(&old), operation, images: [&old, &new] }.fails_at_every_call();
 }
 
 #[test]
 fn installing_survives_a_fault_at_every_call() {
     let (old, new) = (before(), after());
     let install = |store: &Store| store.install(&new.input(), &rootless()).map(drop);
-    enumerate(|| Fixture::quick(&old), install, [&old, &new]);
+    Case { set_up: || Fixture::quick(&old), operation: install, images: [&old, &new] }.fails_at_every_call();
 }
 
-#[test]
-fn rolling_back_survives_a_fault_at_every_call() {
+type Dynamic<'a> = Case<'a, &'a dyn Fn() -> Fixture, &'a dyn Fn(&Store) -> Result<(), ApplyError>>;
+
+fn rolling_back(fails: impl FnOnce(&Dynamic<'_>)) {
     let (old, new) = (before(), after());
     let set_up = || {
         let fixture = Fixture::quick(&old);
         fixture.install(&new).unwrap();
         fixture
     };
-    enumerate(set_up, |store| store.rollback(&rootless()).map(drop), [&new, &old]);
+    let operation = |store: &Store| store.rollback(&rootless()).map(drop);
+    fails(&Case { set_up: &set_up, operation: &operation, images: [&new, &old] });
+}
+
+#[test]
+fn rolling_back_survives_a_fault_at_every_call() {
+    rolling_back(|case| case.fails_at_every_call());
 }
 
 /// The third of three releases makes the first garbage: a fault while that is removed is no failure of the update.
@@ -164,7 +246,43 @@ fn collecting_survives_a_fault_at_every_call() {
         fixture.install(&old).unwrap();
         fixture
     };
-    enumerate(set_up, |store| apply(store, &delta, &new).map(drop), [&old, &new]);
+    let operation = |store: &Store| apply(store, &delta, &new).map(drop);
+    Case { set_up, operation, images: [&old, &new] }.fails_at_every_call();
+}
+
+#[test]
+fn applying_survives_a_fault_at_every_read() {
+    let (old, new) = (before(), after());
+    let delta = in_small_frames(&old, &new);
+    let operation = |store: &Store| apply(store, &delta, &new).map(drop);
+    Case { set_up: || Fixture::quick(&old), operation, images: [&old, &new] }.fails_at_every_read();
+}
+
+/// What was staged is read again: where that fails, it is staged anew.
+#[test]
+fn going_on_survives_a_fault_at_every_read() {
+    let (old, new) = (before(), after());
+    let delta = in_small_frames(&old, &new);
+    let set_up = || {
+        let fixture = Fixture::quick(&old);
+        let mut source = Watched::failing_at(&delta, frames(&delta).frames().last().unwrap().offset);
+        fixture.store.apply(&mut source, Expectation::TrustDelta, &rootless()).unwrap_err();
+        fixture
+    };
+    let operation = |store: &Store| apply(store, &delta, &new).map(drop);
+    Case { set_up, operation, images: [&old, &new] }.fails_at_every_read();
+}
+
+#[test]
+fn installing_survives_a_fault_at_every_read() {
+    let (old, new) = (before(), after());
+    let operation = |store: &Store| store.install(&new.input(), &rootless()).map(drop);
+    Case { set_up: || Fixture::quick(&old), operation, images: [&old, &new] }.fails_at_every_read();
+}
+
+#[test]
+fn rolling_back_survives_a_fault_at_every_read() {
+    rolling_back(|case| case.fails_at_every_read());
 }
 
 /// Recovering is itself cut off, at every call, and done again.

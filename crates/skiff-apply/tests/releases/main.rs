@@ -2,6 +2,7 @@
 //! what starts processes is in others, as a process that is being started holds the locks of the tests beside it for a moment.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod changed;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
