@@ -136,6 +136,7 @@ fn resume(
 }
 
 pub(crate) fn as_base(release: &Release) -> Base<'_> {
-    let Release { tree, contents } = release;
-    Base { release: ReleaseId::new(tree.digest(), None), tree, contents, trust: Trust::Checked }
+    let Release { tree, contents, .. } = release;
+    let id = ReleaseId::new(tree.digest(), release.config_digest());
+    Base { release: id, tree, contents, trust: Trust::Checked }
 }
