@@ -9,9 +9,8 @@ use skiff_apply::{
 use skiff_tree::ReleaseId;
 
 use super::Reached;
+use super::changed::{ChangedDelta, limits};
 use super::golden::Golden;
-use super::hostile::{Hostile, limits};
-use super::input::Input;
 use super::naive::{self, Refusal};
 
 /// A golden delta with its inside changed and its digests right, applied to a store that has its base.
@@ -23,27 +22,27 @@ use super::naive::{self, Refusal};
 /// # Panics
 /// Where one of these does not hold.
 pub fn apply_store(data: &[u8]) -> Reached {
-    let hostile = Hostile::read(Input::new(data));
-    let device = Device::with(hostile.golden);
-    let options = hostile.options();
-    if hostile.says(2) {
-        device.lose(&hostile, &options);
+    let changed = ChangedDelta::read(data);
+    let device = Device::with(changed.golden);
+    let options = changed.options();
+    if changed.says(2) {
+        device.lose(&changed, &options);
     }
-    if hostile.says(4) {
+    if changed.says(4) {
         device.store.recover(&options).expect("because nothing stands in the way");
     }
-    let applied = device.apply(&hostile.delta, hostile.expectation(), &options);
-    let reached = device.check(&hostile, &applied, &options);
+    let applied = device.apply(&changed.delta, changed.expectation(), &options);
+    let reached = device.check(&changed, &applied, &options);
     device.check_outside();
-    if applied.is_err() && hostile.says(8) {
-        let applied = device.apply(&hostile.golden.delta, Expectation::TrustDelta, &options);
+    if applied.is_err() && changed.says(8) {
+        let applied = device.apply(&changed.golden.delta, Expectation::TrustDelta, &options);
         let applied = applied.expect("because the golden delta is sound");
         device.assert_current(applied.release, &options);
     }
     reached
 }
 
-impl Hostile {
+impl ChangedDelta {
     fn says(&self, bit: u8) -> bool {
         self.flags & bit != 0
     }
@@ -109,9 +108,9 @@ impl Device {
     }
 
     /// The delta comes as far as half of it, and the line is lost.
-    fn lose(&self, hostile: &Hostile, options: &Options<'_>) {
-        let half = &hostile.delta[..hostile.delta.len() * 3 / 4];
-        let lost = self.apply(half, hostile.expectation(), options);
+    fn lose(&self, changed: &ChangedDelta, options: &Options<'_>) {
+        let half = &changed.delta[..changed.delta.len() * 3 / 4];
+        let lost = self.apply(half, changed.expectation(), options);
         let is_here_already = matches!(&lost, Ok(applied) if applied.outcome == Outcome::AlreadyCurrent);
         assert!(lost.is_err() || is_here_already, "a delta without its end was applied");
         self.assert_current(self.base, options);
@@ -119,11 +118,11 @@ impl Device {
 
     fn check(
         &self,
-        hostile: &Hostile,
+        changed: &ChangedDelta,
         applied: &Result<Applied, ApplyError>,
         options: &Options<'_>,
     ) -> Reached {
-        let expected = naive::decode(&hostile.delta, &hostile.golden.naive, &options.limits);
+        let expected = naive::decode(&changed.delta, &changed.golden.naive, &options.limits);
         match applied {
             Ok(applied) if applied.outcome == Outcome::AlreadyCurrent => {
                 self.assert_current(self.base, options);
@@ -138,7 +137,7 @@ impl Device {
                     Err(Refusal::TooMuch) => {}
                     Err(refusal) => panic!("applied what the naive decoder refuses: {refusal:?}"),
                 }
-                if let Expectation::Release(wanted) = hostile.expectation() {
+                if let Expectation::Release(wanted) = changed.expectation() {
                     assert_eq!(wanted, applied.release, "another release than was asked for");
                 }
                 Reached::Accepted

@@ -4,8 +4,7 @@ use skiff_replay::ReplayError;
 use skiff_tree::TreeError;
 
 use super::Reached;
-use super::hostile::{Hostile, limits};
-use super::input::Input;
+use super::changed::{ChangedDelta, limits};
 use super::naive::{self, Refusal, Target};
 use super::sink::{self, CheckedSink, Refusal as Refused};
 
@@ -17,12 +16,12 @@ use super::sink::{self, CheckedSink, Refusal as Refused};
 /// # Panics
 /// Where one of these does not hold.
 pub fn delta_structure(data: &[u8]) -> Reached {
-    let hostile = Hostile::read(Input::new(data));
-    compare(&hostile)
+    let changed = ChangedDelta::read(data);
+    compare(&changed)
 }
 
-fn compare(hostile: &Hostile) -> Reached {
-    let Hostile { golden, delta, .. } = hostile;
+fn compare(changed: &ChangedDelta) -> Reached {
+    let ChangedDelta { golden, delta, .. } = changed;
     let expected = naive::decode(delta, &golden.naive, &limits());
     let (sink, replayed) = sink::replay(delta, &golden.base, &limits());
     match (expected, replayed) {

@@ -64,6 +64,14 @@ pub(crate) fn base() -> Release {
     builder.finish()
 }
 
+/// A release of one file, `motd`.
+pub(crate) fn of_one_file(content: &[u8]) -> Release {
+    let mut builder = Builder::default();
+    builder.add("", Kind::Directory);
+    builder.file("motd", content);
+    builder.finish()
+}
+
 /// What a seed leads to from the base: entries kept, changed, deleted and inserted, contents kept, changed and new.
 pub(crate) fn target() -> Release {
     let mut builder = Builder::default();

@@ -13,8 +13,8 @@ use skiff_signature::{Signed, sign_tree};
 use skiff_tree::{Tree, section};
 
 use super::block_seeds;
+use super::changed;
 use super::executable::executable;
-use super::hostile;
 use super::input::join;
 use super::release::{self, Release};
 use crate::{Layer, SparseFormat};
@@ -43,7 +43,7 @@ pub fn seeds() -> Vec<Seed> {
 }
 
 fn changed_deltas() -> impl Iterator<Item = Seed> {
-    let of = |target| hostile::programs().into_iter().map(move |(name, bytes)| Seed { target, name, bytes });
+    let of = |target| changed::programs().into_iter().map(move |(name, bytes)| Seed { target, name, bytes });
     ["delta_structure", "apply_store"].into_iter().flat_map(of)
 }
 

@@ -2,25 +2,32 @@
 
 use skiff_replay::Limits;
 
+use super::Reached;
 use super::golden::{self, Golden};
 use super::input::Input;
 use super::model::mutate;
+use super::sink;
 
 /// Bits of the second byte: whether what follows from the changes follows, and whether the header promises what comes out.
 const MEND: u8 = 1;
 const PROMISE: u8 = 2;
 
-/// A delta for a base.
-pub(crate) struct Hostile {
+/// A golden delta that was changed as a fuzzer's bytes say, and its base.
+pub struct ChangedDelta {
     pub(crate) golden: &'static Golden,
     pub(crate) delta: Vec<u8>,
     /// What else the second byte says.
     pub(crate) flags: u8,
 }
 
-impl Hostile {
+impl ChangedDelta {
     /// The first byte chooses the delta that is changed, the second what is made right afterwards, the rest tells the changes.
-    pub(crate) fn read(mut input: Input<'_>) -> Self {
+    ///
+    /// # Panics
+    /// Where the golden files are not there.
+    #[must_use]
+    pub fn read(program: &[u8]) -> Self {
+        let mut input = Input::new(program);
         let all = golden::all();
         let golden = &all[usize::from(input.byte()) % all.len()];
         let flags = input.byte();
@@ -33,6 +40,21 @@ impl Hostile {
             model.promise(&golden.naive, &limits());
         }
         Self { golden, delta: model.put(&golden.naive), flags: flags >> 2 }
+    }
+
+    /// What decoding it may cost.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        limits()
+    }
+
+    /// Replays it, and keeps nothing of what comes out.
+    #[must_use]
+    pub fn replay_to_nowhere(&self) -> Reached {
+        match sink::replay_to_nowhere(&self.delta, &self.golden.base, limits()) {
+            Ok(()) => Reached::Accepted,
+            Err(_) => Reached::Refused,
+        }
     }
 }
 
@@ -49,6 +71,23 @@ pub(crate) fn limits() -> Limits {
     (limits.tree.entries, limits.tree.bytes) = (5_000, 1 << 20);
     limits.sections.0 = 1 << 20;
     limits
+}
+
+/// Programs of a few changes, as if by chance and the same ones each time. Mostly what follows from the changes follows, so that
+/// many are taken.
+pub fn any_programs() -> impl Iterator<Item = Vec<u8>> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut byte = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(move || {
+        let mut program: Vec<u8> = (0..4 + usize::from(byte() % 20)).map(|_| byte()).collect();
+        program[1] |= if byte() % 4 > 0 { MEND | PROMISE } else { 0 };
+        program
+    })
 }
 
 /// Seeds: each golden delta as it is, made anew in every way, and one change of each kind.
