@@ -168,5 +168,5 @@ fn lzma(payload: &[u8], log: u64) -> (u64, u64, Vec<u8>) {
     let status = stream.process_vec(payload, &mut bytes, Action::Finish);
     assert_eq!(status.ok(), Some(Status::StreamEnd), "there is room");
     let stream = bytes.split_off(13);
-    (1, (log - 12) * 2 << 8 | u64::from(bytes[0]), stream)
+    (1, ((log - 12) * 2) << 8 | u64::from(bytes[0]), stream)
 }

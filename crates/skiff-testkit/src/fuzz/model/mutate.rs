@@ -108,7 +108,7 @@ fn names(model: &mut Model, input: &mut Input<'_>) {
         _ => {
             let by = input.byte();
             for (release, tree) in &mut model.bases {
-                let digest = if by % 2 == 0 { release } else { tree };
+                let digest = if by.is_multiple_of(2) { release } else { tree };
                 digest[0] ^= by;
             }
         }
@@ -431,7 +431,7 @@ fn make(model: &mut Model, input: &mut Input<'_>) {
 
 fn put_command(items: &mut Vec<Item>, input: &mut Input<'_>) {
     let what = input.byte();
-    if what % 3 == 0 {
+    if what.is_multiple_of(3) {
         let literal = input.few().to_vec();
         items.push(Item::Byte(u8::try_from(literal.len()).unwrap_or(1)));
         items.push(Item::Raw(literal));

@@ -76,5 +76,5 @@ impl<'a> Bytes<'a> {
 /// The signed number that an integer stands for.
 pub(crate) fn signed(integer: u64) -> i64 {
     let half = (integer / 2).cast_signed();
-    if integer % 2 == 0 { half } else { -half - 1 }
+    if integer.is_multiple_of(2) { half } else { -half - 1 }
 }

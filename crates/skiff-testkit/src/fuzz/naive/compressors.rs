@@ -61,7 +61,8 @@ fn lzma(parameter: u64, bytes: &[u8], size: usize) -> Option<Vec<u8>> {
 }
 
 fn zstandard(parameter: u64, bytes: &[u8], size: usize) -> Option<Vec<u8>> {
-    if zstandard_window(bytes)? > 1 << parameter {
+    let window = zstandard_window(bytes)?;
+    if window > 1 << parameter || window < size as u64 {
         return None;
     }
     // A stream's decoder, unlike the real one, and one that stops behind a frame.
