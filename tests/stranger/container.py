@@ -150,7 +150,7 @@ def unzstd(frame, data):
     else:
         base = 1 << (10 + (data[5] >> 3))
         window = base + base // 8 * (data[5] & 7)
-    must(window <= 1 << frame["parameter"], "window")
+    must(frame["decoded"] <= window <= 1 << frame["parameter"], "window")
     at, last = 5 + (0 if single else 1) + width, False
     while not last:
         must(at + 3 <= len(data), "cut off in a block")

@@ -175,6 +175,10 @@ fn zstd_decode(window_log: u8, encoded: &[u8], size: usize) -> Result<Vec<u8>, &
     if window > 1 << window_log {
         return Err("its Zstandard window is larger than declared");
     }
+    // No match reaches further back than the payload is long. Beyond a window decoders differ: some refuse, this one would not.
+    if window < size as u64 {
+        return Err("its Zstandard window is smaller than its payload");
+    }
     if find_frame_compressed_size(encoded).ok() != Some(encoded.len()) {
         return Err("it is not exactly one Zstandard frame");
     }
@@ -309,7 +313,7 @@ pub fn compress(
         }
         #[cfg(feature = "zstd")]
         Compression::Zstd { level } => {
-            let bytes = zstd::bulk::compress(payload, level).map_err(compressing)?;
+            let bytes = zstd_encode(level, payload).map_err(compressing)?;
             (Compressor::Zstd { window_log: window_log(&bytes) }, bytes)
         }
         Compression::Mixed => (Compressor::Mixed, skiff_coder::Text::encode(payload)),
@@ -332,6 +336,18 @@ pub fn compress(
 #[cfg(all(feature = "encode", any(feature = "xz", feature = "zstd")))]
 fn compressing(source: std::io::Error) -> FormatError {
     FormatError::Io { op: "compressing a frame", source }
+}
+
+/// With a window that holds the payload, which low levels would not have.
+#[cfg(all(feature = "encode", feature = "zstd"))]
+fn zstd_encode(level: i32, payload: &[u8]) -> std::io::Result<Vec<u8>> {
+    /// The window of the lowest level.
+    const LEAST_WINDOW: usize = 1 << 19;
+    let mut compressor = zstd::bulk::Compressor::new(level)?;
+    if payload.len() > LEAST_WINDOW {
+        compressor.window_log(payload.len().next_power_of_two().trailing_zeros())?;
+    }
+    compressor.compress(payload)
 }
 
 /// The smallest window to declare for a Zstandard frame.

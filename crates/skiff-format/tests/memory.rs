@@ -182,7 +182,9 @@ fn frames_at_the_limit_cost_what_the_limits_grant() {
     let lzma = Row::compressed(3, (1, 22 << 8 | u64::from(bytes[0])), bytes.split_off(13), limit);
     check("LZMA", &cost(&Raw::new(vec![lzma.clone(), lzma]).bytes(), limit), (bound, "whole"));
 
-    let zstd = Row::compressed(3, (2, 23), zstd::bulk::compress(&payload, 1).unwrap(), limit);
+    let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+    compressor.window_log(23).unwrap();
+    let zstd = Row::compressed(3, (2, 23), compressor.compress(&payload).unwrap(), limit);
     check("Zstandard", &cost(&Raw::new(vec![zstd.clone(), zstd]).bytes(), limit), (bound, "whole"));
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use skiff_testkit::fuzz::{Reached, TARGETS};
+use skiff_testkit::fuzz::{Reached, TARGETS, any_programs, apply_store, delta_structure};
 
 const AGAIN: &str = "write seeds anew: cargo run -p skiff-testkit --features fuzz --example write-seeds";
 
@@ -47,4 +47,29 @@ fn seeds_replay_and_the_good_ones_are_still_good() {
             "{target} has too few seeds: {accepted} good ones of {all}; {AGAIN}"
         );
     }
+}
+
+/// Any changes of golden deltas: how many of so many were taken. More where `SKIFF_CHANGED_DELTAS` says how many times as many.
+fn changed(body: fn(&[u8]) -> Reached, count: usize) -> (usize, usize) {
+    let times = std::env::var("SKIFF_CHANGED_DELTAS").map_or(1, |times| times.parse().expect("a number"));
+    let count = count * times;
+    let taken = any_programs().take(count).filter(|program| {
+        let reached = std::panic::catch_unwind(|| body(program));
+        reached.unwrap_or_else(|_| panic!("this program: {program:?}")) == Reached::Accepted
+    });
+    (taken.count(), count)
+}
+
+#[test]
+fn changed_deltas_are_decoded_as_a_naive_decoder_does() {
+    let (taken, of) = changed(delta_structure, 600);
+    println!("{taken} of {of} changed deltas were taken, each by both decoders");
+    assert!(taken * 10 >= of, "the inside is not reached: {taken} of {of} were taken");
+}
+
+#[test]
+fn changed_deltas_leave_a_store_with_the_old_or_the_new_release() {
+    let (applied, of) = changed(apply_store, 150);
+    println!("{applied} of {of} changed deltas were applied");
+    assert!(applied * 20 >= of, "the inside is not reached: {applied} of {of} were applied");
 }

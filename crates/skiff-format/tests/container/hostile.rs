@@ -180,6 +180,8 @@ fn frames() -> Vec<Case> {
     let far = [0x28, 0xb5, 0x2f, 0xfd, 0, 11 << 3, 0x1b, 0x03, 0, b'x'];
     // A single segment of 1200 bytes, which it states as 944, 256 less.
     let segment = [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xb0, 0x03, 0x83, 0x25, 0, b'x'];
+    // A window of 1 KiB, and blocks of 1000 and 200 times the same byte.
+    let near = [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0x42, 0x1f, 0, b'x', 0x43, 0x06, 0, b'x'];
     vec![
         case("corrupt-frame-digest", At(FRAME), |raw| raw.rows[0].bytes[2] ^= 4),
         case("corrupt-cut", At(FRAME), |raw| raw.rows[0].bytes.truncate(3)),
@@ -195,6 +197,7 @@ fn frames() -> Vec<Case> {
         framed("corrupt-zstd-skippable", window, &[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0], 99),
         framed("corrupt-zstd-window-larger", (2, 20), &far, 99),
         framed("corrupt-zstd-segment-larger", window, &segment, 1200),
+        framed("corrupt-zstd-window-smaller", window, &near, 1200),
         framed("corrupt-zstd-empty", window, &zstd[..3], 99),
     ]
 }

@@ -7,6 +7,7 @@ mod hostile;
 mod raw;
 mod samples;
 mod splits;
+mod windows;
 
 use skiff_format::{Decoder, Event, FormatError, Limits};
 

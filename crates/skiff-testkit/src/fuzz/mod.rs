@@ -4,13 +4,21 @@
 //! where a property does not hold. Its limits are small: what goes beyond them is found by the fuzzer's own memory limit.
 
 mod apply_delta;
+mod apply_store;
 mod block_delta;
 mod block_patch;
 mod block_seeds;
+mod bombs;
+mod changed;
+mod delta_structure;
 mod executable;
 mod format_decode;
+mod golden;
+
 mod input;
 mod mend;
+mod model;
+mod naive;
 mod patch_codecs;
 mod release;
 mod roundtrip;
@@ -20,8 +28,12 @@ mod tar_flatten;
 mod tree_decode;
 
 pub use apply_delta::apply_delta;
+pub use apply_store::apply_store;
 pub use block_delta::block_delta;
 pub use block_patch::block_patch;
+pub use bombs::{Bomb, bombs};
+pub use changed::{ChangedDelta, any_programs};
+pub use delta_structure::delta_structure;
 pub use format_decode::format_decode;
 pub use patch_codecs::patch_codecs;
 pub use roundtrip::roundtrip;
@@ -51,4 +63,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("roundtrip", roundtrip),
     ("block_patch", block_patch),
     ("block_delta", block_delta),
+    ("delta_structure", delta_structure),
+    ("apply_store", apply_store),
 ];

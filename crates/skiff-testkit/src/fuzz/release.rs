@@ -3,18 +3,39 @@
 use std::collections::BTreeMap;
 
 use skiff_tree::{
-    Device, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, Mode, Mtime, Node, Tree,
+    ConfigDigest, ContentSource as _, Device, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata,
+    Mode, Mtime, Node, ReleaseId, Tree, read_all,
 };
 
 use super::input::Input;
+use super::naive;
 
 /// A tree and the contents of its files.
 pub(crate) struct Release {
     pub(crate) tree: Tree,
     pub(crate) contents: MemoryContents,
+    pub(crate) config: Option<Vec<u8>>,
 }
 
 impl Release {
+    pub(crate) fn config_digest(&self) -> Option<ConfigDigest> {
+        self.config.as_deref().map(ConfigDigest::of)
+    }
+
+    /// It as the naive decoder's base.
+    pub(crate) fn naive(&self) -> naive::Base {
+        let mut encoding = Vec::new();
+        self.tree.encode(&mut encoding).expect("because a vector takes everything");
+        let entries = naive::read_tree(&encoding).expect("because a tree in memory is sound");
+        let content = |entry: &Entry| {
+            let content = entry.as_file().and_then(|_| self.contents.open(&entry.path).ok());
+            content.map_or(Vec::new(), |content| read_all(&content).expect("because it is in memory"))
+        };
+        let contents = self.tree.entries().iter().map(content).collect();
+        let release = *ReleaseId::new(self.tree.digest(), self.config_digest()).as_bytes();
+        naive::Base { release, entries, contents }
+    }
+
     /// It as one side of a delta.
     pub(crate) fn as_side(&self) -> skiff_diff::Release<'_> {
         skiff_diff::Release::new(&self.tree, &self.contents)
@@ -40,6 +61,14 @@ pub(crate) fn base() -> Release {
     builder.add("etc/pipe", Kind::Fifo);
     builder.link("etc/sailors", "etc/motd");
     builder.add("lib", Kind::Symlink((*b"usr/lib").into()));
+    builder.finish()
+}
+
+/// A release of one file, `motd`.
+pub(crate) fn of_one_file(content: &[u8]) -> Release {
+    let mut builder = Builder::default();
+    builder.add("", Kind::Directory);
+    builder.file("motd", content);
     builder.finish()
 }
 
@@ -97,7 +126,7 @@ impl Builder {
         for (path, bytes) in self.contents {
             contents.insert(path, bytes);
         }
-        Release { tree, contents }
+        Release { tree, contents, config: None }
     }
 
     /// Changes the release as a fuzzer says, at most 40 times: two directories of seven names.

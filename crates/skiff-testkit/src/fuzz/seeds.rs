@@ -13,6 +13,7 @@ use skiff_signature::{Signed, sign_tree};
 use skiff_tree::{Tree, section};
 
 use super::block_seeds;
+use super::changed;
 use super::executable::executable;
 use super::input::join;
 use super::release::{self, Release};
@@ -37,7 +38,13 @@ pub fn seeds() -> Vec<Seed> {
     seeds.extend([block_seeds::block_patch(), block_seeds::block_delta()].concat());
     let broken: Vec<Seed> = seeds.iter().map(damaged).collect();
     seeds.extend(broken);
+    seeds.extend(changed_deltas());
     seeds
+}
+
+fn changed_deltas() -> impl Iterator<Item = Seed> {
+    let of = |target| changed::programs().into_iter().map(move |(name, bytes)| Seed { target, name, bytes });
+    ["delta_structure", "apply_store"].into_iter().flat_map(of)
 }
 
 pub(super) fn seed(target: &'static str, name: &str, bytes: Vec<u8>) -> Seed {
@@ -309,7 +316,7 @@ fn tree_decode() -> Vec<Seed> {
 
 /// A tree signature without the digest at its end, which the body computes.
 fn signature() -> Vec<u8> {
-    let Release { tree, contents } = release::base();
+    let Release { tree, contents, .. } = release::base();
     let options = skiff_signature::Options::default().with_block_len(|_| 20);
     let mut bytes = Vec::new();
     sign_tree(&Signed { tree: &tree, contents: &contents, config: None }, &options, &mut bytes)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io;
 
 use skiff_replay::{
     Base, Checkpoint, Limits, Prelude, Replay, ReplayError, Replayed, SavedPrelude, Sink, Trust,
@@ -136,6 +137,40 @@ fn resume(
 }
 
 pub(crate) fn as_base(release: &Release) -> Base<'_> {
-    let Release { tree, contents } = release;
-    Base { release: ReleaseId::new(tree.digest(), None), tree, contents, trust: Trust::Checked }
+    let Release { tree, contents, .. } = release;
+    let id = ReleaseId::new(tree.digest(), release.config_digest());
+    Base { release: id, tree, contents, trust: Trust::Checked }
+}
+
+/// Keeps nothing, and has nothing to be read again.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    type Error = io::Error;
+    type Content = Vec<u8>;
+
+    fn begin(&mut self, _prelude: &Prelude) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, _number: u32, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _number: u32, _digest: ContentDigest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, _number: u32) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Replays a delta onto a base, and keeps nothing.
+pub(crate) fn replay_to_nowhere(
+    delta: &[u8],
+    base: &Release,
+    limits: Limits,
+) -> Result<(), ReplayError<io::Error>> {
+    skiff_replay::replay(delta, as_base(base), &mut Nowhere, limits).map(drop)
 }

@@ -6,4 +6,5 @@ mod commands;
 mod diff;
 mod docker_registry;
 mod keys;
+mod memory;
 mod registry;
