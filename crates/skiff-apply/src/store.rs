@@ -141,6 +141,8 @@ impl Store {
 
     /// Opens a store, which is made, with everything in it, where there is nothing or an empty directory.
     ///
+    /// A new store is on the disk once something is installed in it; a cut before that may leave it to be made again.
+    ///
     /// # Errors
     /// [`ApplyError::NotAStore`] for a directory with something else in it; [`ApplyError::Io`].
     pub fn create(path: impl Into<PathBuf>, options: &StoreOptions) -> Result<Self, ApplyError> {
@@ -166,10 +168,10 @@ impl Store {
         }
         let store = Self { root };
         let _lock = store.lock()?;
-        for directory in [layout::path(layout::STAGING), releases] {
-            store.root.ensure_directory(&directory)?;
-        }
+        store.root.ensure_directory(&layout::path(layout::STAGING))?;
+        // What has a directory of releases is taken for a store, and lacks nothing: a cut must not leave that one alone.
         store.root.sync_directory(&EntryPath::root())?;
+        store.root.ensure_directory(&releases)?;
         Ok(store)
     }
 

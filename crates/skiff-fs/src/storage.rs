@@ -20,7 +20,7 @@ pub struct At<'a> {
 }
 
 /// What `mknod` makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Special {
     /// A named pipe.
     Fifo,

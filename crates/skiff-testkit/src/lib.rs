@@ -1,4 +1,4 @@
-//! Test tools of the skiff workspace: layers made by hand, oracles, and the bodies of the fuzz targets.
+//! Test tools of the skiff workspace: layers made by hand, oracles, a model of power cuts, and the bodies of the fuzz targets.
 //!
 //! Everything here panics where the product would return an error: a test that cannot be set up has failed.
 //!
@@ -14,6 +14,8 @@
 //! # std::fs::remove_dir_all(&directory).unwrap();
 //! ```
 
+#[cfg(feature = "crash")]
+pub mod crash;
 mod docker;
 mod docker_registry;
 #[cfg(feature = "fuzz")]
