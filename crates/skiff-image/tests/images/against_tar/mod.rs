@@ -25,7 +25,7 @@ pub(super) enum Differs {
     /// Tar says this and that it failed; we take it.
     TarRefuses(String),
     /// An entry is another one, or only on one side: ours and tar's.
-    Entry(Option<Entry>, Option<Entry>),
+    Entry(Option<Box<Entry>>, Option<Box<Entry>>),
 }
 
 /// What we and tar make of an archive: the differences, and whether both have taken it.
@@ -44,13 +44,14 @@ fn compare(archive: &[u8], scratch: &Path) -> (Vec<Differs>, bool) {
 }
 
 fn entries(ours: &Tree, theirs: &Tree) -> Vec<Differs> {
+    let boxed = |entry: &Entry| Some(Box::new(entry.clone()));
     let differs = |change: Change<'_>| match change {
         Change::Same { .. } => None,
         // Each unpacker chooses for itself what those are that no member declares.
         Change::Changed { base, target } if is_undeclared(base) && target.is_directory() => None,
-        Change::Changed { base, target } => Some(Differs::Entry(Some(base.clone()), Some(target.clone()))),
-        Change::Removed { base } => Some(Differs::Entry(Some(base.clone()), None)),
-        Change::Added { target } => Some(Differs::Entry(None, Some(target.clone()))),
+        Change::Changed { base, target } => Some(Differs::Entry(boxed(base), boxed(target))),
+        Change::Removed { base } => Some(Differs::Entry(boxed(base), None)),
+        Change::Added { target } => Some(Differs::Entry(None, boxed(target))),
     };
     Difference::new(ours, theirs).filter_map(differs).collect()
 }

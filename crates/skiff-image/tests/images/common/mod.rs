@@ -84,7 +84,7 @@ pub fn picture(flat: &FlatImage) -> String {
         };
         let Metadata { mode, uid, gid, mtime, .. } = &inode.metadata;
         let mtime = (mtime.seconds(), mtime.nanoseconds());
-        picture.add(path, &shown, ShownMetadata { mode: mode.bits().into(), owner: (*uid, *gid), mtime });
+        picture.add(path, &shown, ShownMetadata { mode: mode.bits(), owner: (*uid, *gid), mtime });
     }
     picture.finish()
 }
