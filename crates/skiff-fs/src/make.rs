@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use skiff_tree::{EntryPath, Inode, Kind, Metadata, Mode, Mtime};
+use skiff_tree::{Device, EntryPath, Inode, Kind, Metadata, Mode, Mtime};
 
 use crate::listing::{Status, XattrReader};
 use crate::root::Place;
 use crate::storage::{Rename, Special};
 use crate::verify::decimal;
 use crate::{EntryType, FsError, Ownership, Root, WritableFile};
+
+/// The largest numbers of devices: Linux has 12 bits for the one and 20 for the other (`MINORBITS`).
+const DEVICE_MAJOR_MAX: u32 = 0xfff;
+const DEVICE_MINOR_MAX: u32 = 0xf_ffff;
 
 impl Root {
     /// Makes a directory that only its owner may enter, mode 0700.
@@ -76,12 +80,19 @@ impl Root {
     ///
     /// # Errors
     /// As for [`make_directory`](Self::make_directory), and [`FsError::Unsupported`] for a device where this process may
-    /// make none.
+    /// make none, or whose number Linux does not have.
     pub fn make_special(&self, path: &EntryPath, special: Special) -> Result<(), FsError> {
         let op = match special {
             Special::Fifo => "making named pipe",
             Special::CharDevice(_) | Special::BlockDevice(_) => "making device",
         };
+        // The system call has 32 bits for both, and cuts larger ones down to the number of another device.
+        if let Special::CharDevice(device) | Special::BlockDevice(device) = special
+            && (device.major > DEVICE_MAJOR_MAX || device.minor > DEVICE_MINOR_MAX)
+        {
+            let Device { major, minor } = device;
+            return Err(self.unsupported(path, format!("Linux has no device number {major}:{minor}")));
+        }
         let place = self.place(op, path)?;
         self.storage.make_special(place.at(), special).map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::PERM) => {

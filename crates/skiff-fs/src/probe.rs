@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skiff_tree::{Entry, EntryPath, Inode, Kind, Tree};
+use skiff_tree::{Device, Entry, EntryPath, Inode, Kind, Tree};
 
 use crate::{Control, FsError, Ownership, Root};
 
 impl Root {
     /// Finds out whether the file system can hold the metadata of a tree: every owner, every namespace of extended attributes
     /// and the most of them on one inode, the first and the last time and one with nanoseconds, every kind of entry,
-    /// the longest name and link target.
+    /// the largest device numbers, the longest name and link target.
     ///
     /// It makes some thirty entries in a directory at `scratch`, which must not be there and is removed again.
     ///
@@ -61,7 +61,7 @@ enum Demand<'a> {
 }
 
 /// A measure of inodes of which a file system may hold only so much: the entry that has the most stands for all.
-const MEASURES: [fn(&Entry, &Inode) -> i128; 6] = [
+const MEASURES: [fn(&Entry, &Inode) -> i128; 8] = [
     |_, inode| i128::from(inode.metadata.mtime.seconds()),
     |_, inode| -i128::from(inode.metadata.mtime.seconds()),
     // The one with the finest time: an odd number of nanoseconds shows any rounding.
@@ -74,8 +74,17 @@ const MEASURES: [fn(&Entry, &Inode) -> i128; 6] = [
         Kind::Symlink(target) => target.len() as i128,
         _ => 0,
     },
+    |_, inode| device(inode).map_or(0, |device| device.major.into()),
+    |_, inode| device(inode).map_or(0, |device| device.minor.into()),
     |entry, _| entry.path.name().map_or(0, |name| name.len() as i128),
 ];
+
+fn device(inode: &Inode) -> Option<Device> {
+    match inode.kind {
+        Kind::CharDevice(device) | Kind::BlockDevice(device) => Some(device),
+        _ => None,
+    }
+}
 
 /// Entries that between them demand everything that any entry demands, as far as the ownership applies it.
 fn demanding(tree: &Tree, ownership: Ownership) -> Vec<(&Entry, &Inode)> {

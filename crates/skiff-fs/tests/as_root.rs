@@ -222,6 +222,9 @@ fn what_a_file_system_cannot_hold_is_told_before_anything_is_written() {
     let mut large = on_the_second(0);
     large.xattrs.insert((*b"trusted.large").into(), vec![1; 60_000].into());
     cannot(&sample(large, Kind::Directory), "it");
+    let mut devices = sample(on_the_second(0), Kind::BlockDevice(Device { major: 7, minor: 1 }));
+    devices.add("large", on_the_second(0), Kind::BlockDevice(Device { major: 4_096, minor: 1 }));
+    cannot(&devices, "large");
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Files {
         let origin = Origin { part: Part::Archive, path: path.into() };
         let mut members = Members::new(blob.reader(), origin, options.limits);
         let mut found = HashMap::new();
-        let mut count = 0;
+        let (mut count, mut names) = (0, 0_u64);
         while let Some(member) = members.next_member()? {
             options.control.check()?;
             count += 1;
@@ -50,6 +50,16 @@ impl Files {
                     wanted: count,
                     limit,
                 });
+            }
+            let link = match &member.kind {
+                MemberKind::HardLink(target) | MemberKind::Symlink(target) => target.len(),
+                _ => 0,
+            };
+            names = names.saturating_add((member.name.len() + link) as u64);
+            if names > options.limits.names {
+                let (at, limit) = (members.location(), options.limits.names);
+                let what = "bytes of names and links in the archive";
+                return Err(ImageError::LimitExceeded { at, what, wanted: names, limit });
             }
             let name = normal(&member.name);
             let file = match member.kind {

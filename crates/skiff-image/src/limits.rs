@@ -9,8 +9,8 @@ pub struct Limits {
     /// Stops floods of entries: those of all layers together, whiteouts, and directories that no layer declares. Each takes
     /// some 350 bytes of memory while layers are read, and some 250 in what comes out. Default 4,000,000.
     pub entries: u64,
-    /// Stops floods of long names: the names, link targets and extended attributes of all entries together, in bytes.
-    /// Default 512 MiB.
+    /// Stops floods of long names: the names, link targets and extended attributes of all entries together, in bytes, and the names
+    /// and links of the members of an archive that holds an image. Default 512 MiB.
     pub names: u64,
     /// Stops endless extension headers (PAX records, GNU long names): the bytes of one. Default 1 MiB, as Go has it.
     pub extension: u64,

@@ -3,7 +3,7 @@ use tar::{EntryType, Header};
 use crate::sparse::GnuMap;
 
 /// The modification time that entries have unless told otherwise: seconds since 1970.
-const MTIME: i64 = 1_600_000_000;
+pub(crate) const MTIME: i64 = 1_600_000_000;
 /// What a name or a link target takes in a header.
 const HEADER_NAME: usize = 100;
 const BLOCK: usize = 512;

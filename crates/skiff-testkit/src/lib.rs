@@ -16,28 +16,36 @@
 
 #[cfg(feature = "crash")]
 pub mod crash;
+mod canary;
 mod docker;
 mod docker_registry;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+mod hostile;
 mod http;
 mod image;
 mod large;
 mod layer;
 mod mount;
+mod namespace;
 mod noise;
+mod picture;
 mod program;
 mod registry;
 mod sparse;
 
+pub use canary::Canary;
 pub use docker::{DockerForm, docker_archive, write_docker_archive};
 pub use docker_registry::DockerRegistry;
+pub use hostile::{Fate, Fault, HostileImage, hostile_images};
 pub use http::{FlakyProxy, HttpAnswer, HttpRequest, HttpServer};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
 pub use large::{LargeImage, LargeLayout};
 pub use layer::Layer;
 pub use mount::Mounted;
+pub use namespace::{OUTSIDE, SCRATCH, in_mount_namespace};
 pub use noise::noise;
+pub use picture::{Picture, Shown, ShownMetadata};
 pub use program::{run_program, static_program};
 pub use registry::{CutUploads, RegistryOptions, TestRegistry};
 pub use sparse::SparseFormat;

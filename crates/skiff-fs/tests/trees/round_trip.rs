@@ -223,3 +223,15 @@ fn directories_as_deep_as_a_path_can_name() {
     assert_eq!(verify(&root, &sample.tree()), []);
     assert_eq!(read_tree(&root, &ReadOptions::default()).unwrap(), sample.tree());
 }
+
+#[test]
+fn a_device_number_that_linux_has_not_is_not_cut_down_to_another() {
+    let (keep, root) = fresh();
+    for (major, minor) in [(4_096, 0), (0, 1 << 20), (u32::MAX, u32::MAX)] {
+        let error =
+            root.make_special(&path("device"), Special::BlockDevice(Device { major, minor })).unwrap_err();
+        let told = format!("no device number {major}:{minor}");
+        assert!(matches!(&error, FsError::Unsupported { what, .. } if what.contains(&told)), "{error}");
+    }
+    assert_eq!(fs::read_dir(keep.path()).unwrap().count(), 0);
+}

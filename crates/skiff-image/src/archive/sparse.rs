@@ -75,6 +75,12 @@ impl<I: Input> Members<I> {
         let sparse = match (is_gnu, pax) {
             (false, None) => return Ok(None),
             (true, None) => self.read_gnu_map(header)?,
+            // GNU tar looks for the map where the header's own format has it, and knows of none in older ones.
+            (false, Some(_)) if header.as_ustar().is_none() => {
+                return Err(self.corrupt(
+                    "its map is in PAX records, and its header is not PAX's; readers differ in whether that is a sparse file",
+                ));
+            }
             (false, Some(pax)) if matches!(kind, MemberKind::File) => self.read_pax_map(pax)?,
             _ => return Err(self.corrupt("it is no file, or one of two kinds, and is said to be sparse")),
         };

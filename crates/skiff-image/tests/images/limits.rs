@@ -50,6 +50,32 @@ fn limits_hold() {
 }
 
 #[test]
+fn names_and_members_of_an_archive_that_holds_an_image_are_bounded() {
+    // Of the names of members, all are kept; each may be as long as a header.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("names.tar");
+    let member = |number: u32| (format!("{number}{}", "n".repeat(1000)), "t".repeat(1000));
+    let archive = (0..20).map(member).fold(Layer::new(), |layer, (name, target)| layer.symlink(name, target));
+    std::fs::write(&file, archive.to_tar()).unwrap();
+    let mut limits = Limits::default();
+    limits.names = 30_000;
+    for transport in ["oci-archive", "docker-archive"] {
+        let reference: ImageRef = format!("{transport}:{}", file.display()).parse().unwrap();
+        match Image::open(&reference, &OpenOptions::default().with_limits(limits)) {
+            Err(ImageError::LimitExceeded { at, wanted, limit: 30_000, .. }) => {
+                assert!(wanted <= 32_010 && at.part == Part::Archive, "{wanted} {at}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(Image::open(&reference, &OpenOptions::default()), Err(ImageError::NotFound { .. })));
+        let mut limits = Limits::default();
+        limits.archive_members = 19;
+        let opened = Image::open(&reference, &OpenOptions::default().with_limits(limits));
+        assert!(matches!(opened, Err(ImageError::LimitExceeded { wanted: 20, limit: 19, .. })), "{opened:?}");
+    }
+}
+
+#[test]
 fn bombs_are_stopped_at_the_limit_however_they_are_compressed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bomb.tar");

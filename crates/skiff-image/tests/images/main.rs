@@ -1,5 +1,6 @@
 //! Images of every kind, read, flattened and written. One program, as each would link all the crates again.
 
+mod against_tar;
 mod archives;
 mod common;
 mod damage;

@@ -113,3 +113,15 @@ fn maps_are_checked() {
         assert!(error.contains(what), "{error:?} does not say {what:?}");
     }
 }
+
+#[test]
+fn records_of_a_sparse_file_before_a_header_that_is_not_theirs_are_refused() {
+    let before_old: fn(Layer) -> Layer = |layer| layer.patch(|header| header[257..265].fill(0));
+    for before in [Layer::gnu_names, Layer::binary_numbers, before_old] {
+        for format in [SparseFormat::Pax00, SparseFormat::Pax01, SparseFormat::Pax10] {
+            let layer = before(Layer::new().sparse_file("a", format, &[(1, b"xy"), (6, b"")], 6));
+            let error = refused(layer).to_string();
+            assert!(error.contains("readers differ in whether that is a sparse file"), "{format:?}: {error}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use skiff_fs::{ReadOptions, Root, Selinux, read_tree};
 use skiff_image::*;
-use skiff_testkit::Layer;
+use skiff_testkit::{Layer, Picture, Shown, ShownMetadata};
 use skiff_tree::*;
 
 pub fn path(path: impl Into<Vec<u8>>) -> EntryPath {
@@ -61,6 +61,32 @@ pub fn summary(flat: &FlatImage) -> String {
         });
     }
     words.join(" ")
+}
+
+/// The same tree as a picture, which tells more of it.
+pub fn picture(flat: &FlatImage) -> String {
+    let mut picture = Picture::default();
+    for entry in &flat.tree.entries()[1..] {
+        let path = entry.path.as_bytes();
+        let inode = flat.tree.inode(entry).expect("an inode");
+        let content;
+        let shown = match (&entry.node, &inode.kind) {
+            (Node::HardLink { owner }, _) => Shown::HardLink(owner.as_bytes()),
+            (_, Kind::Directory) => Shown::Directory,
+            (_, Kind::File(_)) => {
+                content = self::content(flat, &entry.path);
+                Shown::File(&content)
+            }
+            (_, Kind::Symlink(target)) => Shown::Symlink(target),
+            (_, Kind::CharDevice(device)) => Shown::CharDevice(device.major, device.minor),
+            (_, Kind::BlockDevice(device)) => Shown::BlockDevice(device.major, device.minor),
+            (_, Kind::Fifo) => Shown::Fifo,
+        };
+        let Metadata { mode, uid, gid, mtime, .. } = &inode.metadata;
+        let mtime = (mtime.seconds(), mtime.nanoseconds());
+        picture.add(path, &shown, ShownMetadata { mode: mode.bits(), owner: (*uid, *gid), mtime });
+    }
+    picture.finish()
 }
 
 /// The metadata of a path: mode, owner, time, device number, extended attributes.
