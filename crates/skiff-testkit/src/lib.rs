@@ -14,9 +14,9 @@
 //! # std::fs::remove_dir_all(&directory).unwrap();
 //! ```
 
+mod canary;
 #[cfg(feature = "crash")]
 pub mod crash;
-mod canary;
 mod docker;
 mod docker_registry;
 #[cfg(feature = "fuzz")]
