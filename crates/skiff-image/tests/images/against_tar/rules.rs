@@ -267,6 +267,30 @@ pub(super) const RULES: &[Rule] = &[
         example: || root().file("a", b"").pax("mtime", "").to_tar(),
     },
     Rule {
+        kind: "GNU tar takes the root where a record says that there is no name",
+        why: "POSIX, pax, as above: the header's name counts; so it does for Go, and thus for container engines",
+        applies: |archive, differs| {
+            let is_there = archive.windows(8).any(|bytes| bytes == b"8 path=\n");
+            is_there && matches!(differs, Differs::Entry(Some(_), None))
+        },
+        example: || root().directory("d").pax("path", "").to_tar(),
+    },
+    Rule {
+        kind: "GNU tar refuses a header's time where a record has another",
+        why: "the record counts, for GNU tar as well; what it replaces says nothing",
+        applies: |_, differs| tar_lines(differs, |line| line.contains("value is out of time_t range")),
+        example: || {
+            root()
+                .file("a", b"")
+                .pax("mtime", "1")
+                .patch(|header| {
+                    header[136] = 0x80;
+                    header[137..148].fill(0xff);
+                })
+                .to_tar()
+        },
+    },
+    Rule {
         kind: "GNU tar refuses times of access and change that are none",
         why: "no image has those times, and nobody looks at them",
         applies: |_, differs| {
