@@ -1,10 +1,10 @@
 //! Holding a release to read it where it lies, and a store to decide what runs.
 
 use skiff_fs::{DirectoryContents, Lock, LockKind};
-use skiff_tree::{ConfigDigest, EntryPath, ReleaseId, Tree};
+use skiff_tree::{ConfigDigest, ReleaseId, Tree};
 
 use crate::store::read_config;
-use crate::{ApplyError, Lease, Store};
+use crate::{ApplyError, Lease, Store, layout};
 
 /// A release of a store with its files, held: it is not removed meanwhile.
 #[derive(Debug)]
@@ -35,7 +35,9 @@ impl Store {
     /// # Errors
     /// [`ApplyError::Busy`] where somebody else has claimed it; [`ApplyError::Io`].
     pub fn claim(&self) -> Result<Claim, ApplyError> {
-        Ok(Claim { _lock: self.root.lock_directory(&EntryPath::root(), LockKind::Exclusive)? })
+        // Of the directories of a store, this is one that nobody else can open, and so lock.
+        let releases = layout::path(layout::RELEASES);
+        Ok(Claim { _lock: self.root.lock_directory(&releases, LockKind::Exclusive)? })
     }
 
     /// Opens the current release to read its files.

@@ -38,6 +38,11 @@ impl Book {
         self.releases_of(fleet).any(|other| ready(other) == Some(release))
     }
 
+    /// What the devices of a fleet are to run.
+    pub(crate) fn target_of(&self, fleet: &Name) -> Option<ReleaseId> {
+        self.fleets.get(fleet)?.target.map(|release| release.0)
+    }
+
     /// Whether deltas from a release may be made for a device. Its word alone is not enough, which could name what another fleet has: it
     /// takes a release of its fleet, one that it was known to run while it might, or a signature that came from its fleet.
     pub(crate) fn may_start_from(&self, device: &DeviceRecord, base: ReleaseId) -> bool {

@@ -142,6 +142,11 @@ impl Deltas {
         }
     }
 
+    /// Whether what is made is signed.
+    pub(crate) fn signs(&self) -> bool {
+        !self.settings.keys.is_empty()
+    }
+
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,7 +291,10 @@ impl Deltas {
         let (encoded, report) = blocking(move || work.encode()).await?;
         let seconds = started.elapsed().as_secs_f64();
         self.parts.metrics.seconds.observe(seconds);
-        if let Some(problem) = useless(&wanted, &report) {
+        let useless = useless(&wanted, &report);
+        // Devices that want signatures do not pull.
+        let is_wanted = |problem: &Problem| problem.code == ProblemCode::PullCheaper && self.signs();
+        if let Some(problem) = useless.filter(|problem| !is_wanted(problem)) {
             return Err(problem.into());
         }
         tracing::info!(

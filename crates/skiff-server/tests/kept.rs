@@ -247,6 +247,9 @@ async fn deltas_are_signed_and_those_from_before_a_key_when_they_are_asked_for()
         assert_eq!(harness.metric("skiff_deltas_kept_bytes").await, delta.body.len() as f64);
         assert_eq!(harness.metric("skiff_delta_computations_total").await, 0.0, "it was made anew");
     }
+    // So is nobody's way back but the one that was chosen.
+    let back = harness.delta(&token, &format!("/v1/deltas/{new}/{old}?{ALL}")).await;
+    assert_eq!(back.expect(404).code(), "target-unknown");
     // One that is damaged where it lies is made anew.
     let lies = harness.data.join("objects/deltas").join(harness.names("objects/deltas").first().unwrap());
     let mut bytes = std::fs::read(&lies).unwrap();
@@ -260,6 +263,16 @@ async fn deltas_are_signed_and_those_from_before_a_key_when_they_are_asked_for()
     harness.restart_with(with).await;
     let delta = harness.delta(&token, &path).await.expect(200);
     assert_eq!(signers(&delta.body, &third), ids(&third));
+    assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);
+    // And one that is sound, and not the one that was put there: nobody has that signed.
+    std::fs::write(&lies, &plain.body).unwrap();
+    let with = |mut options: Options| {
+        options.signing_keys = vec![key(4)];
+        options
+    };
+    harness.restart_with(with).await;
+    let delta = harness.delta(&token, &path).await.expect(200);
+    assert_eq!(signers(&delta.body, &[key(4)]), ids(&[key(4)]));
     assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);
     harness.server.shut_down();
 }

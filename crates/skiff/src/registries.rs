@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use skiff_format::{Digest, VERSION};
+use skiff_format::{Event, FormatError, Limits, Reader, VERSION};
 use skiff_image::{Image, ImageRef, OpenOptions, Platform};
-use skiff_keys::KeyId;
+use skiff_keys::PublicKey;
 use skiff_patch::Codec;
 use skiff_registry::{
     Client, DeltaInfo, FoundDelta, Layout, NewDelta, PulledDelta, PushedDelta, Reference, RegistryError,
@@ -34,9 +34,9 @@ pub struct DeltaChoice {
     pub base: Option<ReleaseId>,
     /// One that takes no more memory to decode, in bytes.
     pub max_decoder_memory: Option<u64>,
-    /// One that says that one of these keys signed it; where there are none, whoever did, if anybody. That is said by the registry:
-    /// whether it is so is seen when the delta is applied.
-    pub signed_by: Vec<KeyId>,
+    /// One that one of these keys signed; where there are none, whoever did, if anybody. Deltas are found by what the registry says of
+    /// that, and whether it is so is seen once one was [pulled](pull_delta).
+    pub signed_by: Vec<PublicKey>,
 }
 
 /// What else is said of a delta that is pushed.
@@ -134,22 +134,50 @@ pub fn find_deltas(
 /// a file. A pull that was cut goes on where it was.
 ///
 /// # Errors
-/// [`Error::Registry`]; [`RegistryError::NotFound`] where there is no such delta: pull the image then.
+/// [`Error::Registry`]; [`RegistryError::NotFound`] where there is no such delta: pull the image then. [`Error::Trust`] where those that
+/// are said to be signed by one of the keys that are asked for are not, and nothing is left of them.
 pub fn pull_delta(
     client: &Client<'_>,
     target: &Reference,
     choice: &DeltaChoice,
     to: &Path,
 ) -> Result<(FoundDelta, PulledDelta), Error> {
-    let found = find_deltas(client, target, choice)?;
-    let Some(found) = found.into_iter().find(|found| can_apply(&found.info)) else {
+    let mut refused = None;
+    for found in find_deltas(client, target, choice)?.into_iter().filter(|found| can_apply(&found.info)) {
+        let pulled = client.pull_delta(target.repository(), &found, to)?;
+        match check_signature(to, &choice.signed_by) {
+            Ok(()) => return Ok((found, pulled)),
+            // Whoever may put a delta there may say that it is signed: that is not to hide one that is.
+            Err(error @ Error::Trust(_)) => {
+                std::fs::remove_file(to)
+                    .map_err(|source| io("removing a delta that is not signed", source))?;
+                refused.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| {
         let from = choice.base.map(|base| format!(" from release {base}")).unwrap_or_default();
         let signed = if choice.signed_by.is_empty() { "" } else { "is signed as required and " };
         let what = format!("delta{from} to {target} that {signed}can be applied here; pull the image");
-        return Err(RegistryError::NotFound { what }.into());
-    };
-    let pulled = client.pull_delta(target.repository(), &found, to)?;
-    Ok((found, pulled))
+        RegistryError::NotFound { what }.into()
+    }))
+}
+
+/// Sees whether a delta is signed by one of these keys, where there are any.
+fn check_signature(delta: &Path, keys: &[PublicKey]) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let file = std::fs::File::open(delta).map_err(|source| io("opening the delta", source))?;
+    match Reader::new(std::io::BufReader::new(file), Limits::default()).next_event()? {
+        Some(Event::Header(header)) => skiff_keys::check(&header, keys).map(drop).map_err(Error::from),
+        _ => Err(io("reading the delta", std::io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+fn io(op: &'static str, source: std::io::Error) -> Error {
+    FormatError::Io { op, source }.into()
 }
 
 /// Whether this build has what it takes.
@@ -163,14 +191,12 @@ impl DeltaChoice {
     pub fn suits(&self, info: &DeltaInfo) -> bool {
         self.base.is_none_or(|base| info.applies_to(base))
             && self.max_decoder_memory.is_none_or(|most| info.decoder_memory <= most)
-            && (self.signed_by.is_empty() || info.signed_by.iter().any(|key| self.asks_for(key)))
+            && (self.signed_by.is_empty() || self.signed_by.iter().any(|key| is_said_to_sign(info, key)))
     }
 }
 
-impl DeltaChoice {
-    fn asks_for(&self, key: &Digest) -> bool {
-        self.signed_by.iter().any(|asked| asked.as_bytes() == key.as_bytes())
-    }
+fn is_said_to_sign(info: &DeltaInfo, key: &PublicKey) -> bool {
+    info.signed_by.iter().any(|said| said.as_bytes() == key.id().as_bytes())
 }
 
 impl FromStr for ImageSource {
@@ -240,11 +266,15 @@ mod tests {
         };
         assert!(suits(None, None) && suits(Some(info.bases[0]), Some(5)));
         assert!(!suits(release(9), None) && !suits(None, Some(4)));
-        let key = |byte| KeyId::from_bytes([byte; 32]);
+        let key = |text: &str| text.parse::<PublicKey>().expect("a key");
+        let [one, two] = [
+            key(include_str!("../../../tests/golden/keys/one.key.pub")),
+            key(include_str!("../../../tests/golden/keys/two.key.pub")),
+        ];
         let mut signed = info.clone();
-        signed.signed_by.push(Digest::from_bytes([7; 32]));
-        let choice = DeltaChoice { signed_by: vec![key(6), key(7)], ..DeltaChoice::default() };
-        let other = DeltaChoice { signed_by: vec![key(6)], ..DeltaChoice::default() };
+        signed.signed_by.push(skiff_format::Digest::from_bytes(*two.id().as_bytes()));
+        let choice = DeltaChoice { signed_by: vec![one.clone(), two], ..DeltaChoice::default() };
+        let other = DeltaChoice { signed_by: vec![one], ..DeltaChoice::default() };
         assert!(choice.suits(&signed) && !choice.suits(&info) && !other.suits(&signed));
     }
 }

@@ -114,7 +114,7 @@ fn wanted(args: &args::Choice, base: Option<&str>) -> Result<(Reference, DeltaCh
     choice.platform.clone_from(&args.remote.platform.platform);
     choice.base = base.map(str::parse).transpose().map_err(Failure::usage)?;
     choice.max_decoder_memory = args.max_decoder_memory;
-    choice.signed_by = keys::public(&args.require_signature)?.iter().map(|key| *key.id()).collect();
+    choice.signed_by = keys::public(&args.require_signature)?;
     Ok((args.target.parse()?, choice))
 }
 

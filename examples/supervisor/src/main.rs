@@ -137,8 +137,13 @@ impl Usage {
 
 /// Who has to have signed deltas; none where anybody may. Neither place takes away what the other one says.
 fn signers(arguments: &SignerArguments, local: &LocalVariables) -> Result<Option<Signers>, Box<dyn Error>> {
-    let in_file = local.own(&"SKIFF_REQUIRE_SIGNATURE".parse()?).unwrap_or_default();
-    let in_file = in_file.split(':').filter(|file| !file.is_empty()).map(Path::new);
+    const VARIABLE: &str = "SKIFF_REQUIRE_SIGNATURE";
+    let value = local.own(&VARIABLE.parse()?);
+    let in_file = value.unwrap_or_default().split(':').filter(|file| !file.is_empty()).map(Path::new);
+    if value.is_some() && in_file.clone().next().is_none() {
+        // A template that was not filled in is no leave to take anything.
+        return Err(format!("{VARIABLE} names no file; take it away where no signature is required").into());
+    }
     let files = arguments.require_signature.iter().map(PathBuf::as_path).chain(in_file);
     let keys: Vec<PublicKey> = files.map(PublicKey::read).collect::<Result<_, _>>()?;
     let signers = Signers::new(keys);

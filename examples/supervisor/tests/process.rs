@@ -168,7 +168,6 @@ fn agent() -> Vec<u8> {
     static_program(&package.join("../../crates/skiff-supervisor/tests/program/agent.rs"))
 }
 
-/// Bytes that neither repeat nor compress.
 /// A device's disk, and its container.
 struct Device {
     container: String,
@@ -367,8 +366,8 @@ fn keys_that_are_none_are_wrong_usage() {
     let at = |name: &str| directory.path().join(name).display().to_string();
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/keys");
     let (private, public) = (format!("{keys}/one.key"), format!("{keys}/one.key.pub"));
-    let file = |value: &str| {
-        let file = at("variables");
+    let file = |name: &str, value: &str| {
+        let file = at(name);
         std::fs::write(&file, format!("SKIFF_REQUIRE_SIGNATURE={value}\n")).unwrap();
         file
     };
@@ -381,12 +380,13 @@ fn keys_that_are_none_are_wrong_usage() {
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let variables = file(&private);
+    let (variables, unset) = (file("variables", &private), file("unset", ""));
     let wrong = [
         (vec!["--require-signature", &private], "private key"),
         (vec!["--require-signature", &public, "--require-signature", "/none.pub"], "/none.pub"),
         (vec!["--config", &variables], "private key"),
         (vec!["--allow-unsigned-pulls"], "--require-signature"),
+        (vec!["--config", &unset], "names no file"),
     ];
     for (words, message) in wrong {
         let (code, said) = run(&words);
@@ -395,6 +395,6 @@ fn keys_that_are_none_are_wrong_usage() {
         assert!(!said.contains("1111"), "{said}");
     }
     // What is right fails later: there is no server.
-    let (code, said) = run(&["--config", &file(&public), "--allow-unsigned-pulls"]);
+    let (code, said) = run(&["--config", &file("variables", &public), "--allow-unsigned-pulls"]);
     assert_eq!(code, Some(1), "{said}");
 }

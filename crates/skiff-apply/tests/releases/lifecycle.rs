@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::AtomicBool;
 
 use crate::common::*;
@@ -178,7 +178,10 @@ fn one_decides_what_runs_and_keeps_nobody_from_working() {
     let other = Store::open(fixture.store.path(), &StoreOptions::default()).unwrap();
     let claim = fixture.store.claim().unwrap();
     let refused = other.claim().unwrap_err();
-    assert!(matches!(&refused, ApplyError::Busy { path } if path == other.path()), "{refused}");
+    let releases = other.path().join("releases");
+    assert!(matches!(&refused, ApplyError::Busy { path } if *path == releases), "{refused}");
+    // Somebody else who could open it could keep the device from starting.
+    assert_eq!(std::fs::metadata(&releases).unwrap().permissions().mode() & 0o077, 0);
     apply(&other, &delta(&old, &new), &new).unwrap();
     other.recover(&rootless()).unwrap();
     drop(claim);

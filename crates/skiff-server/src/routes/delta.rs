@@ -100,6 +100,15 @@ fn known_bases(server: &Server, caller: &Caller, request: &DeltaRequest) -> Resu
             format!("{} is no release that is ready here", request.target),
         );
     }
+    // What is signed outlives the asking: a device is not to have a way back signed that nobody chose.
+    if let Caller::Device(device) = caller
+        && server.parts.deltas.signs()
+        && book.target_of(&device.fleet) != Some(request.target)
+    {
+        let detail =
+            "this server signs deltas, and makes them for devices only to the release that they are to run";
+        return refuse(ProblemCode::TargetUnknown, detail);
+    }
     let may_use = |base: &ReleaseId| match caller {
         Caller::Administrator => true,
         Caller::Device(device) => {
