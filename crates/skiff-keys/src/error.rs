@@ -17,14 +17,17 @@ pub enum TrustError {
     },
     /// Only keys that are not required signed it.
     #[error(
-        "delta {delta} is signed by {}, and not by a key that is required; see whether the key was replaced",
-        found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        "delta {delta} is signed by {}, and {} is required; see whether the key was replaced",
+        list(found, ", "),
+        if required.is_empty() { "a key that nobody named".to_owned() } else { list(required, " or ") }
     )]
     KeyUnknown {
         /// The delta's header digest.
         delta: Digest,
         /// The keys that it says signed it.
         found: Vec<KeyId>,
+        /// Those of which one has to have.
+        required: Vec<KeyId>,
     },
     /// The signature under the name of a required key is not that key's, or not of this delta: one of them was altered.
     #[error(
@@ -36,6 +39,10 @@ pub enum TrustError {
         /// The key.
         key: KeyId,
     },
+}
+
+fn list(keys: &[KeyId], between: &str) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
 }
 
 /// Why a key cannot be read or made.
@@ -56,6 +63,14 @@ pub enum KeyError {
     /// A public key stands where the private one is wanted.
     #[error("it is a public key, and the private one is wanted")]
     PublicGiven,
+    /// Others than its owner can read a private key, or put another one in its place.
+    #[error(
+        "others than its owner may read or write {path:?}, a private key: take that from them (chmod 600), and sign by another key if they have read it"
+    )]
+    Exposed {
+        /// Its file.
+        path: PathBuf,
+    },
     /// Its file cannot be read or written.
     #[error("{op} {path:?}: {source}")]
     Io {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -65,11 +65,18 @@ impl PrivateKey {
     /// Reads it from a file.
     ///
     /// # Errors
-    /// [`KeyError::Io`]; [`KeyError::File`] where it holds anything else.
+    /// [`KeyError::Io`]; [`KeyError::Exposed`] where others than its owner may read or write it; [`KeyError::File`] where it holds anything
+    /// else.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
+        let failed = |source| KeyError::Io { op: "looking at", path: path.into(), source };
+        let is_exposed = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0;
         let bytes = Zeroizing::new(text::read(path)?);
-        text::in_file(path, &bytes, str::parse)
+        // What is no private key is told as that first.
+        match text::in_file(path, &bytes, str::parse)? {
+            _ if is_exposed => Err(KeyError::Exposed { path: path.into() }),
+            key => Ok(key),
+        }
     }
 
     /// Writes it to a new file that its owner alone may read, and its public key to a new one beside it. Nothing is replaced.

@@ -77,7 +77,7 @@ pub fn check<'k>(header: &Header, keys: &'k [PublicKey]) -> Result<&'k PublicKey
         [] => TrustError::Unsigned { delta },
         others => {
             let found = others.iter().map(|other| KeyId::from_bytes(*other.key.as_bytes())).collect();
-            TrustError::KeyUnknown { delta, found }
+            TrustError::KeyUnknown { delta, found, required: keys.iter().map(|key| key.id).collect() }
         }
     })
 }

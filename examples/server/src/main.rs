@@ -131,7 +131,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         let what = format!("--new-token: no server has worked in {} yet", arguments.data.display());
         return Err(ServerError::Options(what).into());
     }
-    let server = Server::open(options(&arguments)?).await?;
+    let options = options(&arguments)?;
+    let signers: Vec<_> = options.signing_keys.iter().map(|key| *key.public().id()).collect();
+    let server = Server::open(options).await?;
     // Before a token is told, which is told once.
     let address = arguments.listen;
     let listener =
@@ -151,6 +153,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     println!("listening on http://{}", listener.local_addr()?);
+    for key in signers {
+        println!("signing deltas by key {key}");
+    }
     let (mut interrupted, mut terminated) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let ending = server.clone();

@@ -121,7 +121,11 @@ fn a_signature_holds_for_its_delta_and_key_alone() {
     );
     let unknown = check(&header(&signed(&wanted, &[key(3)])), &trusted).unwrap_err();
     let found = vec![*key(3).public().id()];
-    assert_eq!(unknown, TrustError::KeyUnknown { delta: *header(&wanted).digest(), found });
+    let required = trusted.iter().map(|key| *key.id()).collect();
+    assert_eq!(unknown, TrustError::KeyUnknown { delta: *header(&wanted).digest(), found, required });
+    for key in [key(1), key(2), key(3)] {
+        assert!(unknown.to_string().contains(&key.public().id().to_string()), "{unknown}");
+    }
     // With no keys, nobody is believed.
     assert!(check(&header(&signed(&wanted, &[key(1)])), &[]).is_err());
 
@@ -215,6 +219,11 @@ fn a_new_key_is_its_owners_alone_and_replaces_nothing() {
     assert_eq!(pair.public, directory.path().join("release.key.pub"));
     assert_eq!(PrivateKey::read(&pair.private).unwrap().public(), private.public());
     assert_eq!(&PublicKey::read(&pair.public).unwrap(), private.public());
+    for mode in [0o640, 0o604, 0o620, 0o602] {
+        fs::set_permissions(&pair.private, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(matches!(PrivateKey::read(&pair.private), Err(KeyError::Exposed { .. })), "{mode:o}");
+    }
+    fs::set_permissions(&pair.private, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(private.public().id(), &KeyId::of(&public_bytes(&pair.public)));
     assert_ne!(PrivateKey::generate("").unwrap().public(), private.public());
 

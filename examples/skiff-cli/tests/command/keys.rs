@@ -135,7 +135,7 @@ fn what_is_not_signed_as_it_has_to_be_is_refused_and_nothing_written() {
     let before = picture(&place.path("store"));
     for (delta, code, message) in [
         ("update.skiff", 10, "not signed"),
-        ("by-two.skiff", 10, "not by a key that is required"),
+        ("by-two.skiff", 10, "is required"),
         ("altered.skiff", 10, "is false"),
         ("damaged.skiff", 4, "corrupt"),
         ("elsewhere.skiff", 3, "is wanted"),
