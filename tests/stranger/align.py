@@ -57,6 +57,7 @@ class Literals:
     def append(self, byte, first):
         if len(self.history) == 1 << 21:
             self.history.clear()
+            self.table.clear()
             self.place = None
         self.history.append(byte)
         self.know(byte)
