@@ -61,11 +61,11 @@ class Code:
             other = part.value(following, 4)
             kind, word = row_of(other)
             if kind == "low" and other >> 5 & 31 == i & 31:
-                target = page + (((other >> 10 & 4095) << word[1]) % 4096) & ALL
-                part.add(Reference("page", at, 4, ("word", "page")), target)
-                return
+                page = page + (((other >> 10 & 4095) << word[1]) % 4096) & ALL
+                break
             if written(other) == i & 31:
-                return
+                break
+        part.add(Reference("page", at, 4, ("word", "page")), page)
 
     def low(self, part, at, told):
         i, word = told

@@ -57,6 +57,7 @@ class Literals:
     def append(self, byte, first):
         if len(self.history) == 1 << 21:
             self.history.clear()
+            self.table.clear()
             self.place = None
         self.history.append(byte)
         self.know(byte)
@@ -307,12 +308,12 @@ class Corrections:
             k = reference.kind
             contexts = (
                 hashed(1, k, place),
-                hashed(2, k, place, sofar & 0xFFFFFFFF),
+                hashed(2, k, place, sofar),
                 hashed(3, k, place, e),
-                hashed(4, place, sofar & 0xFFFFFFFF, s - e & 255),
+                hashed(4, place, sofar, s - e & 255),
                 hashed(5, place, int(sofar == 0)),
             )
             told = self.learned.fields.read(self.stream, contexts, (0, place))
-            sofar = sofar << 8 | told
+            sofar = (sofar << 8 | told) & 0xFFFFFFFF
             value = value << 8 | (e + told & 255)
         return value

@@ -207,11 +207,12 @@ class Archives:
     def directory(self, numbers):
         length, count, skipped = numbers
         text = bytearray(self.text.take(length))
-        must(self.begun and skipped <= count, "a directory of nothing")
+        must(self.begun, "a directory of nothing")
         start, members = self.begun.pop()
-        entries = entries_of(text, count)
-        must(len(members) == count - skipped, "a directory of other members")
-        for entry, (offset, sums) in zip(entries[skipped:], members, strict=True):
+        entries = entries_of(text, count)[skipped:]
+        must(len(members) >= len(entries), "a directory of other members")
+        for entry, (offset, sums) in zip(entries, members):
+            must(0 <= offset - start < 1 << 32, "a member too far away")
             text[entry + 42 : entry + 46] = (offset - start).to_bytes(4, "little")
             if sums is not None:
                 text[entry + 16 : entry + 28] = sums

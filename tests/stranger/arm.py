@@ -12,7 +12,8 @@ class Code:
         self.forget()
 
     def forget(self):
-        self.literals, self.loads, self.halves = {}, [0] * 16, {}
+        none = {"address": 0, "register": 0, "anchor": None}
+        self.literals, self.loads, self.halves = dict.fromkeys(range(256), none), [0] * 16, {}
 
     def find(self, part):
         if self.ended != part.start:
@@ -36,8 +37,8 @@ class Code:
                 at += self.thumb(part, at)
 
     def literal(self, part, at, place):
-        kept = self.literals.get(place // 4 % 256)
-        if not kept or kept["address"] != place:
+        kept = self.literals[place // 4 % 256]
+        if kept["address"] != place:
             return False
         value = part.value(at, 4)
         table = part.executable
@@ -60,8 +61,8 @@ class Code:
 
     def anchor(self, address, register):
         for place in self.loads:
-            kept = self.literals.get(place)
-            if kept and kept["register"] == register and kept["anchor"] is None:
+            kept = self.literals[place]
+            if kept["address"] and kept["register"] == register and kept["anchor"] is None:
                 kept["anchor"] = address
                 return
 

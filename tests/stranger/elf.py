@@ -66,8 +66,9 @@ class Executable:
         return [self.number(at + place, size) for place, size in (wide if self.is_wide else narrow)]
 
     def header(self, first):
+        """The section of the header; first are address and offset of what is first loaded."""
         size = min(len(self.source), self.header_size + self.phentsize * self.phnum)
-        address = max(0, first.address - first.offset) % DETACHED if first else 0
+        address = max(0, first[0] - first[1]) % DETACHED if first else 0
         return Section("header", address, 0, size)
 
     def from_headers(self):
@@ -85,10 +86,10 @@ class Executable:
             else:
                 contents = self.contents_of(names(name), kind, flags)
                 section = Section(contents, address if is_allocated else DETACHED + offset, offset, size)
-                if is_allocated and first is None:
-                    first = section
-            power = alignment and alignment & alignment - 1 == 0 and alignment <= 1 << 21
-            section.alignment, section.link = alignment if power else 1, link + 1
+            if is_allocated and first is None:
+                first = address, offset
+            power = alignment and alignment & alignment - 1 == 0
+            section.alignment, section.link = min(alignment, 1 << 21) if power else 1, link + 1
             told.append(section)
         headers = Section("headers", DETACHED + self.shoff, self.shoff, self.shnum * self.entry_size, 8)
         return [self.header(first), *told, headers]
@@ -127,7 +128,7 @@ class Executable:
         for start, stop, number in sorted(in_file):
             if start >= end:
                 self.parts.append((start, stop, number))
-                end = stop
+            end = max(end, stop)
         self.part_starts = [start for start, _, _ in self.parts]
 
     def linked(self, section):

@@ -6,7 +6,7 @@ import x86
 from elf import ALL, HALF
 from references import Reference
 
-CLASSES = {"code": 1, "pointers": 2, "read-only": 3, "symbols": 5, "dynamic": 5, "unwind": 6, "unwind index": 6}
+CLASSES = {"code": 1, "pointers": 2, "read-only": 3, "symbols": 5, "dynamic": 5, "unwind": 6, "unwind index": 6, "functions": 6}
 CLASSES |= {"relocations": 4, "relocations with addend": 4, "packed relocations": 4}
 CODES = {"x86-64": x86.Code, "aarch64": aarch64.Code, "arm": arm.Code}
 SIZES_OF_TAGS = (2, 8, 10, 18, 27, 28, 35)
@@ -130,7 +130,7 @@ class Finder:
         for at in part.entries(24 if wide else 16):
             if has_strings and part.value(at, 4):
                 part.based("symbol-name", at, 4, ("section", linked))
-            if part.value(at + kind, 1) & 15 != 6:
+            if not part.holds(at + kind, 1) or part.value(at + kind, 1) & 15 != 6:
                 symbol = part.absolute("symbol-value", at + value)
                 if symbol:
                     part.extent("symbol-size", at + size, word, symbol.target)
@@ -230,6 +230,8 @@ class Finder:
     def segment(self, part, at):
         word = part.word
         places = (8, 16, 24, 32, 40) if self.executable.is_wide else (4, 8, 12, 16, 20)
+        if not part.holds(at + places[0], places[4] + word - places[0]):
+            return
         offset, address, _, in_file, in_memory = (part.value(at + place, word) for place in places)
         first = self.first(lambda one: one.size and (one.address, one.offset) == (address, offset))
         if first is None or not self.new[first]:

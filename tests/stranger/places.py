@@ -30,9 +30,9 @@ class Places:
     def __init__(self, executable, new, copies):
         """Copies are those of the codec, in their offsets of the whole output."""
         self.executable, self.new = executable, new
-        usable = [(p, n, s - p) for s, p, n in copies if p + n <= HALF and s + n <= HALF]
+        usable = [(p, n, s - p) for s, p, n in copies if p + n < HALF and s + n < HALF]
         digits = 0
-        while sum(n.bit_length() > digits for _, n, _ in usable) > MOST_COPIES:
+        while sum(n.bit_length() > digits for _, _, n in copies) > MOST_COPIES:
             digits += 1
         self.painted = paint([copy for copy in usable if copy[1].bit_length() > digits])
         self.painted_starts = [start for start, _, _ in self.painted]
@@ -63,17 +63,15 @@ class Places:
             return offset + before[2], 0, None
         after = self.painted[place + 1] if place + 1 < len(self.painted) else None
         sides = []
-        if before:
+        if before and offset + before[2] >= 0:
             sides.append((offset - (before[1] - 1), 0, offset + before[2]))
-        if after:
+        if after and offset + after[2] >= 0:
             sides.append((after[0] - offset, 1, offset + after[2]))
         if not sides:
             return None
         sides.sort()
         went, other = sides[0][2], sides[-1][2]
-        if went < 0:
-            return None
-        return went, sides[0][0], other if other != went and other >= 0 else None
+        return went, sides[0][0], other if other != went else None
 
     def address(self, address, is_end):
         """Where an address went: address, distance, the other side; or None."""

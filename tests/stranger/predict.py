@@ -61,7 +61,7 @@ class Prediction:
         sections = layout.executable.sections
         self.lowest = min((s.address for s in sections if s.size), default=0)
         self.new_lowest = min((new.address for new in layout.new if new and new.size), default=0)
-        attached = [s for s in sections if s.size and not s.is_detached()]
+        attached = [s for s in sections if not s.is_detached()]
         self.first = min((s.address for s in attached), default=0)
         span = max((s.end() for s in attached), default=0) - self.first
         self.stretch = max(6, span.bit_length() - 16)
@@ -117,6 +117,8 @@ class Prediction:
         says = [None, None, None, None, field]
         if reference.is_told():
             says[1], nearness, key = reference.base[1] & (1 << 8 * reference.length) - 1, 0, 0
+            if self.moves.get(self.neighbourhood(0)) is not None:
+                says[2] = says[1]
         else:
             key = self.key_of(reference)
             value = lambda target: reference.field_for(target & ALL, place, base, field)
@@ -158,7 +160,7 @@ class Prediction:
         target = reference.target_at(value, guess.place, guess.base)
         is_page, is_half = reference.word()[0] == "page", reference.base is not None and reference.base[0] == "half"
         if is_page:
-            self.kept[value & 31] = (target, reference.position)
+            self.kept[guess.says[4] & 31] = (target, reference.position)
         if is_half:
             self.kept[reference.base[1]] = (target, reference.position)
         if is_half or is_page and reference.target % 4096:
@@ -167,11 +169,11 @@ class Prediction:
         if reference.is_extent():
             learned = target - guess.base & ALL
         else:
-            learned = target - self.counted_from(reference.target) & ALL
+            learned = target - self.counted_from(target) & ALL
         if guess.key and learned < 1 << 32 and (exists or reference.is_extent()):
             self.table.learn(guess.key, learned)
         if exists and not reference.is_extent():
             move = target - reference.target
             number = self.neighbourhood(reference.target)
-            if number is not None and -(1 << 31) < move < 1 << 31:
-                self.moves[number] = move
+            if number is not None and -(1 << 31) <= move < 1 << 31:
+                self.moves[number] = None if move == -(1 << 31) else move

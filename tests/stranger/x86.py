@@ -34,12 +34,11 @@ for text, modrm, immediate in (
 ):
     ONE |= dict.fromkeys(span(text), (modrm, immediate))
 TWO = dict.fromkeys(range(256), (True, 0))
-TWO |= dict.fromkeys(span("05-09 0B 0E 30-37 77 A0-A2 A8-AA C8-CF"), (False, 0))
+TWO |= dict.fromkeys(span("05-09 0B 0E 30-35 37 77 A0-A2 A8-AA C8-CF"), (False, 0))
 TWO |= dict.fromkeys(span("80-8F"), (False, "branch"))
 TWO |= dict.fromkeys(span("0F 70-73 A4 AC BA C2 C4-C6"), (True, 1))
 for opcode in span("04 0A 0C 24-27 36 39 3B-3F A6 A7"):
     del TWO[opcode]
-del TWO[0x38], TWO[0x3A]
 NAMED = {"short": 1, "call": 4, "jump": 4, "branch": 4}
 
 
@@ -48,7 +47,7 @@ class Code:
         self.ended, self.next = None, None
 
     def find(self, part):
-        at = self.next if self.ended == part.start else part.start
+        at = min(self.next, part.end) if self.ended == part.start else part.start
         source = part.executable.source
         while at < part.end:
             at = instruction(part, source, at)
@@ -88,7 +87,7 @@ def opcode_of(source, at, end):
         opcode = byte()
         if kind == 1:
             row = TWO.get(opcode)
-            row = row and (opcode != 0x77, row[1])
+            row = row and (opcode != 0x77, 4 if row[1] == "branch" else row[1])
         else:
             row = (True, int(kind == 3)) if kind in (2, 3, 5, 6) else None
     else:

@@ -12,6 +12,8 @@ use skiff_diff::Release;
 use skiff_replay::{Base, Trust};
 use skiff_tree::*;
 
+use crate::executables::Program;
+
 /// The folder of golden files.
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
@@ -83,7 +85,7 @@ impl Image {
 }
 
 /// The images, by name.
-pub(crate) fn make() -> [(&'static str, Image); 10] {
+pub(crate) fn make() -> [(&'static str, Image); 18] {
     let motd = |text: &str| {
         let mut builder = Builder::new();
         builder.file("motd", text.as_bytes());
@@ -96,15 +98,24 @@ pub(crate) fn make() -> [(&'static str, Image); 10] {
     };
     let archive = |bytes: &[u8]| one("app.whl", bytes);
     let picture = |bytes: &[u8]| one("logo.png", bytes);
+    let program = |program: Program, is_second| one("program", &program.version(is_second));
     [
+        ("aarch64-base", program(Program::AArch64, false)),
+        ("aarch64-target", program(Program::AArch64, true)),
         ("archive-base", archive(include_bytes!("../../../skiff-patch/tests/zip/python.old.zip"))),
         ("archive-target", archive(include_bytes!("../../../skiff-patch/tests/zip/python.new.zip"))),
+        ("arm-base", program(Program::Arm, false)),
+        ("arm-target", program(Program::Arm, true)),
         ("example-base", motd("ahoy\n")),
         ("example-target", motd("land ahoy\n")),
+        ("headerless-base", program(Program::Headerless, false)),
+        ("headerless-target", program(Program::Headerless, true)),
         ("lists-base", lists(false)),
         ("lists-target", lists(true)),
         ("picture-base", picture(include_bytes!("../../../skiff-patch/tests/png/libpng.old.png"))),
         ("picture-target", picture(include_bytes!("../../../skiff-patch/tests/png/libpng.new.png"))),
+        ("pie-base", program(Program::X86, false)),
+        ("pie-target", program(Program::X86, true)),
         ("small-base", small_base()),
         ("small-target", small_target()),
     ]

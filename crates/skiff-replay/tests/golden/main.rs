@@ -5,8 +5,10 @@
 
 mod damage;
 mod document;
+mod executables;
 mod hostile;
 mod images;
+mod instructions;
 mod lists;
 mod signature;
 
@@ -45,7 +47,7 @@ enum Made {
     OfSignature,
 }
 
-const GOLDEN: [Golden; 9] = [
+const GOLDEN: [Golden; 13] = [
     Golden {
         name: "delta-example",
         made: Made::Plain(Level::Default),
@@ -108,6 +110,34 @@ const GOLDEN: [Golden; 9] = [
         base: "picture-base",
         target: "picture-target",
         release: "51996ac2ffb6f1218c23fc08f601c4e6388778584702591fe5726a7bdc3a47af",
+    },
+    Golden {
+        name: "delta-aarch64-learned",
+        made: Made::OfImages(Level::Default),
+        base: "aarch64-base",
+        target: "aarch64-target",
+        release: "489e39053da3989711adf029591df63af5789ce6d9ab4ef54454bba386b8cb98",
+    },
+    Golden {
+        name: "delta-arm-learned",
+        made: Made::OfImages(Level::Default),
+        base: "arm-base",
+        target: "arm-target",
+        release: "a08c7d1b7c203beb684c1938c1915d82d8b56a713324a1b14bcaedff10d98aec",
+    },
+    Golden {
+        name: "delta-headerless-learned",
+        made: Made::OfImages(Level::Default),
+        base: "headerless-base",
+        target: "headerless-target",
+        release: "432bd816812adffd9a71ab67e2f6508767e31780fa1c0b7067d5677699bd2045",
+    },
+    Golden {
+        name: "delta-pie-learned",
+        made: Made::OfImages(Level::Default),
+        base: "pie-base",
+        target: "pie-target",
+        release: "5aa443ae50281628f103657f9af4558b41c6f1f8cbc3e00a0dc5bb647fb9001d",
     },
 ];
 

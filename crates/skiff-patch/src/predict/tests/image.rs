@@ -1,34 +1,34 @@
-//! Executables for tests.
+//! Executables for tests: the golden ones of `skiff-replay` are made of the same parts.
 
 /// A section: its name, kind, flags, address, bytes, and the one it links to.
-pub(super) struct Section {
-    pub(super) name: &'static str,
-    pub(super) kind: u32,
-    pub(super) flags: u64,
-    pub(super) address: u64,
-    pub(super) bytes: Vec<u8>,
-    pub(super) link: u32,
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) kind: u32,
+    pub(crate) flags: u64,
+    pub(crate) address: u64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) link: u32,
 }
 
-pub(super) const PROGBITS: u32 = 1;
-pub(super) const SYMTAB: u32 = 2;
-pub(super) const STRTAB: u32 = 3;
-pub(super) const RELA: u32 = 4;
-pub(super) const NOBITS: u32 = 8;
-pub(super) const REL: u32 = 9;
-pub(super) const RELR: u32 = 19;
-pub(super) const EXIDX: u32 = 0x7000_0001;
+pub(crate) const PROGBITS: u32 = 1;
+pub(crate) const SYMTAB: u32 = 2;
+pub(crate) const STRTAB: u32 = 3;
+pub(crate) const RELA: u32 = 4;
+pub(crate) const NOBITS: u32 = 8;
+pub(crate) const REL: u32 = 9;
+pub(crate) const RELR: u32 = 19;
+pub(crate) const EXIDX: u32 = 0x7000_0001;
 
-pub(super) const WRITE: u64 = 1;
-pub(super) const ALLOC: u64 = 2;
-pub(super) const EXEC: u64 = 4;
+pub(crate) const WRITE: u64 = 1;
+pub(crate) const ALLOC: u64 = 2;
+pub(crate) const EXEC: u64 = 4;
 
-pub(super) const X86_64: u16 = 62;
-pub(super) const AARCH64: u16 = 183;
-pub(super) const ARM: u16 = 40;
+pub(crate) const X86_64: u16 = 62;
+pub(crate) const AARCH64: u16 = 183;
+pub(crate) const ARM: u16 = 40;
 
 /// A file with these sections, each at the offset that is its address; those without an address behind the others.
-pub(super) fn elf(machine: u16, is_fixed: bool, sections: &[Section]) -> Vec<u8> {
+pub(crate) fn elf(machine: u16, is_fixed: bool, sections: &[Section]) -> Vec<u8> {
     let is_wide = machine != ARM;
     let word = if is_wide { 8 } else { 4 };
     let mut names = vec![0];
@@ -80,31 +80,40 @@ pub(super) fn elf(machine: u16, is_fixed: bool, sections: &[Section]) -> Vec<u8>
 /// A program header: its kind, flags, and from where to where, at the offsets that are the addresses, it has bytes; how much
 /// memory follows.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Segment {
-    pub(super) kind: u32,
-    pub(super) flags: u32,
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) unset: u64,
+pub(crate) struct Segment {
+    pub(crate) kind: u32,
+    pub(crate) flags: u32,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) unset: u64,
 }
 
-pub(super) const LOAD: u32 = 1;
-pub(super) const DYNAMIC: u32 = 2;
-pub(super) const UNWIND_INDEX: u32 = 0x6474_e550;
-pub(super) const ARM_UNWIND_INDEX: u32 = 0x7000_0001;
+pub(crate) const LOAD: u32 = 1;
+pub(crate) const DYNAMIC: u32 = 2;
+pub(crate) const UNWIND_INDEX: u32 = 0x6474_e550;
+pub(crate) const ARM_UNWIND_INDEX: u32 = 0x7000_0001;
 
 /// The same file with program headers behind its header, in place of section headers.
-pub(super) fn headerless(mut file: Vec<u8>, segments: &[Segment]) -> Vec<u8> {
+pub(crate) fn headerless(mut file: Vec<u8>, segments: &[Segment]) -> Vec<u8> {
+    let is_wide = file[4] == 2;
+    let (word, end, table, counts) = if is_wide { (8, 64, 40, 58) } else { (4, 52, 32, 46) };
+    let mut from = [0; 8];
+    from[..word].copy_from_slice(&file[table..table + word]);
+    let end = end + segments.len() * if is_wide { 56 } else { 32 };
+    file.resize(end.max(u64::from_le_bytes(from) as usize), 0);
+    put(&mut file, table, 0, word);
+    file[counts..counts + 6].fill(0);
+    with_segments(file, segments)
+}
+
+/// The same file with program headers behind its header, where no section may begin.
+pub(crate) fn with_segments(mut file: Vec<u8>, segments: &[Segment]) -> Vec<u8> {
     let is_wide = file[4] == 2;
     let (word, first, size) = if is_wide { (8, 64, 56) } else { (4, 52, 32) };
-    let (programs, table, counts) = if is_wide { (32, 40, 54) } else { (28, 32, 42) };
-    let end = super::super::elf::number(&file, table, word) as usize;
-    file.resize(end.max(first + segments.len() * size), 0);
+    let (programs, counts) = if is_wide { (32, 54) } else { (28, 42) };
     put(&mut file, programs, first as u64, word);
-    put(&mut file, table, 0, word);
-    for (index, count) in [size as u64, segments.len() as u64, 0, 0, 0].into_iter().enumerate() {
-        put(&mut file, counts + 2 * index, count, 2);
-    }
+    put(&mut file, counts, size as u64, 2);
+    put(&mut file, counts + 2, segments.len() as u64, 2);
     for (index, segment) in segments.iter().enumerate() {
         let at = first + index * size;
         let Segment { kind, flags, from, to, unset } = *segment;
@@ -119,6 +128,6 @@ pub(super) fn headerless(mut file: Vec<u8>, segments: &[Segment]) -> Vec<u8> {
 }
 
 /// Writes an integer of `length` bytes at `at`.
-pub(super) fn put(bytes: &mut [u8], at: usize, value: u64, length: usize) {
+pub(crate) fn put(bytes: &mut [u8], at: usize, value: u64, length: usize) {
     bytes[at..at + length].copy_from_slice(&value.to_le_bytes()[..length]);
 }
