@@ -262,6 +262,7 @@ fn deltas_of_the_golden_errors_change_nothing() {
         let store = Store::create(place.path("store"), &StoreOptions::default()).unwrap();
         store.install(&input, &Options::default()).unwrap();
         let sound = golden.join("valid/delta-example.skiff");
+        let key = golden.join("keys/one.key.pub");
         let before = Picture::of_directory(&place.path("store/releases"));
         let mut count = 0;
         for file in fs::read_dir(golden.join("errors")).unwrap() {
@@ -270,9 +271,18 @@ fn deltas_of_the_golden_errors_change_nothing() {
                 continue;
             }
             let name = path.file_name().unwrap().to_str().unwrap();
-            let run = place.skiff(&["apply", path.to_str().unwrap(), "--store", "store", "--trust-delta"]);
+            // Those are sound, and signed by nobody whom this key's owner believes.
+            let is_sound = name.starts_with("untrusted-");
+            let trust = if is_sound {
+                vec!["--require-signature", key.to_str().unwrap()]
+            } else {
+                vec!["--trust-delta"]
+            };
+            let words = [&["apply", path.to_str().unwrap(), "--store", "store"], &trust[..]].concat();
+            let run = place.skiff(&words);
             place.canary.assert_untouched(name);
-            assert!(matches!(run.code, 3 | 4), "{name} ended with {}: {}", run.code, run.said);
+            let is_refused = if is_sound { run.code == 10 } else { matches!(run.code, 3 | 4) };
+            assert!(is_refused, "{name} ended with {}: {}", run.code, run.said);
             place.succeeds(&["recover", "--store", "store"]);
             assert_eq!(Picture::of_directory(&place.path("store/releases")), before, "{name}");
             // What is cut off may go on later.
