@@ -18,13 +18,13 @@ pub enum TrustError {
     /// Only keys that are not required signed it.
     #[error(
         "delta {delta} is signed by {}, and {} is required; see whether the key was replaced",
-        list(found, ", "),
-        if required.is_empty() { "a key that nobody named".to_owned() } else { list(required, " or ") }
+        list(found, ", ", "nobody in a way that is known here"),
+        list(required, " or ", "a key that nobody named")
     )]
     KeyUnknown {
         /// The delta's header digest.
         delta: Digest,
-        /// The keys that it says signed it.
+        /// The keys that it says signed it, in a way that is known here.
         found: Vec<KeyId>,
         /// Those of which one has to have.
         required: Vec<KeyId>,
@@ -41,8 +41,11 @@ pub enum TrustError {
     },
 }
 
-fn list(keys: &[KeyId], between: &str) -> String {
-    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
+fn list(keys: &[KeyId], between: &str, none: &str) -> String {
+    match keys {
+        [] => none.to_owned(),
+        keys => keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(between),
+    }
 }
 
 /// Why a key cannot be read or made.

@@ -76,7 +76,8 @@ pub fn check<'k>(header: &Header, keys: &'k [PublicKey]) -> Result<&'k PublicKey
     signed.ok_or_else(|| match signatures {
         [] => TrustError::Unsigned { delta },
         others => {
-            let found = others.iter().map(|other| KeyId::from_bytes(*other.key.as_bytes())).collect();
+            let known = others.iter().filter(|other| other.algorithm == DetachedSignature::ED25519);
+            let found = known.map(|other| KeyId::from_bytes(*other.key.as_bytes())).collect();
             TrustError::KeyUnknown { delta, found, required: keys.iter().map(|key| key.id).collect() }
         }
     })

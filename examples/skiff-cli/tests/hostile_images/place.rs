@@ -57,7 +57,7 @@ impl Place {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (said, told) = (text(&output.stderr), text(&output.stdout));
         let code = output.status.code().unwrap_or_else(|| panic!("{words:?} was ended by a signal: {said}"));
-        assert!((0..=9).contains(&code) && code != 1, "{words:?} ended with {code}: {said}");
+        assert!((0..=10).contains(&code) && code != 1, "{words:?} ended with {code}: {said}");
         Run { code, said, told }
     }
 
