@@ -31,7 +31,8 @@ def follow(delta, folder):
     encoding = (folder / "tree").read_bytes()
     config = folder / "config.json"
     config = config.read_bytes() if config.exists() else None
-    must((release_id(sha256(encoding), config), sha256(encoding)) in header["bases"], "the base", "of another base")
+    must(release_id(sha256(encoding), config) in dict(header["bases"]), "the base", "of another base")
+    must(sha256(encoding) in dict(header["bases"]).values(), "the base's tree", at=0)
     must({(number, 0) for number in CODECS}.issuperset(header["codecs"]), "a codec", "unsupported")
     must(header["release"] == named(header["tree"], header["config"]), "the target's release id", at=0)
     base, sections, told, contents = decode_tree(encoding), {1: b"", 2: b"", 3: b""}, None, None
@@ -58,7 +59,7 @@ def follow(delta, folder):
 
 
 def named(tree, config_digest):
-    return sha256(b"skiff-release-0\n" + tree + (b"\1" + config_digest if config_digest else b"\0"))
+    return sha256(b"skiff-release 1\n" + tree + (b"\1" + config_digest if config_digest else b"\0"))
 
 
 def prelude(header, sections, base):

@@ -3,7 +3,7 @@
 import zlib
 
 import deflate
-from plain import inflate, inner
+from plain import inflate, inner, within_reach
 from wire import Input, must, unzigzag
 
 GROUP, SAME, COMPRESSOR, BEGIN, RAW, KEPT, MADE, OPAQUE, DIRECTORY = range(9)
@@ -56,6 +56,11 @@ class Unit:
         must(start + length <= len(self.source), "a member that ends early")
         return self.source[start : start + length]
 
+    def cost(self, only_header):
+        if self.directory is not None:
+            return len(self.directory)
+        return len(self.header()) + (0 if only_header else max(u32(self.entry, 20), u32(self.entry, 24)))
+
     def text(self, most):
         if self.directory is not None:
             return self.directory
@@ -63,18 +68,18 @@ class Unit:
         must(method in (0, 8) and length <= most, "a member without a text")
         content = self.content()
         if method == 8:
-            content, behind = inflate(content, -15, length)
-            must(not behind, "bytes behind the content of a member")
+            content, _ = inflate(content, -15, length)
         must(len(content) == length, "a member whose text is of another length")
         return self.header() + content
 
 
-def units_of(source, told):
-    units, end = [], 0
+def units_of(source, told, output):
+    units, end, read = [], 0, 0
     for _ in range(told.integer()):
         start, at, length, count = (told.integer() for _ in range(4))
         must(end <= at and at + length <= len(source), "directories out of order")
-        end = at + length
+        end, read = at + length, read + length
+        within_reach(output, read)
         directory = bytearray(source[at:end])
         members = []
         for entry in entries_of(directory, count):
@@ -112,14 +117,15 @@ def pieces_of(kinds, numbers, units):
 class Archives:
     """The archive that is made, and those in it that have begun."""
 
-    def __init__(self, told, source, learned):
-        self.source, self.learned = source, learned
-        self.units = units_of(source, told)
+    def __init__(self, told, source, learned, output):
+        self.source, self.learned, self.output, self.read = source, learned, output, 0
+        self.units = units_of(source, told, output)
         self.start = told.integer()
         self.most_text, self.most_old, self.most_plain, self.most_members = (told.integer() for _ in range(4))
         kinds, numbers = told.text(), Input(told.text())
         self.pieces = list(pieces_of(kinds, numbers, len(self.units)))
         self.payloads = told
+        within_reach(output, sum(piece["numbers"][1] for piece in self.pieces if piece["kind"] == GROUP))
         self.out, self.text, self.compressor, self.begun = bytearray(), Input(b""), None, []
 
     def here(self):
@@ -165,6 +171,8 @@ class Archives:
                 break
             if piece["kind"] in TAKES_TEXT and piece["base"] is not None:
                 unit = self.units[piece["base"]]
+                self.read += unit.cost(piece["kind"] == KEPT)
+                within_reach(self.output, self.read)
                 old += unit.header() if piece["kind"] == KEPT else unit.text(self.most_old)
                 must(len(old) <= self.most_old, "an old text beyond its bound")
         self.text = Input(inner(codec, (self.payloads.take(payload), old, length), self.learned))
@@ -220,6 +228,6 @@ class Archives:
 
 
 def decode(payload, source, length, learned):
-    out = Archives(Input(payload), source, learned).run()
+    out = Archives(Input(payload), source, learned, length).run()
     must(len(out) == length, "an archive of another length")
     return out

@@ -19,7 +19,7 @@ def read_header(delta):
     """The header, whose frames know where they are."""
     must(delta[:8] == MAGIC[: len(delta)], "magic", at=0)
     must(len(delta) >= 52, "it is cut off in the preamble", at=0)
-    must(delta[8:10] == bytes(2), "version", "unsupported")
+    must(delta[8:10] == b"\1\0", "version", "unsupported")
     must(delta[10:12] == bytes(2), "reserved bytes", at=10)
     length, signed = (int.from_bytes(delta[at : at + 4], "little") for at in (12, 48))
     start = 52 + length + signed
@@ -70,10 +70,18 @@ def read_body(body, offset):
     for _ in range(body.integer(17)):
         bases.append((body.take(32), body.take(32)))
     must(bases and len({base[0] for base in bases}) == len(bases), "no base, or one twice")
+    must(len({base[1] for base in bases}) == 1, "bases of different trees")
     header = {"codecs": codecs, "bases": bases, "release": body.take(32), "tree": body.take(32)}
     header["config"] = body.take(32) if body.flag() else None
     header["manifest"] = body.take(32) if body.flag() else None
     header["facts"] = [body.integer() for _ in range(8)]
+    last = 0
+    for _ in range(body.integer(257)):
+        number, needed = body.integer(), body.flag()
+        must(number > last, "extensions out of order")
+        last = number
+        body.text()
+        must(not needed, f"extension {number}", "unsupported")
     header["frames"] = read_table(body, offset, header)
     within(header["facts"][7], LIMITS["memory"], "memory")
     last = header["frames"][-1]
@@ -89,27 +97,31 @@ def read_table(body, offset, header):
         compressor, parameter = body.integer(), body.integer()
         frame = {"kind": kind, "compressor": compressor, "parameter": parameter, "offset": offset}
         frame |= {"encoded": body.integer(), "decoded": body.integer(), "digest": body.take(32)}
-        must(compressor <= 3, "compressor", "unsupported")
-        must(0 < frame["encoded"] <= frame["decoded"], "sizes of a frame")
-        must((compressor == 0) == (frame["encoded"] == frame["decoded"]), "stored, and only stored, keeps its size")
-        frame["dictionary"] = dictionary(compressor, parameter)
         must(kind in SECTIONS or flags, f"section {kind}", "unsupported")
-        must(kind not in SECTIONS or not flags, "a section that is skippable and known")
+        must(0 < frame["encoded"], "an empty frame")
+        if kind in SECTIONS:
+            must(not flags, "a section that is skippable and known")
+            must(compressor <= 3, "compressor", "unsupported")
+            must(frame["encoded"] <= frame["decoded"], "sizes of a frame")
+            must((compressor == 0) == (frame["encoded"] == frame["decoded"]), "stored, and only stored, keeps its size")
+            frame["dictionary"] = dictionary(compressor, parameter)
+            must(compressor != 1 or frame["decoded"] <= frame["dictionary"], "a dictionary below the payload")
         frames.append(frame)
         offset += frame["encoded"]
-        must(offset < 1 << 64 and sum(frame["decoded"] for frame in frames) < 1 << 64, "sums of sizes")
+        must(offset < 1 << 64, "sums of sizes")
     must(body.ends(), "bytes after the table")
     known = [frame["kind"] for frame in frames if frame["kind"] in SECTIONS]
     must(known == sorted(known) and 3 in known, "order of sections, and a tree")
     for section in (1, 2):
         digest = header[SECTIONS[section]]
         must((section in known) == (digest not in (None, sha256(b""))), "config or manifest")
-    for frame in frames:
+    wanted = [frame for frame in frames if frame["kind"] in SECTIONS]
+    for frame in wanted:
         within(frame["decoded"], LIMITS["frame"], "payload of a frame")
         within(frame["dictionary"], LIMITS["dictionary"], "dictionary")
     for section in (1, 2, 3):
         within(sum(frame["decoded"] for frame in frames if frame["kind"] == section), SECTION_LIMIT, "a section")
-    within(sum(frame["decoded"] for frame in frames), LIMITS["payload"], "payload of all frames")
+    within(sum(frame["decoded"] for frame in wanted), LIMITS["payload"], "payload of all frames")
     return frames
 
 

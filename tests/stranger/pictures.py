@@ -3,7 +3,7 @@
 import zlib
 
 import deflate
-from plain import PLAIN_LIMIT, inflate, inner
+from plain import PLAIN_LIMIT, inflate, inner, within_reach
 from wire import Input, must
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -56,7 +56,9 @@ def decode(payload, source, length, learned):
         outline = told.integer()
     codec = told.integer()
     must(not (opening and codec == 1), "a source that is opened and not read")
+    within_reach(length, scanlines + before + behind)
     if opening:
+        within_reach(length, opening - 1 + outline, len(source))
         source = opened(source, opening - 1, outline)
     text = inner(codec, (told.rest(), source, scanlines + before + behind), learned)
     plain, outline = text[:scanlines], text[scanlines:]

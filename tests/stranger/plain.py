@@ -9,6 +9,11 @@ from wire import Input, Refused, must
 PLAIN_LIMIT = 8 << 20
 
 
+def within_reach(output, *lengths):
+    """What a payload opens or makes on the way is bounded by what comes of it."""
+    must(all(length <= 64 * output + (64 << 10) for length in lengths), "it opens far more than comes of it")
+
+
 def data(payload, _source, length, _learned):
     must(len(payload) == length, "data of another length")
     return payload
@@ -84,6 +89,7 @@ def gzip(payload, source, length, learned):
     deflate.check(compressor)
     must(plain_length <= PLAIN_LIMIT and opening <= PLAIN_LIMIT + 1, "a plain text above the limit")
     must(not (opening and codec == 1), "a source that is opened and not read")
+    within_reach(length, plain_length, opening - 1, len(source) if opening else 0)
     if opening:
         source, _ = inflate(source, 31, opening - 1)
         must(len(source) == opening - 1, "the source's plain text is of another length")

@@ -27,7 +27,7 @@ def read(path, folder):
     signed = path.read_bytes()
     must(sha256(signed[:-32]) == signed[-32:], "the signature's digest")
     told = Input(signed[:-32])
-    must(told.take(12) == bytes.fromhex("89534b530d0a1a0a") + bytes(4), "preamble")
+    must(told.take(12) == bytes.fromhex("89534b530d0a1a0a01000000"), "preamble")
     config = told.take(32) if told.flag() else None
     encoding = told.text()
     entries, at, seen = decode_tree(encoding), 0, set()

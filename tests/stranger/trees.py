@@ -3,7 +3,7 @@
 from wire import Input, must, put_integer, put_signed, put_text, sha256
 
 DIRECTORY, FILE, SYMLINK, CHAR_DEVICE, BLOCK_DEVICE, FIFO, HARD_LINK = range(1, 8)
-MAGIC = b"skiff-tree 0\n"
+MAGIC = b"skiff-tree 1\n"
 
 
 def read_attributes(data):
@@ -90,4 +90,4 @@ def encode_tree(entries):
 
 def release_id(tree_digest, config):
     told = b"\0" if config is None else b"\1" + sha256(config)
-    return sha256(b"skiff-release-0\n" + tree_digest + told)
+    return sha256(b"skiff-release 1\n" + tree_digest + told)

@@ -24,6 +24,13 @@ pub enum Compressor {
     },
     /// Mixed contexts: each byte coded in what the models of [`skiff_coder::Text`] make of those before it.
     Mixed,
+    /// Of a section that is left out, whose frames nobody decodes here: the numbers as they are told.
+    Other {
+        /// The compressor's number.
+        number: u64,
+        /// Its parameter.
+        parameter: u64,
+    },
 }
 
 /// The dictionary code above which sizes do not fit 32 bits.
@@ -37,6 +44,11 @@ pub(crate) enum CompressorFault {
     Unknown,
     /// One that is known, with a parameter that it does not have.
     Parameter,
+}
+
+/// A compressor that a later version added.
+pub(crate) fn unknown(number: u64) -> FormatError {
+    FormatError::Unsupported { what: format!("it has a frame of compressor {number}") }
 }
 
 /// Whether a number is `lc + 9 × (lp + 5 × pb)` with `lc + lp` and `pb` at most 4, which is what liblzma decodes.
@@ -53,6 +65,7 @@ impl Compressor {
             Self::Xz { properties, dictionary } => (1, u64::from(dictionary) << 8 | u64::from(properties)),
             Self::Zstd { window_log } => (2, u64::from(window_log)),
             Self::Mixed => (3, 0),
+            Self::Other { number, parameter } => (number, parameter),
         }
     }
 
@@ -88,7 +101,7 @@ impl Compressor {
     #[must_use]
     pub fn dictionary_bytes(self) -> u64 {
         match self {
-            Self::Stored | Self::Mixed => 0,
+            Self::Stored | Self::Mixed | Self::Other { .. } => 0,
             Self::Xz { dictionary, .. } => u64::from(2 | dictionary & 1) << (dictionary / 2 + 11),
             Self::Zstd { window_log } => 1 << window_log,
         }
@@ -112,6 +125,7 @@ pub(crate) fn decompress(frame: &FrameInfo, encoded: &[u8]) -> Result<Vec<u8>, F
         Compressor::Xz { properties, .. } => xz_decode(properties, frame.compressor, encoded, size),
         #[cfg(feature = "zstd")]
         Compressor::Zstd { window_log } => zstd_decode(window_log, encoded, size),
+        Compressor::Other { number, .. } => return Err(unknown(number)),
         #[cfg(not(all(feature = "xz", feature = "zstd")))]
         // Always an error, and the header was refused with it already.
         other => return other.check_built_in().map(|()| Vec::new()),

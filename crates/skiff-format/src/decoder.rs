@@ -1,3 +1,5 @@
+use sha2::{Digest as _, Sha256};
+
 use crate::compression::{Compressor, decompress};
 use crate::header::{PREAMBLE_LEN, Preamble};
 use crate::{Digest, FormatError, FrameInfo, Header, Section};
@@ -83,6 +85,15 @@ pub struct Decoder {
     state: State,
     /// The part that is being collected.
     buffer: Vec<u8>,
+    /// Of a frame that is left out nothing is collected.
+    left_out: LeftOut,
+}
+
+/// How much of a frame has passed.
+#[derive(Debug, Default)]
+struct LeftOut {
+    hasher: Sha256,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -99,7 +110,7 @@ impl Decoder {
     /// A decoder at the start of a delta.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Preamble, buffer: Vec::new() }
+        Self { limits, state: State::Preamble, buffer: Vec::new(), left_out: LeftOut::default() }
     }
 
     /// A decoder that goes on with a frame of a delta whose header is known: feed it the delta from that frame's
@@ -113,7 +124,8 @@ impl Decoder {
         if next_frame > header.frames().len() {
             return Err(FormatError::corrupt(0, format!("it has no frame {next_frame} to go on with")));
         }
-        Ok(Self { limits, state: State::Frame(Box::new(header), next_frame), buffer: Vec::new() })
+        let state = State::Frame(Box::new(header), next_frame);
+        Ok(Self { limits, state, buffer: Vec::new(), left_out: LeftOut::default() })
     }
 
     /// Takes bytes off the front of `input` until an event is complete; none when the input is used up first, or when
@@ -123,6 +135,12 @@ impl Decoder {
     /// Any of [`FormatError`]; bytes after the delta's end among them.
     pub fn push(&mut self, input: &mut &[u8]) -> Result<Option<Event>, FormatError> {
         loop {
+            if let State::Frame(header, index) = &self.state
+                && let Some(frame) = header.frames().get(*index).filter(|frame| is_left_out(frame))
+            {
+                let (frame, index) = (*frame, *index);
+                return self.leave_out(&frame, index, input);
+            }
             let wanted = self.wanted();
             let Some(missing) = wanted.checked_sub(self.buffer.len()).filter(|_| wanted > 0) else {
                 return self.at_end(input);
@@ -143,7 +161,8 @@ impl Decoder {
     /// How many more bytes the next event takes at least: a reader that reads no more reads nothing in vain.
     #[must_use]
     pub fn missing(&self) -> usize {
-        self.wanted().saturating_sub(self.buffer.len())
+        let passed = usize::try_from(self.left_out.bytes).unwrap_or(usize::MAX);
+        self.wanted().saturating_sub(self.buffer.len()).saturating_sub(passed)
     }
 
     /// Says that the input has ended.
@@ -224,13 +243,35 @@ impl Decoder {
         }
     }
 
+    /// Passes what is here of a frame that nobody wants, however large it is.
+    fn leave_out(
+        &mut self,
+        frame: &FrameInfo,
+        index: usize,
+        input: &mut &[u8],
+    ) -> Result<Option<Event>, FormatError> {
+        let missing = frame.encoded_size - self.left_out.bytes;
+        let (taken, rest) = input.split_at(usize::try_from(missing).unwrap_or(usize::MAX).min(input.len()));
+        self.left_out.hasher.update(taken);
+        self.left_out.bytes += taken.len() as u64;
+        *input = rest;
+        if self.left_out.bytes < frame.encoded_size {
+            return Ok(None);
+        }
+        let LeftOut { hasher, .. } = std::mem::take(&mut self.left_out);
+        let State::Frame(header, _) = std::mem::replace(&mut self.state, State::Failed) else {
+            return self.finish().map(|()| None);
+        };
+        if Digest::from_bytes(hasher.finalize().into()) != frame.digest {
+            return Err(FormatError::corrupt(frame.offset, "a frame does not have its digest"));
+        }
+        self.state = State::Frame(header, index + 1);
+        Ok(Some(Event::Skipped { index }))
+    }
+
     fn frame(&mut self, frame: &FrameInfo, index: usize) -> Result<Event, FormatError> {
         if Digest::of(&self.buffer) != frame.digest {
             return Err(FormatError::corrupt(frame.offset, "a frame does not have its digest"));
-        }
-        if matches!(frame.section, Section::Unknown(_)) {
-            self.buffer.clear();
-            return Ok(Event::Skipped { index });
         }
         let payload = if frame.compressor == Compressor::Stored {
             std::mem::take(&mut self.buffer)
@@ -243,6 +284,10 @@ impl Decoder {
     }
 }
 
+fn is_left_out(frame: &FrameInfo) -> bool {
+    matches!(frame.section, Section::Unknown(_))
+}
+
 fn size_in_memory(frame: &FrameInfo) -> usize {
     usize::try_from(frame.encoded_size).unwrap_or(usize::MAX)
 }
@@ -252,14 +297,12 @@ fn check(header: &Header, limits: &Limits) -> Result<(), FormatError> {
     limits.check("bytes of memory", header.facts().decoder_memory, limits.decoder_memory)?;
     limits.check("bytes of delta", header.delta_size(), limits.delta_bytes)?;
     let mut payload = 0_u64;
-    for frame in header.frames() {
+    for frame in header.frames().iter().filter(|frame| !is_left_out(frame)) {
         payload = payload.saturating_add(frame.decoded_size);
         limits.check("bytes of payload", payload, limits.payload_bytes)?;
         limits.check("bytes in one frame", frame.decoded_size, limits.frame_bytes)?;
         limits.check("bytes of dictionary", frame.compressor.dictionary_bytes(), limits.dictionary_bytes)?;
-        if !matches!(frame.section, Section::Unknown(_)) {
-            frame.compressor.check_built_in()?;
-        }
+        frame.compressor.check_built_in()?;
     }
     Ok(())
 }

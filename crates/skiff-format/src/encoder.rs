@@ -116,6 +116,8 @@ fn body(fields: &HeaderFields, frames: &[FrameInfo]) -> Vec<u8> {
     ] {
         put_varint(&mut out, fact);
     }
+    // No extensions.
+    put_varint(&mut out, 0);
     put_varint(&mut out, frames.len() as u64);
     for frame in frames {
         let (compressor, parameter) = frame.compressor.numbers();

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use skiff_wire::{Input, WireError};
 
-use crate::compression::{Compressor, CompressorFault};
+use crate::compression::{self, Compressor, CompressorFault};
 use crate::{Digest, FormatError, Signatures};
 
-/// The version of the container written and read here. Version 0 changes without notice until version 1 is declared.
-pub const VERSION: u16 = 0;
+/// The version of the container written and read here. What it means does not change any more.
+pub const VERSION: u16 = 1;
 
 /// Nobody but a delta begins like this; the odd bytes betray transfers that "mend" text, as PNG's do.
 pub(crate) const MAGIC: [u8; 8] = [0x89, b'S', b'K', b'F', b'\r', b'\n', 0x1a, b'\n'];
@@ -20,6 +20,8 @@ const MIN_ROW_LEN: usize = 6 + 32;
 const MAX_BASES: u64 = 16;
 /// More codecs than there will be.
 const MAX_CODECS: u64 = 256;
+/// More extensions than there will be.
+const MAX_EXTENSIONS: u64 = 256;
 
 /// A codec that a device must have, and in which version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +103,7 @@ pub struct FrameInfo {
     pub offset: u64,
     /// Its size in the delta, in bytes.
     pub encoded_size: u64,
-    /// The size of its payload, in bytes.
+    /// The size of its payload, in bytes; of a section that is left out, whatever is told.
     pub decoded_size: u64,
     /// The digest of its bytes in the delta.
     pub digest: Digest,
@@ -112,7 +114,7 @@ pub struct FrameInfo {
 pub struct HeaderFields {
     /// The codecs that a device must have, ascending.
     pub codecs: Vec<CodecInfo>,
-    /// The releases that the delta applies to; at least one.
+    /// The releases that the delta applies to; at least one, and all of the same tree: they differ in their config.
     pub bases: Vec<BaseInfo>,
     /// The release that it leads to.
     pub target: TargetInfo,
@@ -192,7 +194,7 @@ impl Header {
         &self.parsed.fields.codecs
     }
 
-    /// The releases that the delta applies to; at least one.
+    /// The releases that the delta applies to; at least one, and all of the same tree: they differ in their config.
     #[must_use]
     pub fn bases(&self) -> &[BaseInfo] {
         &self.parsed.fields.bases
@@ -334,6 +336,7 @@ impl<'a> Body<'a> {
             pull_bytes: self.varint()?.checked_sub(1),
             decoder_memory: self.varint()?,
         };
+        self.extensions()?;
         let frames = self.frames()?;
         self.check_sections(&target, &frames)?;
         if !self.input.rest().is_empty() {
@@ -361,9 +364,37 @@ impl<'a> Body<'a> {
             if bases.iter().any(|known| known.release == base.release) {
                 return Err(self.corrupt("a base is named twice"));
             }
+            // There is one tree section, which tells the target's tree from the base's.
+            if bases.first().is_some_and(|first| first.tree != base.tree) {
+                return Err(self.corrupt("its bases have different trees"));
+            }
             bases.push(base);
         }
         if bases.is_empty() { Err(self.corrupt("it names no base")) } else { Ok(bases) }
+    }
+
+    /// What later versions say beside the facts, of which none is known here: they are passed, unless they must not be.
+    fn extensions(&mut self) -> Result<(), FormatError> {
+        let mut last = 0;
+        for _ in 0..self.count(MAX_EXTENSIONS, "it has more extensions than there are")? {
+            let number = self.varint()?;
+            if number <= last {
+                return Err(self.corrupt("extensions out of order"));
+            }
+            last = number;
+            let is_needed = match self.input.byte().map_err(wire)? {
+                0 => false,
+                1 => true,
+                _ => return Err(self.corrupt("an extension may be passed or not, 0 or 1")),
+            };
+            let length = self.varint()?;
+            self.input.slice(length).map_err(wire)?;
+            if is_needed {
+                let what = format!("its header has an extension of kind {number} that must not be passed");
+                return Err(FormatError::Unsupported { what });
+            }
+        }
+        Ok(())
     }
 
     fn frames(&mut self) -> Result<Vec<FrameInfo>, FormatError> {
@@ -376,38 +407,49 @@ impl<'a> Body<'a> {
         // Rows are little larger in memory than in the header, whose size was limited.
         let mut frames = Vec::with_capacity(count);
         for _ in 0..count {
-            let section = Section::from_number(self.varint()?);
-            let flags = self.varint()?;
-            if flags > 1 {
-                return Err(self.corrupt("reserved flags are not zero"));
-            }
-            let (id, parameter) = (self.varint()?, self.varint()?);
-            let compressor =
-                Compressor::from_numbers(id, parameter).map_err(|fault| self.compressor(fault, id))?;
-            let (encoded_size, decoded_size) = (self.varint()?, self.varint()?);
-            let stored = compressor == Compressor::Stored;
-            if encoded_size == 0 || encoded_size > decoded_size || stored != (encoded_size == decoded_size) {
-                return Err(self.corrupt("a frame that is empty, or larger compressed than stored"));
-            }
-            let skippable = flags == 1;
-            if !skippable && matches!(section, Section::Unknown(_)) {
-                let what = format!("it has a section of kind {} that must not be left out", section.number());
-                return Err(FormatError::Unsupported { what });
-            }
-            let digest = self.digest()?;
-            frames.push(FrameInfo {
-                section,
-                skippable,
-                compressor,
-                offset,
-                encoded_size,
-                decoded_size,
-                digest,
-            });
-            offset =
-                offset.checked_add(encoded_size).ok_or_else(|| self.corrupt("it is larger than any file"))?;
+            let frame = self.frame(offset)?;
+            offset = offset
+                .checked_add(frame.encoded_size)
+                .ok_or_else(|| self.corrupt("it is larger than any file"))?;
+            frames.push(frame);
         }
         Ok(frames)
+    }
+
+    /// A row of the table, whose frame begins at `offset`.
+    fn frame(&mut self, offset: u64) -> Result<FrameInfo, FormatError> {
+        let section = Section::from_number(self.varint()?);
+        let skippable = match self.varint()? {
+            0 => false,
+            1 => true,
+            _ => return Err(self.corrupt("reserved flags are not zero")),
+        };
+        let is_left_out = matches!(section, Section::Unknown(_));
+        if !skippable && is_left_out {
+            let what = format!("it has a section of kind {} that must not be left out", section.number());
+            return Err(FormatError::Unsupported { what });
+        }
+        let (number, parameter) = (self.varint()?, self.varint()?);
+        // Only who knows the section knows what these say.
+        let compressor = if is_left_out {
+            Compressor::Other { number, parameter }
+        } else {
+            Compressor::from_numbers(number, parameter).map_err(|fault| self.compressor(fault, number))?
+        };
+        let (encoded_size, decoded_size) = (self.varint()?, self.varint()?);
+        if encoded_size == 0 {
+            return Err(self.corrupt("a frame that is empty"));
+        }
+        let stored = compressor == Compressor::Stored;
+        if !is_left_out && (encoded_size > decoded_size || stored != (encoded_size == decoded_size)) {
+            return Err(self.corrupt("a frame that is larger compressed than stored"));
+        }
+        // Decoders differ in what they do with matches that reach back beyond it.
+        if matches!(compressor, Compressor::Xz { .. }) && compressor.dictionary_bytes() < decoded_size {
+            return Err(self.corrupt("a dictionary that is smaller than its frame's payload"));
+        }
+        let digest = self.digest()?;
+        Ok(FrameInfo { section, skippable, compressor, offset, encoded_size, decoded_size, digest })
     }
 
     fn check_sections(&self, target: &TargetInfo, frames: &[FrameInfo]) -> Result<(), FormatError> {
@@ -458,9 +500,7 @@ impl<'a> Body<'a> {
 
     fn compressor(&self, fault: CompressorFault, id: u64) -> FormatError {
         match fault {
-            CompressorFault::Unknown => {
-                FormatError::Unsupported { what: format!("it has a frame of compressor {id}") }
-            }
+            CompressorFault::Unknown => compression::unknown(id),
             CompressorFault::Parameter => self.corrupt("a compressor's parameter is out of range"),
         }
     }

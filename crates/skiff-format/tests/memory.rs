@@ -146,7 +146,10 @@ fn bombs_cost_what_the_limits_grant() {
         // Frame and payload, and the dictionary.
         let bound = 3 * limit + CONSTANT;
         for (name, bomb) in [("LZMA", lzma(GIB, limit)), ("Zstandard", zstd(3 * GIB, limit))] {
-            let honest = cost(&delta(bomb.clone(), GIB), limit);
+            // Of LZMA a dictionary that holds the payload goes with it.
+            let ((number, parameter), bytes) = bomb.clone();
+            let parameter = if number == 1 { 36 << 8 | parameter % 256 } else { parameter };
+            let honest = cost(&delta(((number, parameter), bytes), GIB), limit);
             check(&format!("{name}, 1 GiB declared"), &honest, (CONSTANT, "limit: bytes in one frame"));
             let dishonest = cost(&delta(bomb.clone(), limit), limit);
             check(&format!("{name}, a false size"), &dishonest, (bound, "corrupt: its"));
@@ -158,6 +161,16 @@ fn bombs_cost_what_the_limits_grant() {
         let stored = cost(&Raw::new(vec![stored]).bytes(), limit);
         check("stored, 1 GiB declared", &stored, (CONSTANT, "limit: bytes in one frame"));
     }
+}
+
+/// However large it is, and whatever is said of it.
+#[test]
+fn a_frame_that_is_left_out_costs_nothing() {
+    let unknown = Row::compressed(5, (99, 7), vec![3; 40 << 20], GIB);
+    let mut delta = Raw::new(vec![unknown, Row::stored(3, b"tree")]).bytes();
+    check("40 MiB left out", &cost(&delta, MIB), (CONSTANT, "whole"));
+    delta[30 << 20] ^= 1;
+    check("40 MiB left out and damaged", &cost(&delta, MIB), (CONSTANT, "corrupt: a frame does not have"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub fn check<'k>(header: &Header, keys: &'k [PublicKey]) -> Result<&'k PublicKey
 
 /// What is signed. Its beginning keeps a signature from being taken for one of anything else.
 pub(crate) fn message(delta: &Digest) -> Vec<u8> {
-    [b"skiff-delta-signature 0\n", &delta.as_bytes()[..]].concat()
+    [b"skiff-delta-signature 1\n", &delta.as_bytes()[..]].concat()
 }
 
 impl FromStr for PublicKey {

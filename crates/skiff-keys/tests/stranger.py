@@ -97,7 +97,7 @@ def main(delta, *files):
     end = 52 + int.from_bytes(delta[12:16], "little")
     digest = hashlib.sha256(delta[:16] + delta[52:end]).digest()
     must(digest == delta[16:48], "header digest")
-    message, by = b"skiff-delta-signature 0\n" + digest, []
+    message, by = b"skiff-delta-signature 1\n" + digest, []
     for algorithm, key, signature in signatures(delta[end : end + int.from_bytes(delta[48:52], "little")]):
         if algorithm == 1 and key in trusted:
             must(holds(trusted[key], message, signature), f"the signature by {key.hex()} is false")

@@ -41,7 +41,7 @@ pub mod gzip;
 mod inner;
 #[cfg(feature = "encode")]
 mod matcher;
-#[cfg(any(feature = "gzip", feature = "png"))]
+#[cfg(any(feature = "gzip", feature = "png", feature = "zip"))]
 mod opened;
 #[cfg(feature = "encode")]
 mod plan;

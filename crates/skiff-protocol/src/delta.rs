@@ -23,12 +23,12 @@ pub const MAX_BASES: usize = 4;
 /// # use skiff_tree::ReleaseId;
 /// # let (old, new) = (ReleaseId::of(b"old"), ReleaseId::of(b"new"));
 /// let capabilities = Capabilities {
-///     formats: [0].into(),
+///     formats: [1].into(),
 ///     codecs: ["1".parse()?, "2".parse()?].into(),
 ///     decoder_memory: Some(32 << 20),
 /// };
 /// let request = DeltaRequest { bases: vec![old], target: new, capabilities };
-/// assert_eq!(request.path(), format!("/v1/deltas/{old}/{new}?formats=0&codecs=1,2&memory=33554432"));
+/// assert_eq!(request.path(), format!("/v1/deltas/{old}/{new}?formats=1&codecs=1,2&memory=33554432"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use skiff_wire::{Input, put_varint};
 
-const MAGIC: &[u8; 19] = b"skiff-checkpoint 0\n";
+const MAGIC: &[u8; 19] = b"skiff-checkpoint 1\n";
 
 /// How far a replay came: everything before `next_frame` is in the sink.
 ///

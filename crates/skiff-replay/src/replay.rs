@@ -279,8 +279,13 @@ fn check_header<E: std::error::Error>(base: &Base<'_>, header: &Header) -> Resul
         let what = "its target is not named after its tree and config".into();
         return Err(ReplayError::Corrupt { offset: 0, what });
     }
-    if header.bases().iter().any(|listed| listed.release.as_bytes() == base.release.as_bytes()) {
-        return Ok(());
+    let listed = header.bases().iter().find(|listed| listed.release.as_bytes() == base.release.as_bytes());
+    if let Some(listed) = listed {
+        if listed.tree.as_bytes() == base.tree.digest().as_bytes() {
+            return Ok(());
+        }
+        let what = "it names another tree of its base than that release has".into();
+        return Err(ReplayError::Corrupt { offset: 0, what });
     }
     let expected = header.bases().first().map_or([0; 32], |listed| *listed.release.as_bytes());
     Err(ReplayError::WrongBase { expected: ReleaseId::from_bytes(expected), found: base.release })

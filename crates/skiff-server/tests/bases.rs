@@ -11,7 +11,7 @@ use serde_json::json;
 /// Says that a device runs a release, and what it can apply, so that deltas are made ahead.
 async fn running_and_able(harness: &Harness, token: &str, release: &str) {
     let codecs = ["1", "2", "3", "4", "5", "6", "7"];
-    let capabilities = json!({ "formats": [0], "codecs": codecs, "decoder_memory": null });
+    let capabilities = json!({ "formats": [1], "codecs": codecs, "decoder_memory": null });
     let report = json!({ "running": release, "phase": "idle", "capabilities": capabilities });
     harness.call("PUT", "/v1/device/status", token, Some(report)).await.expect(204);
 }

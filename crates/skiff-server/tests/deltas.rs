@@ -132,15 +132,15 @@ async fn what_a_device_can_do_decides_what_it_gets() {
     let token = harness.device("pumps", "pump-1").await;
     let ask = |query: &str| format!("/v1/deltas/{old}/{new}?{query}");
     let all = harness.delta(&token, &ask(ALL)).await.expect(200);
-    let few = harness.delta(&token, &ask("formats=0,9&codecs=1,2&memory=20000000")).await.expect(200);
+    let few = harness.delta(&token, &ask("formats=1,9&codecs=1,2&memory=20000000")).await.expect(200);
     assert_ne!(all.header("etag"), few.header("etag"));
     let header = skiff_format::Header::parse(&few.body[..header_len(&few.body)]).unwrap();
     assert!(header.codecs().iter().all(|codec| codec.id <= 2), "{:?}", header.codecs());
     assert!(header.facts().decoder_memory <= 20_000_000);
-    for query in ["formats=7&codecs=1,2", "formats=0&codecs=1", "formats=0&codecs=1,2&memory=4096"] {
+    for query in ["formats=7&codecs=1,2", "formats=1&codecs=1", "formats=1&codecs=1,2&memory=4096"] {
         assert_eq!(harness.delta(&token, &ask(query)).await.expect(409).code(), "not-for-device", "{query}");
     }
-    for query in ["formats=0", "formats=x&codecs=1,2", "formats=0&codecs=1,2&colour=red"] {
+    for query in ["formats=1", "formats=x&codecs=1,2", "formats=1&codecs=1,2&colour=red"] {
         assert_eq!(harness.delta(&token, &ask(query)).await.expect(400).code(), "bad-request", "{query}");
     }
     harness.server.shut_down();
@@ -177,7 +177,7 @@ async fn deltas_are_made_ahead_for_what_devices_run() {
     let token = harness.device("pumps", "pump-1").await;
     let old = harness.release("pumps", "1").await;
     let capabilities =
-        json!({ "formats": [0], "codecs": ["1", "2", "3", "4", "5", "6", "7"], "decoder_memory": null });
+        json!({ "formats": [1], "codecs": ["1", "2", "3", "4", "5", "6", "7"], "decoder_memory": null });
     let report = json!({ "running": old, "phase": "idle", "capabilities": capabilities });
     harness.call("PUT", "/v1/device/status", &token, Some(report)).await.expect(204);
     let new = harness.release("pumps", "2").await;

@@ -250,7 +250,7 @@ async fn asking_and_telling_do_not_wait_for_each_other() {
     let path = |codecs: u32, memory: u32| {
         let codecs: Vec<String> =
             (3..8).filter(|id| codecs >> (id - 3) & 1 == 1).map(|id| format!(",{id}")).collect();
-        format!("/v1/deltas/{old}/{new}?formats=0&codecs=1,2{}&memory={}", codecs.concat(), memory << 20)
+        format!("/v1/deltas/{old}/{new}?formats=1&codecs=1,2{}&memory={}", codecs.concat(), memory << 20)
     };
     let kinds = (0..32)
         .flat_map(|codecs| [10, 12, 16, 24, 32, 48, 64, 96, 128, 256].map(|memory| path(codecs, memory)));

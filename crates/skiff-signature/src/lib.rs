@@ -39,4 +39,4 @@ pub use write::{Options, Report, Signed, block_len, sign_tree};
 
 /// What a tree signature begins with. As with a delta, it does not survive transfers that take it for text.
 const MAGIC: [u8; 8] = *b"\x89SKS\r\n\x1a\n";
-const VERSION: u16 = 0;
+const VERSION: u16 = 1;

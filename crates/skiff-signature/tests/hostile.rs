@@ -98,9 +98,9 @@ fn each_fault_is_told_with_its_place() {
     assert!(refused(&[&expected[..], b"x"].concat()).1.contains("follow"));
     assert!(refused(b"#!/bin/sh\necho no").1.contains("does not begin"));
     let mut later = expected;
-    later[8] = 1;
+    later[8] = 2;
     let error = TreeSignature::read(&later[..], &Limits::default()).unwrap_err();
-    assert!(matches!(error, SignatureError::Unsupported { version: 1 }), "{error}");
+    assert!(matches!(error, SignatureError::Unsupported { version: 2 }), "{error}");
 }
 
 #[test]

@@ -17,11 +17,11 @@ skiff_wire::digests! {
 impl ReleaseId {
     /// The name of the release that consists of this tree and this config.
     ///
-    /// SHA-256 over the 16 bytes `skiff-release-0\n`, the tree digest, a byte 0 for no config or 1, and the config digest.
+    /// SHA-256 over the 16 bytes `skiff-release 1\n`, the tree digest, a byte 0 for no config or 1, and the config digest.
     #[must_use]
     pub fn new(tree: TreeDigest, config: Option<ConfigDigest>) -> Self {
         let mut hasher = Sha256::new();
-        hasher.update(b"skiff-release-0\n");
+        hasher.update(b"skiff-release 1\n");
         hasher.update(tree.as_bytes());
         hasher.update([u8::from(config.is_some())]);
         if let Some(config) = config {
@@ -40,8 +40,8 @@ mod tests {
         let tree = TreeDigest::of(b"tree");
         let without = ReleaseId::new(tree, None);
         assert_ne!(without, ReleaseId::new(tree, Some(ConfigDigest::of(b"{}"))));
-        // printf 'skiff-release-0\n' and the bytes named in the documentation, through sha256sum
-        let mut bytes = b"skiff-release-0\n".to_vec();
+        // printf 'skiff-release 1\n' and the bytes named in the documentation, through sha256sum
+        let mut bytes = b"skiff-release 1\n".to_vec();
         bytes.extend_from_slice(tree.as_bytes());
         bytes.push(0);
         assert_eq!(without, ReleaseId::of(&bytes));

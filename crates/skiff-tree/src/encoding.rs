@@ -11,7 +11,7 @@ use crate::{
     TreeDigest, TreeError, Xattrs,
 };
 
-const MAGIC: &[u8; 13] = b"skiff-tree 0\n";
+const MAGIC: &[u8; 13] = b"skiff-tree 1\n";
 pub(crate) const XATTR_NAME_MAX: u64 = 255;
 pub(crate) const XATTR_VALUE_MAX: u64 = 65_536;
 pub(crate) const SYMLINK_MAX: u64 = 4095;
@@ -112,7 +112,7 @@ impl Tree {
         if &input.array::<13>()? != MAGIC {
             return Err(TreeError::Corrupt {
                 offset: 0,
-                what: "it does not begin like a tree of version 0".into(),
+                what: "it does not begin like a tree of version 1".into(),
             });
         }
         let mut entries = Vec::new();

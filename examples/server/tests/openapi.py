@@ -26,7 +26,7 @@ import time
 import urllib.request
 
 ADMINISTRATOR = "administrator-" + "0" * 32
-DEVICE_QUERY = "formats=0&codecs=1,2,3,4,5,6,7"
+DEVICE_QUERY = "formats=1&codecs=1,2,3,4,5,6,7"
 # Guards against what hangs: how fast the machine is says nothing of the server.
 SECONDS = 300
 END = time.monotonic() + SECONDS

@@ -13,7 +13,7 @@ use skiff_testkit::{DockerRegistry, Image, Layer, OciLayout, noise, run_program,
 use ureq::http::Response;
 
 const ADMINISTRATOR: &str = "an administrator's token of 32 bytes at least";
-const CAPABILITIES: &str = "formats=0&codecs=1,2,3,4,5,6,7";
+const CAPABILITIES: &str = "formats=1&codecs=1,2,3,4,5,6,7";
 
 /// The server, listening on a free port. Killed when it is dropped, whatever happened.
 struct Running {

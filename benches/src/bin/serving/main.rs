@@ -118,7 +118,7 @@ async fn release(client: &Client, number: usize) -> Result<String, Failure> {
 }
 
 fn delta_path(base: &str, target: &str) -> String {
-    format!("/v1/deltas/{base}/{target}?formats=0&codecs=1,2,3,4,5,6,7")
+    format!("/v1/deltas/{base}/{target}?formats=1&codecs=1,2,3,4,5,6,7")
 }
 
 /// Many devices ask for one delta, and others for different ones.

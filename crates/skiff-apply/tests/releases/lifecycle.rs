@@ -316,7 +316,7 @@ fn damage_is_told_and_a_full_pull_heals_it() {
     fixture.install(&old).unwrap();
 
     // The store's own files.
-    for (name, bytes) in [("tree", &b"skiff-tree 0\n"[..]), ("config.json", b"{}"), ("release.json", b"{")] {
+    for (name, bytes) in [("tree", &b"skiff-tree 1\n"[..]), ("config.json", b"{}"), ("release.json", b"{")] {
         fs::write(at(name), bytes).unwrap();
         let error = fixture.apply(&delta, &new).unwrap_err();
         assert!(matches!(error, ApplyError::StoreDamaged { .. }), "{name}: {error}");

@@ -140,7 +140,7 @@ fn what_is_staged_is_not_trusted() {
     let (old, new) = (old(), new());
     let delta = in_small_frames(&old, &new);
     let damages: [(&str, &[u8]); 5] = [
-        ("checkpoint", b"skiff-checkpoint 0\n"),
+        ("checkpoint", b"skiff-checkpoint 1\n"),
         ("delta-header", b"\x89SKF"),
         ("tree-section", b""),
         ("release/config.json", b"{\"cmd\":3}"),

@@ -66,7 +66,8 @@ fn preamble() -> Vec<Case> {
     vec![
         case("corrupt-magic", At(0), |raw| raw.magic[1] = b's'),
         case("corrupt-text-transfer", At(0), |raw| raw.magic = *b"\x89SKF\n\x1a\n\0"),
-        case("unsupported-version", Unsupported, |raw| raw.version = 1),
+        case("unsupported-version", Unsupported, |raw| raw.version = 2),
+        case("unsupported-version-0", Unsupported, |raw| raw.version = 0),
         case("corrupt-reserved", At(10), |raw| raw.reserved = 0x8000),
         case("corrupt-bytes-after-table", Body, |raw| raw.after_table = vec![0]),
         case("corrupt-bytes-after-frames", At(FRAME + 4), |raw| raw.after_frames = vec![0]),
@@ -97,8 +98,19 @@ fn fields() -> Vec<Case> {
         case("corrupt-no-base", Body, |raw| raw.bases = bases(0)),
         case("corrupt-bases", Body, |raw| raw.bases = bases(17)),
         case("corrupt-base-count", Body, |raw| raw.bases = varint(1 << 60)),
+        case("corrupt-bases-of-different-trees", Body, |raw| {
+            raw.bases = [&[2][..], &[1; 64], &[2; 32], &[3; 32]].concat();
+        }),
         case("corrupt-base-twice", Body, |raw| raw.bases = [&[2][..], &[1; 64], &[1; 64]].concat()),
         case("corrupt-digest-presence", Body, |raw| raw.target[64] = 2),
+        case("corrupt-extensions", Body, |raw| raw.extensions = varint(257)),
+        case("corrupt-extension-zero", Body, |raw| raw.extensions = vec![1, 0, 0, 0]),
+        case("corrupt-extension-twice", Body, |raw| raw.extensions = vec![2, 7, 0, 0, 7, 0, 0]),
+        case("corrupt-extension-flag", Body, |raw| raw.extensions = vec![1, 7, 2, 0]),
+        case("corrupt-extension-without-end", Body, |raw| {
+            raw.extensions = [vec![1, 7, 0], varint(u64::MAX)].concat();
+        }),
+        case("unsupported-extension", Unsupported, |raw| raw.extensions = vec![2, 7, 0, 1, b'x', 9, 1, 0]),
         case("limit-memory", Limit, |raw| raw.facts.splice(7.., varint(1 << 40)).for_each(drop)),
     ]
 }
@@ -122,6 +134,9 @@ fn table() -> Vec<Case> {
         }),
         row("corrupt-lzma-dictionary", Body, |row| {
             (row.compressor, row.parameter, row.decoded) = (1, 40 << 8 | 93, 9);
+        }),
+        row("corrupt-lzma-dictionary-smaller", Body, |row| {
+            (row.compressor, row.parameter, row.decoded) = (1, 93, (4 << 10) + 1);
         }),
         row("corrupt-zstd-window", Body, |row| (row.compressor, row.parameter, row.decoded) = (2, 32, 9)),
         row("corrupt-parameter", Body, |row| (row.compressor, row.parameter, row.decoded) = (2, 1 << 40, 9)),
@@ -160,7 +175,7 @@ fn sections() -> Vec<Case> {
 }
 
 /// The offset of the frame of [`Raw::small`].
-const FRAME: u64 = 52 + 1 + 65 + 66 + 8 + 1 + 38;
+const FRAME: u64 = 52 + 1 + 65 + 66 + 8 + 1 + 1 + 38;
 
 fn frames() -> Vec<Case> {
     let text = samples::text(5);
@@ -277,8 +292,10 @@ fn limits_hold_at_their_edges() {
     let delta = samples::signed(&samples::all_compressors());
     let (events, _) = decode(&delta, Limits::default());
     let Event::Header(header) = &events[0] else { panic!("the first event is the header") };
-    let sizes = || header.frames().iter().map(|frame| frame.decoded_size);
-    let dictionaries = header.frames().iter().map(|frame| frame.compressor.dictionary_bytes());
+    // What is left out is held to none but that of the delta.
+    let frames = || header.frames().iter().filter(|frame| !matches!(frame.section, Section::Unknown(_)));
+    let sizes = || frames().map(|frame| frame.decoded_size);
+    let dictionaries = frames().map(|frame| frame.compressor.dictionary_bytes());
     type Field = fn(&mut Limits) -> &mut u64;
     let edges: [(&str, Field, u64); 7] = [
         ("bytes of header", |limits| &mut limits.header_bytes, header.bytes().len() as u64),

@@ -17,6 +17,7 @@ pub(crate) struct Raw {
     pub(crate) bases: Vec<u8>,
     pub(crate) target: Vec<u8>,
     pub(crate) facts: Vec<u8>,
+    pub(crate) extensions: Vec<u8>,
     /// The count of frames, where it is not theirs.
     pub(crate) count: Option<Vec<u8>>,
     pub(crate) rows: Vec<Row>,
@@ -42,7 +43,7 @@ impl Raw {
     pub(crate) fn new(rows: Vec<Row>) -> Self {
         Self {
             magic: *b"\x89SKF\r\n\x1a\n",
-            version: 0,
+            version: skiff_format::VERSION,
             reserved: 0,
             signatures: Vec::new(),
             signatures_len: None,
@@ -50,6 +51,7 @@ impl Raw {
             bases: [&[1][..], &[0xb0; 64]].concat(),
             target: [&[0xd0; 64][..], &[0, 0]].concat(),
             facts: vec![0; 8],
+            extensions: vec![0],
             count: None,
             rows,
             after_table: Vec::new(),
@@ -64,7 +66,7 @@ impl Raw {
 
     /// Everything before the first frame.
     pub(crate) fn header(&self) -> Vec<u8> {
-        let mut body = [&self.codecs[..], &self.bases, &self.target, &self.facts].concat();
+        let mut body = [&self.codecs[..], &self.bases, &self.target, &self.facts, &self.extensions].concat();
         let count = varint(self.rows.len() as u64);
         body.extend_from_slice(self.count.as_ref().unwrap_or(&count));
         for row in &self.rows {

@@ -20,7 +20,7 @@ pub(crate) fn fields(frames: &[(Section, &[u8], Compression)]) -> HeaderFields {
         codecs: vec![CodecInfo { id: 1, version: 0 }, CodecInfo { id: 300, version: 2 }],
         bases: vec![
             BaseInfo { release: Digest::of(b"base"), tree: Digest::of(b"base's tree") },
-            BaseInfo { release: Digest::of(b"older base"), tree: Digest::of(b"older base's tree") },
+            BaseInfo { release: Digest::of(b"base with another config"), tree: Digest::of(b"base's tree") },
         ],
         target: TargetInfo {
             release: Digest::of(b"target"),

@@ -183,7 +183,7 @@ fn what_is_signed_is_signed_as_a_delta() {
     assert!(!under(digest.as_bytes()));
     assert!(!under(digest.to_string().as_bytes()));
     // As doc/format.md has it.
-    assert!(under(&[b"skiff-delta-signature 0\n", &digest.as_bytes()[..]].concat()));
+    assert!(under(&[b"skiff-delta-signature 1\n", &digest.as_bytes()[..]].concat()));
 }
 
 #[test]

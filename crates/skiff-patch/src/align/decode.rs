@@ -44,6 +44,9 @@ impl<'a> Head<'a> {
             return Err(PatchError::corrupt(offset, "there are more copies than bytes"));
         }
         let begin = if flags & PREDICTED == 0 { None } else { Some(input.varint()?) };
+        if begin.is_some_and(|begin| begin.checked_add(job.output_len).is_none()) {
+            return Err(PatchError::corrupt(0, "its output goes on beyond all files"));
+        }
         Ok(Self { begin, is_apart: flags & APART != 0, copies, rest: input })
     }
 }

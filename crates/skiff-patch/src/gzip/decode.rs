@@ -23,6 +23,9 @@ pub(crate) fn decode<S: Read + Seek + Send>(
     let head = Head::read(job)?;
     let wanted = head.inner.job.output_len.max(head.opened.unwrap_or(0));
     limits.allow_plain(wanted)?;
+    // Reading the source costs as well, as a gzip file can be longer than what it holds.
+    let source_length = head.opened.map_or(0, |_| source.length());
+    opened::allow(job.output_len, &[wanted, source_length])?;
     let plain = head.plain(source, state)?;
     let longest_file = head.longest_file(job.output_len);
     let Head { header, compressor, .. } = head;

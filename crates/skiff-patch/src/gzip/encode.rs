@@ -7,6 +7,7 @@ use skiff_wire::{put_bytes, put_varint};
 
 use super::decode::TRAILER_BYTES;
 use crate::deflate::{self, Compressor};
+use crate::opened;
 use crate::{Codec, Effort, Forecast, PatchError, Source, State, align, inner};
 
 /// The longest plain text the encoder opens a file to, in bytes: such a payload fits a frame.
@@ -29,8 +30,8 @@ pub struct Encoded {
 #[must_use]
 pub fn encode(old: Option<&[u8]>, new: &[u8], effort: Effort) -> Option<Encoded> {
     let member = Member::read(new)?;
-    let compressor = deflate::find(&member.plain, member.deflated, Compressor::all(None))?;
-    let opened = old.and_then(open);
+    let compressor = member.compressor(new)?;
+    let opened = old.and_then(|old| open(old, new));
     let (codec, inner) = inner::encode(opened.as_deref().or(old).unwrap_or_default(), &member.plain, effort);
     let opened = opened.filter(|_| codec != Codec::Data);
 
@@ -59,8 +60,8 @@ impl Plan {
     #[must_use]
     pub fn new(old: Option<&[u8]>, new: &[u8], options: &align::Options) -> Option<Self> {
         let member = Member::read(new)?;
-        let compressor = deflate::find(&member.plain, member.deflated, Compressor::all(None))?;
-        let opened = old.and_then(open);
+        let compressor = member.compressor(new)?;
+        let opened = old.and_then(|old| open(old, new));
         let source = opened.as_deref().or(old).unwrap_or_default();
         let inner = align::Plan::new(source, &member.plain, options);
         let opened = opened.map(|opened| opened.len() as u64).filter(|_| inner.forecast().reads_source);
@@ -124,6 +125,12 @@ impl<'a> Member<'a> {
         let expected = [crc32fast::hash(&plain).to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
         (trailer == expected).then_some(Self { header, deflated, plain })
     }
+
+    /// What makes `new` of the plain text, where that may be.
+    fn compressor(&self, new: &[u8]) -> Option<Compressor> {
+        opened::allow(new.len() as u64, &[self.plain.len() as u64]).ok()?;
+        deflate::find(&self.plain, self.deflated, Compressor::all(None))
+    }
 }
 
 /// RFC 1952, 2.3.
@@ -144,9 +151,10 @@ fn header_length(file: &[u8]) -> Option<usize> {
     Some(fixed.len() + rest.len() - input.rest().len())
 }
 
-/// What the decoder would see in `old` if told to open it.
-fn open(old: &[u8]) -> Option<Vec<u8>> {
+/// What the decoder would see in `old` if told to open it for `new`.
+fn open(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    let most = PLAIN_BYTES.min(opened::most(new.len() as u64));
     let mut plain = Vec::new();
-    GzDecoder::new(old).take(PLAIN_BYTES + 1).read_to_end(&mut plain).ok()?;
-    (plain.len() as u64 <= PLAIN_BYTES).then_some(plain)
+    GzDecoder::new(old).take(most + 1).read_to_end(&mut plain).ok()?;
+    (plain.len() as u64 <= most && old.len() as u64 <= opened::most(new.len() as u64)).then_some(plain)
 }

@@ -18,7 +18,10 @@ pub(crate) fn decode<S: Read + Seek + Send, W: Write>(
     state: &mut State,
 ) -> Result<(), PatchError> {
     let head = Head::read(job)?;
-    limits.allow_plain(head.frame.lengths.sum().max(head.opened.map_or(0, Lengths::sum)))?;
+    let wanted = head.frame.lengths.sum().max(head.opened.map_or(0, Lengths::sum));
+    limits.allow_plain(wanted)?;
+    let source_length = head.opened.map_or(0, |_| source.length());
+    opened::allow(job.output_len, &[wanted, source_length])?;
     let text = match head.opened {
         None => head.inner.decode(source, state)?,
         Some(lengths) => {

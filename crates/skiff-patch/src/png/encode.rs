@@ -9,6 +9,7 @@ use super::chunks::{
     ZLIB_TRAILER_BYTES,
 };
 use crate::deflate::{self, Compressor, Expected};
+use crate::opened;
 use crate::{Codec, Forecast, PatchError, Source, State, align};
 
 /// The longest scanlines the encoder opens an image to, and the most that its other chunks may have, in bytes: such a payload
@@ -41,9 +42,13 @@ impl Plan {
     /// alone.
     #[must_use]
     pub fn new(old: Option<&[u8]>, new: &[u8], options: &align::Options) -> Option<Self> {
-        let image = open(new)?;
+        // Both have to be no more than the decoder opens for such an output.
+        let may_open = |file: &[u8], opened: &Opened| {
+            opened::allow(new.len() as u64, &[file.len() as u64, opened.lengths.sum()]).is_ok()
+        };
+        let image = open(new).filter(|image| may_open(new, image))?;
         let head = head(&image, new)?;
-        let opened = old.and_then(open);
+        let opened = old.and_then(|old| open(old).filter(|image| may_open(old, image)));
         let source = opened.as_ref().map(|opened| &opened.text[..]).or(old).unwrap_or_default();
         let inner = align::Plan::new(source, &image.text, options);
         let estimate = match inner.forecast().estimate {

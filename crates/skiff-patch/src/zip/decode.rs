@@ -9,13 +9,11 @@ use super::pieces::{Form, Piece, Pieces};
 use super::records::{Central, STORED, Sums, fill_central, local_length, local_method, local_sums};
 use crate::deflate::{self, Compressor};
 use crate::inner::Inner;
+use crate::opened;
 use crate::{Job, Limits, PatchError, Source, State};
 
 /// How many archives may lie in each other.
 const DEPTH: usize = 8;
-/// What reading old texts costs is bounded by what comes out of it: no archive compresses further, as a whole.
-const OLD_TEXT_PER_BYTE: u64 = 64;
-const OLD_TEXT_LEAST: u64 = 1 << 20;
 
 pub(crate) fn decode<S: Read + Seek + Send, W: Write>(
     job: &Job<'_>,
@@ -28,10 +26,12 @@ pub(crate) fn decode<S: Read + Seek + Send, W: Write>(
     for wanted in [head.largest_text, head.largest_old_text, head.largest_plain] {
         limits.allow_plain(wanted)?;
     }
-    head.check_pieces()?;
+    head.check_pieces(job.output_len)?;
     head.check_archives(source.length())?;
+    let directories = head.archives.iter().map(|archive| archive.directory_length);
+    opened::allow(job.output_len, &[directories.fold(0, u64::saturating_add)])?;
     let units = Units::read(&head.archives, source)?;
-    let old_text_left = job.output_len.saturating_mul(OLD_TEXT_PER_BYTE).saturating_add(OLD_TEXT_LEAST);
+    let old_text_left = opened::most(job.output_len);
     let output = Output { output, left: job.output_len, position: head.start };
     let (pieces, payloads, payloads_offset) = (head.pieces.clone(), head.payloads, head.payloads_offset);
     let mut decoder = Decoder {
@@ -81,7 +81,7 @@ struct Decoder<'a, 'o, S, W> {
     pieces: Pieces<'a>,
     payloads: &'a [u8],
     payloads_offset: u64,
-    /// How many bytes of old texts may yet be read.
+    /// How many bytes may yet be read for old texts.
     old_text_left: u64,
     text: Vec<u8>,
     /// How much of the text is written.
@@ -151,15 +151,15 @@ impl<S: Read + Seek + Send, W: Write> Decoder<'_, '_, S, W> {
 
     /// What the group's pieces are made from. How long it becomes is found first: nothing has to grow.
     fn old_text(&mut self) -> Result<Vec<u8>, PatchError> {
-        let longest = self.head.largest_old_text.min(self.old_text_left);
         let mut length = 0_u64;
         let mut pieces = self.pieces.clone();
         while let Some(wanted) = next_wanted(&mut pieces)? {
             let more = self.units.text_length(self.source, wanted)?;
-            let sum = length.checked_add(more).filter(|&sum| sum <= longest);
+            let sum = length.checked_add(more.text).filter(|&sum| sum <= self.head.largest_old_text);
             length = sum.ok_or(PatchError::corrupt(0, "the old texts are longer than promised"))?;
+            let left = self.old_text_left.checked_sub(more.read);
+            self.old_text_left = left.ok_or(PatchError::corrupt(0, "it opens far more than comes of it"))?;
         }
-        self.old_text_left -= length;
         let mut old_text = Vec::with_capacity(usize::try_from(length).unwrap_or_default().saturating_add(1));
         let mut pieces = self.pieces.clone();
         while let Some(wanted) = next_wanted(&mut pieces)? {

@@ -8,6 +8,7 @@ use super::pieces::{Piece, Pieces};
 use super::records::CENTRAL_BYTES;
 use crate::deflate::{self, COMPRESSOR_MEMORY};
 use crate::inner::Inner;
+use crate::opened;
 use crate::{Job, PatchError, source};
 
 /// A payload, taken apart.
@@ -98,9 +99,10 @@ impl<'a> Head<'a> {
     }
 
     /// That every piece can be read, and keeps what the head promises, is known before anything is written.
-    pub(super) fn check_pieces(&self) -> Result<(), PatchError> {
+    pub(super) fn check_pieces(&self, output_len: u64) -> Result<(), PatchError> {
         let mut pieces = self.pieces.clone();
         let mut payloads = self.payloads;
+        let mut texts = 0_u64;
         loop {
             let offset = pieces.offset();
             let Some(piece) = pieces.next()? else { break };
@@ -110,6 +112,7 @@ impl<'a> Head<'a> {
                     if text_length > self.largest_text {
                         return Err(PatchError::corrupt(offset, "a group's text is longer than promised"));
                     }
+                    texts = texts.saturating_add(text_length);
                 }
                 Piece::Made { plain_length, .. } if plain_length > self.largest_plain => {
                     return Err(PatchError::corrupt(offset, "a member is longer than promised"));
@@ -120,7 +123,7 @@ impl<'a> Head<'a> {
         if !pieces.is_at_end() || !payloads.is_empty() {
             return Err(PatchError::corrupt(pieces.offset(), "the payload goes on behind its last piece"));
         }
-        Ok(())
+        opened::allow(output_len, &[texts])
     }
 
     /// Directories are apart from each other, so that reading them costs no more than reading the source.

@@ -50,6 +50,13 @@ pub(super) enum Extent {
     Whole,
 }
 
+/// What a text comes to, in bytes.
+pub(super) struct TextLength {
+    pub(super) text: u64,
+    /// What is read for it, or made, whichever is more.
+    pub(super) read: u64,
+}
+
 /// The units of the archives in a source: the members of each in the order of their headers, then its directory.
 pub(super) struct Units {
     units: Vec<Unit>,
@@ -91,20 +98,25 @@ impl Units {
         self.units.get(usize::try_from(index).ok()?)
     }
 
-    /// How long the text of a unit is.
+    /// How long the text of a unit is, and what it takes to read it.
     pub(super) fn text_length<S: Read + Seek>(
         &self,
         source: &mut Source<S>,
         (index, extent): (u64, Extent),
-    ) -> Result<u64, PatchError> {
+    ) -> Result<TextLength, PatchError> {
         let unit = self.get(index).ok_or_else(wrong)?;
-        match unit.kind {
-            UnitKind::Directory { length, .. } => Ok(length),
+        Ok(match unit.kind {
+            UnitKind::Directory { length, .. } => TextLength { text: length, read: length },
             UnitKind::Member { sums, .. } => {
-                let content = if extent == Extent::Header { 0 } else { sums.plain.into() };
-                Ok(header_length(source, unit.offset)? + content)
+                let header = header_length(source, unit.offset)?;
+                let [plain, packed] = match extent {
+                    Extent::Header => [0; 2],
+                    Extent::Whole => [sums.plain, sums.packed].map(u64::from),
+                };
+                // A member can be longer than what it holds.
+                TextLength { text: header + plain, read: header + plain.max(packed) }
             }
-        }
+        })
     }
 
     /// Appends the text of a unit to `text`: the header, its sums zeroed, and the plain text of a member; the directory, with

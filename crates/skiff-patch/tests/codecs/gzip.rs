@@ -133,6 +133,51 @@ fn limits_are_kept_before_anything_is_written() {
     assert!(matches!(error, PatchError::LimitExceeded { wanted, .. } if wanted == longest));
 }
 
+/// A gzip file of nothing, made of nothing from a source that holds much, as a payload of a few bytes.
+#[test]
+fn what_is_opened_is_bounded_by_what_comes_of_it() {
+    let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
+    let empty = [&header[..], &[3, 0], &[0; 8]].concat();
+    let most = 64 * empty.len() + (64 << 10);
+    let opening = |length: usize, source: &[u8]| {
+        let mut payload = [&[10][..], &header, &[9, 0]].concat();
+        skiff_wire::put_varint(&mut payload, length as u64 + 1);
+        // By bsdiff, from the source's start, without a control.
+        payload.extend([2, 0, 0]);
+        decode_one(source, &payload, empty.len() as u64)
+    };
+    let holding = |length: usize| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+        encoder.write_all(&vec![7; length]).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (output, result) = opening(most, &holding(most));
+    result.unwrap();
+    assert!(output == empty);
+    // What is behind its end costs nothing, but whatever a source has may have to be read.
+    let padded = |bytes: usize| [holding(9), vec![0; bytes - holding(9).len()]].concat();
+    opening(9, &padded(most)).1.unwrap();
+    for result in [opening(most + 1, &holding(most + 1)).1, opening(9, &padded(most + 1)).1] {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("far more than comes of it"), "{error}");
+    }
+}
+
+#[test]
+fn what_would_open_too_much_is_encoded_otherwise() {
+    let compressed = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let much = vec![7; 1 << 20];
+    comes_back(Some(&compressed(&much)), NEW);
+    let old = plain(NEW).repeat(1 + (64 * NEW.len() + (64 << 10)) / plain(NEW).len());
+    comes_back(Some(&compressed(&old)), NEW);
+    assert_eq!(gzip::encode(None, &compressed(&much), Effort::Default), None);
+    assert_eq!(gzip::Plan::new(None, &compressed(&much), &skiff_patch::align::Options::default()), None);
+}
+
 #[test]
 fn a_wrong_source_is_corrupt() {
     let encoded = gzip::encode(Some(OLD), NEW, Effort::Default).unwrap();

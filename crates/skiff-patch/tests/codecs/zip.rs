@@ -100,6 +100,58 @@ fn segments_of_any_length_come_back() {
     }
 }
 
+/// A byte, for which a directory of so many entries is read.
+#[test]
+fn directories_are_bounded_by_what_comes_of_them() {
+    const ENTRY: usize = 46;
+    let most = (64 + (64 << 10)) / ENTRY;
+    for (entries, is_allowed) in [(most, true), (most + 1, false)] {
+        let mut source = vec![0; entries];
+        for entry in 0..entries {
+            let mut central = [0; ENTRY];
+            central[..4].copy_from_slice(b"PK\x01\x02");
+            central[42..].copy_from_slice(&(entry as u32).to_le_bytes());
+            source.extend(central);
+        }
+        let mut payload = vec![1];
+        for number in [0, entries, entries * ENTRY, entries, 0, 1, 0, 0, 0] {
+            skiff_wire::put_varint(&mut payload, number as u64);
+        }
+        // A group of one byte, and that byte as it is.
+        payload.extend([2, 0, 4, 4, 1, 1, 1, 1, b'x']);
+        let (output, result) = decode_one(&source, &payload, 1);
+        match result {
+            Ok(()) => assert!(is_allowed && output == b"x"),
+            Err(error) => assert!(!is_allowed && error.to_string().contains("far more"), "{error}"),
+        }
+    }
+}
+
+/// A member of zeros, which compress to next to nothing, of a text that is sent as it is.
+#[test]
+fn texts_are_bounded_by_what_comes_of_them() {
+    const OUTPUT: usize = 200;
+    let most = 64 * OUTPUT + (64 << 10);
+    for (length, is_allowed) in [(most, true), (most + 1, false)] {
+        let mut text = vec![0; length];
+        text[..4].copy_from_slice(b"PK\x03\x04");
+        text[8] = 8;
+        let (mut payload, mut numbers) = (vec![0], Vec::new());
+        for number in [0, length, 0, length, 0] {
+            skiff_wire::put_varint(&mut payload, number as u64);
+        }
+        for number in [1, length, length, 9, length - 30] {
+            skiff_wire::put_varint(&mut numbers, number as u64);
+        }
+        // A group, a compressor, and a member that is made.
+        skiff_wire::put_bytes(&mut payload, &[0, 2, 6]);
+        skiff_wire::put_bytes(&mut payload, &numbers);
+        payload.extend(text);
+        let error = decode_one(b"", &payload, OUTPUT as u64).1.unwrap_err().to_string();
+        assert_eq!(error.contains("far more than comes of it"), !is_allowed, "{error}");
+    }
+}
+
 #[test]
 fn what_is_not_an_archive_is_declined() {
     let (_, old, new) = PAIRS[0];

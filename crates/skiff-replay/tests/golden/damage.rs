@@ -7,11 +7,11 @@ use skiff_replay::ReplayError;
 use skiff_tree::{EntryPath, ReleaseId};
 
 use crate::images::Image;
-use crate::{GOLDEN, follow, write_anew};
+use crate::{GOLDEN, follow, write_missing};
 
 #[test]
 fn a_delta_cut_anywhere_is_an_error() {
-    write_anew();
+    write_missing();
     for golden in &GOLDEN {
         let (delta, base) = (golden.read(), Image::read(golden.base));
         for length in 0..delta.len() {
@@ -23,7 +23,7 @@ fn a_delta_cut_anywhere_is_an_error() {
 
 #[test]
 fn a_delta_with_any_bit_flipped_is_an_error() {
-    write_anew();
+    write_missing();
     for golden in &GOLDEN {
         let (mut delta, base) = (golden.read(), Image::read(golden.base));
         for bit in 0..delta.len() * 8 {
@@ -68,7 +68,7 @@ pub(crate) fn put_together(fields: &HeaderFields, frames: &[(Section, Vec<u8>)])
 /// is not the target.
 #[test]
 fn a_payload_damaged_before_it_was_hashed_never_leads_elsewhere() {
-    write_anew();
+    write_missing();
     // The last has the payloads of the one before, compressed otherwise.
     for golden in &GOLDEN[..2] {
         let base = Image::read(golden.base);
@@ -98,7 +98,7 @@ fn a_payload_damaged_before_it_was_hashed_never_leads_elsewhere() {
 
 #[test]
 fn a_delta_for_another_base_is_refused_before_anything_is_written() {
-    write_anew();
+    write_missing();
     for golden in &GOLDEN {
         let target = Image::read(golden.target);
         let (outcome, sink) = follow(&golden.read(), target.base());
@@ -111,7 +111,7 @@ fn a_delta_for_another_base_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_base_that_was_changed_is_refused() {
-    write_anew();
+    write_missing();
     let golden = &GOLDEN[1];
     let mut base = Image::read(golden.base);
     let path = EntryPath::new("bin/tool").unwrap();

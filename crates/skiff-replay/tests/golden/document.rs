@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{GOLDEN, images, write_anew};
+use crate::{GOLDEN, images, write_missing};
 
 const HEADING: &str = "## A worked example";
 
@@ -29,7 +29,7 @@ fn dump(block: &str) -> Vec<u8> {
 
 #[test]
 fn the_worked_example_is_the_golden_delta() {
-    write_anew();
+    write_missing();
     let golden = &GOLDEN[0];
     let tree = |name: &str| fs::read(images::folder().join("images").join(name).join("tree")).unwrap();
     assert_eq!(dumps(), [tree(golden.base), golden.read(), tree(golden.target)]);

@@ -12,7 +12,7 @@ use crate::damage::{put_together, take_apart};
 use skiff_tree::{ConfigDigest, ReleaseId, TreeDigest};
 
 use crate::images::{self, Image};
-use crate::{CORRUPT, GOLDEN, UNSUPPORTED, follow, stranger, write_anew};
+use crate::{CORRUPT, GOLDEN, UNSUPPORTED, follow, stranger, write_missing};
 
 /// Why a delta is refused; the first word of its file's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -180,6 +180,7 @@ fn of_header() -> Vec<Case> {
     let header = |name, change: fn(&mut Parts)| case(Expected::Header, name, change);
     vec![
         header("other-tree-named", |parts| parts.fields.target.tree = Digest::of(b"")),
+        header("other-tree-of-the-base", |parts| parts.fields.bases[0].tree = Digest::of(b"")),
         header("other-release-named", |parts| parts.fields.target.release = Digest::of(b"")),
         case(Expected::Prelude, "other-config", |parts| {
             let target = &mut parts.fields.target;
@@ -373,7 +374,7 @@ fn cases() -> Vec<Case> {
 }
 
 fn write_cases_anew() {
-    write_anew();
+    write_missing();
     static ONCE: std::sync::Once = std::sync::Once::new();
     if images::is_written_anew() {
         ONCE.call_once(|| cases().iter().for_each(|case| fs::write(case.file(), &case.delta).unwrap()));

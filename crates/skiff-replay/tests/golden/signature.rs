@@ -8,7 +8,7 @@ use skiff_signature::{Options, SignatureError, Signed, TreeSignature, sign_tree}
 use skiff_tree::ConfigDigest;
 
 use crate::images::{Image, folder};
-use crate::write_anew;
+use crate::write_missing;
 
 const BASE: &str = "small-base";
 
@@ -26,7 +26,7 @@ pub(crate) fn make(base: &Image) -> Vec<u8> {
 
 #[test]
 fn the_golden_signature_is_that_of_its_image() {
-    write_anew();
+    write_missing();
     let (base, bytes) = (Image::read(BASE), fs::read(file(BASE)).unwrap());
     let signature = TreeSignature::read(&bytes[..], &Default::default()).unwrap();
     assert_eq!(signature.tree(), &base.tree);
@@ -36,7 +36,7 @@ fn the_golden_signature_is_that_of_its_image() {
 
 #[test]
 fn a_signature_cut_anywhere_or_with_any_bit_flipped_is_an_error() {
-    write_anew();
+    write_missing();
     let mut bytes = fs::read(file(BASE)).unwrap();
     let read = |bytes: &[u8]| TreeSignature::read(bytes, &Default::default());
     for length in 0..bytes.len() {
@@ -53,7 +53,7 @@ fn a_signature_cut_anywhere_or_with_any_bit_flipped_is_an_error() {
 #[test]
 #[ignore = "needs python3"]
 fn a_stranger_reads_the_same() {
-    write_anew();
+    write_missing();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/stranger");
     let output =
         Command::new("python3").arg(&script).arg(file(BASE)).arg(folder().join("images").join(BASE)).output();

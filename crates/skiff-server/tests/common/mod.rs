@@ -13,7 +13,7 @@ use skiff_testkit::{Image, Layer, OciLayout, noise};
 use tower::ServiceExt as _;
 
 /// What a device of this version can apply, as a query.
-pub(crate) const ALL: &str = "formats=0&codecs=1,2,3,4,5,6,7";
+pub(crate) const ALL: &str = "formats=1&codecs=1,2,3,4,5,6,7";
 
 pub(crate) struct Harness {
     pub(crate) server: Server,

@@ -12,6 +12,8 @@ use super::input::Input;
 const NEW: usize = 100_000;
 /// What it is repeated to: several threads search only what is worth it.
 const REPEATED: usize = 600_000;
+/// Blocks that are shorter are not looked for in as much: each takes a hash of its own, and with them a single input takes minutes.
+const LEAST_BLOCK: u32 = 64;
 
 /// Block deltas there and back: the first byte chooses the kind of signature, how much of the strong hash is kept and whether the
 /// new file is repeated; a short number is the length of blocks, a part the old file, and the rest makes the new one of
@@ -30,7 +32,7 @@ pub fn block_delta(data: &[u8]) -> Reached {
     let block_len = u32::from(input.short()) + 1;
     let old = input.part();
     let mut new = new_file(old, input);
-    if flags & 0x80 != 0 && !new.is_empty() {
+    if flags & 0x80 != 0 && block_len >= LEAST_BLOCK && !new.is_empty() {
         new = new.repeat(REPEATED.div_ceil(new.len()));
     }
     let params = SignatureParams::new(kind, block_len, strong_len).expect("because the lengths are in range");

@@ -33,7 +33,7 @@ impl Release {
         };
         let contents = self.tree.entries().iter().map(content).collect();
         let release = *ReleaseId::new(self.tree.digest(), self.config_digest()).as_bytes();
-        naive::Base { release, entries, contents }
+        naive::Base { release, tree: *self.tree.digest().as_bytes(), entries, contents }
     }
 
     /// It as one side of a delta.

@@ -68,6 +68,7 @@ impl Frame {
             Compressor::Xz { .. } => How::Lzma,
             Compressor::Zstd { .. } => How::Zstandard,
             Compressor::Mixed => How::Mixed,
+            Compressor::Other { .. } => How::Stored,
         };
         Self { flags: u64::from(row.skippable), how, ..Self::new(section, payload) }
     }

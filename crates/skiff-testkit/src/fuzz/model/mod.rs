@@ -34,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) has_config: bool,
     pub(crate) has_manifest: bool,
     pub(crate) facts: [u64; 8],
+    /// Number, whether it must not be passed, and what it says.
+    pub(crate) extensions: Vec<(u64, u8, Vec<u8>)>,
     pub(crate) frames: Vec<Frame>,
     /// The number of frames, where it is a lie.
     pub(crate) count: Option<u64>,
@@ -81,6 +83,7 @@ impl Model {
                 facts.pull_bytes.map_or(0, |bytes| bytes + 1),
                 facts.decoder_memory,
             ],
+            extensions: Vec::new(),
             frames,
             count: None,
             after: Vec::new(),
@@ -165,7 +168,7 @@ impl Model {
             |has: bool, section| has.then(|| skiff_wire::digest::sha256(&self.section(section, base)));
         let (config, manifest) = (digest(self.has_config, CONFIG), digest(self.has_manifest, MANIFEST));
         let named = config.map_or(vec![0], |digest| [&[1][..], &digest].concat());
-        let name = [b"skiff-release-0\n", &self.tree[..], &named].concat();
+        let name = [b"skiff-release 1\n", &self.tree[..], &named].concat();
         body.extend(self.release.unwrap_or_else(|| skiff_wire::digest::sha256(&name)));
         body.extend(self.tree);
         for digest in [config, manifest] {
@@ -173,6 +176,12 @@ impl Model {
             body.extend(digest.into_iter().flatten());
         }
         self.facts.iter().for_each(|&fact| put(&mut body, fact));
+        put(&mut body, self.extensions.len() as u64);
+        for (number, needed, bytes) in &self.extensions {
+            put(&mut body, *number);
+            body.push(*needed);
+            skiff_wire::put_bytes(&mut body, bytes);
+        }
         body
     }
 }

@@ -77,7 +77,7 @@ fn shuffle<T: Clone>(list: &mut Vec<T>, input: &mut Input<'_>) {
 }
 
 fn header(model: &mut Model, input: &mut Input<'_>) {
-    match input.byte() % 12 {
+    match input.byte() % 14 {
         0 => model.version = input.short(),
         1 => model.reserved = input.short(),
         2 => model.release = Some([input.byte(); 32]),
@@ -87,6 +87,11 @@ fn header(model: &mut Model, input: &mut Input<'_>) {
         6 => model.count = Some(number(input, model.frames.len() as u64)),
         7 => model.after = input.few().to_vec(),
         8 => model.cut = usize::from(input.byte()),
+        9 => shuffle(&mut model.extensions, input),
+        10 => {
+            let number = number(input, model.extensions.last().map_or(1, |last| last.0 + 1));
+            model.extensions.push((number, input.byte() % 3, input.few().to_vec()));
+        }
         _ => {
             if let Some(fact) = one(input, &mut model.facts) {
                 *fact = number(input, *fact);

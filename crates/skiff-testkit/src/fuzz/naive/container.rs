@@ -27,6 +27,13 @@ struct Row {
     digest: Digest,
 }
 
+impl Row {
+    /// Whether it is of a section that is not left out.
+    fn is_known(&self) -> bool {
+        (1..=4).contains(&self.section)
+    }
+}
+
 /// A header, and the payloads of the frames with their sections' numbers.
 pub(crate) struct Container {
     pub(crate) header: Header,
@@ -65,6 +72,9 @@ pub(crate) fn read(delta: &[u8], limits: &Limits) -> Result<Container> {
     let (mut size, mut payload) = (PREAMBLE as u64 + length, 0_u64);
     for row in &rows {
         size = size.checked_add(row.encoded).ok_or(Refusal::Wrong("larger than any file"))?;
+        if !row.is_known() {
+            continue;
+        }
         payload = payload.saturating_add(row.decoded);
         at_most(row.decoded, limits.frame_bytes)?;
         at_most(compressors::dictionary(row.compressor, row.parameter), limits.dictionary_bytes)?;
@@ -76,7 +86,7 @@ pub(crate) fn read(delta: &[u8], limits: &Limits) -> Result<Container> {
     for row in rows {
         let bytes = rest.take(row.encoded)?;
         must(sha256(bytes) == row.digest, "a frame does not have its digest")?;
-        if (1..=4).contains(&row.section) {
+        if row.is_known() {
             let payload = compressors::decompress((row.compressor, row.parameter), bytes, row.decoded)?;
             frames.push((row.section, payload));
         }
@@ -100,6 +110,7 @@ fn read_body(body: &mut Bytes<'_>) -> Result<(Header, Vec<Row>)> {
     for _ in 0..body.below(17, "more than 16 bases")? {
         let base = (body.digest()?, body.digest()?);
         must(bases.iter().all(|known| known.0 != base.0), "a base twice")?;
+        must(bases.iter().all(|known| known.1 == base.1), "bases of different trees")?;
         bases.push(base);
     }
     must(!bases.is_empty(), "no base")?;
@@ -112,6 +123,15 @@ fn read_body(body: &mut Bytes<'_>) -> Result<(Header, Vec<Row>)> {
     for fact in &mut facts {
         *fact = body.integer()?;
     }
+    let mut last = 0;
+    for _ in 0..body.below(257, "more than 256 extensions")? {
+        let number = body.integer()?;
+        must(number > last, "extensions out of order")?;
+        last = number;
+        must(!body.flag()?, "an extension that must not be passed")?;
+        let length = body.integer()?;
+        body.take(length)?;
+    }
     let mut rows = Vec::new();
     for _ in 0..body.integer()? {
         rows.push(read_row(body)?);
@@ -123,22 +143,26 @@ fn read_body(body: &mut Bytes<'_>) -> Result<(Header, Vec<Row>)> {
 
 pub(crate) fn release_id(tree: &Digest, config: Option<&Digest>) -> Digest {
     let config = config.map_or(vec![0], |digest| [&[1][..], digest].concat());
-    sha256(&[b"skiff-release-0\n", &tree[..], &config].concat())
+    sha256(&[b"skiff-release 1\n", &tree[..], &config].concat())
 }
 
 fn read_row(body: &mut Bytes<'_>) -> Result<Row> {
     let section = body.integer()?;
     let skippable = body.below(2, "reserved flags")? == 1;
     let (compressor, parameter) = (body.integer()?, body.integer()?);
-    compressors::check(compressor, parameter)?;
     let (encoded, decoded) = (body.integer()?, body.integer()?);
     must(encoded > 0, "an empty frame")?;
-    must(if compressor == 0 { encoded == decoded } else { encoded < decoded }, "sizes that do not fit")?;
-    Ok(Row { section, skippable, compressor, parameter, encoded, decoded, digest: body.digest()? })
+    let row = Row { section, skippable, compressor, parameter, encoded, decoded, digest: body.digest()? };
+    if row.is_known() {
+        compressors::check(compressor, parameter)?;
+        must(if compressor == 0 { encoded == decoded } else { encoded < decoded }, "sizes that do not fit")?;
+        must(compressor != 1 || decoded <= compressors::dictionary(1, parameter), "a small dictionary")?;
+    }
+    Ok(row)
 }
 
 fn check_sections(rows: &[Row], config: Option<Digest>, manifest: Option<Digest>) -> Result<()> {
-    let is_known = |row: &&Row| (1..=4).contains(&row.section);
+    let is_known = |row: &&Row| row.is_known();
     must(rows.iter().filter(|row| !is_known(row)).all(|row| row.skippable), "an unknown section")?;
     must(rows.iter().filter(is_known).all(|row| !row.skippable), "a skippable section that is known")?;
     must(rows.iter().filter(is_known).is_sorted_by_key(|row| row.section), "sections out of order")?;

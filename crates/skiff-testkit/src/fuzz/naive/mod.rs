@@ -36,6 +36,7 @@ fn must(holds: bool, what: &'static str) -> Result<()> {
 /// A release in memory: its entries, and the contents of those that are files, by place.
 pub(crate) struct Base {
     pub(crate) release: Digest,
+    pub(crate) tree: Digest,
     pub(crate) entries: Vec<Entry>,
     pub(crate) contents: Vec<Vec<u8>>,
 }
@@ -78,6 +79,7 @@ fn tell(
     let container = container::read(delta, limits)?;
     let header = &container.header;
     must(header.bases.iter().any(|(release, _)| *release == base.release), "it is for another base")?;
+    must(header.bases[0].1 == base.tree, "its base has another tree")?;
     codecs::check(&header.codecs)?;
     let [config, manifest, tree] =
         [1, 2, 3].map(|number| container.section(number).map(|(_, payload)| payload).collect::<Vec<_>>());

@@ -118,7 +118,7 @@ pub(crate) fn read_symlink(bytes: &mut Bytes<'_>) -> Result<Holds> {
 /// Reads the encoding of a tree.
 pub(crate) fn read_tree(encoding: &[u8]) -> Result<Vec<Entry>> {
     let mut bytes = Bytes(encoding);
-    must(bytes.take(13)? == b"skiff-tree 0\n", "no tree")?;
+    must(bytes.take(13)? == b"skiff-tree 1\n", "no tree")?;
     let mut entries = Vec::new();
     loop {
         let kind = bytes.byte()?;
@@ -189,7 +189,7 @@ pub(crate) fn is_path(path: &[u8]) -> bool {
 }
 
 pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
-    let mut out = b"skiff-tree 0\n".to_vec();
+    let mut out = b"skiff-tree 1\n".to_vec();
     for entry in entries {
         out.push(entry.kind());
         put_bytes(&mut out, &entry.path);
