@@ -34,7 +34,7 @@ fn words(count: u32) -> Vec<u8> {
 fn head(tree: &Tree) -> Vec<u8> {
     let mut encoding = Vec::new();
     tree.encode(&mut encoding).unwrap();
-    let mut bytes = b"\x89SKS\r\n\x1a\n\0\0\0\0\0".to_vec();
+    let mut bytes = b"\x89SKS\r\n\x1a\n\x01\0\0\0\0".to_vec();
     put_varint(&mut bytes, encoding.len() as u64);
     bytes.extend(encoding);
     bytes

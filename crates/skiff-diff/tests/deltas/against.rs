@@ -101,7 +101,7 @@ fn a_file_that_changed_is_not_signed_and_not_read_as_a_source() {
 fn lying(base: &Image, blocks_of: &[u8]) -> TreeSignature {
     let mut encoding = Vec::new();
     base.tree.encode(&mut encoding).unwrap();
-    let mut bytes = b"\x89SKS\r\n\x1a\n\0\0\0\0\0".to_vec();
+    let mut bytes = b"\x89SKS\r\n\x1a\n\x01\0\0\0\0".to_vec();
     let length = encoding.len() as u8;
     assert!(length < 128, "an integer of one byte");
     bytes.push(length);

@@ -118,7 +118,7 @@ fn the_artifact_is_what_the_specification_says() {
     assert_eq!(said("bytes"), layer.len().to_string());
     assert_eq!(said("new-bytes"), "1000");
     assert_eq!(said("decoder-memory"), (1 << 20).to_string());
-    assert_eq!((said("format"), said("codecs")), ("0", "1.0,5.2"));
+    assert_eq!((said("format"), said("codecs")), ("1", "1.0,5.2"));
 }
 
 #[test]
