@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use skiff_tree::EntryPath;
 
@@ -14,12 +14,18 @@ use crate::{FsError, Root};
 /// Stack of the thread: it makes one system call at a time.
 const STACK: usize = 64 << 10;
 
-/// A thread that brings file systems to the disk while other work goes on. It ends with this value.
+/// A thread that brings file systems to the disk while other work goes on. It has ended when this value is dropped.
 ///
 /// One for all of the work, as an allocator keeps memory for each thread that there is at the same time: one that came and went would make
 /// it keep as much as another thread had in use before.
 #[derive(Debug)]
-pub struct Syncer(Option<Sender<Job>>);
+pub struct Syncer(Option<Working>);
+
+#[derive(Debug)]
+struct Working {
+    jobs: Sender<Job>,
+    thread: JoinHandle<()>,
+}
 
 type Job = (RestOfSync, SyncSender<io::Result<()>>);
 
@@ -44,13 +50,13 @@ impl Syncer {
             }
         };
         let thread = thread::Builder::new().name("skiff-sync".into()).stack_size(STACK).spawn(work);
-        Self(thread.is_ok().then_some(sender))
+        Self(thread.ok().map(|thread| Working { jobs: sender, thread }))
     }
 
     fn begin(&self, rest: RestOfSync) -> Receiver<io::Result<()>> {
         let (answer, result) = sync_channel(1);
         let left = match &self.0 {
-            Some(jobs) => jobs.send((rest, answer)).err(),
+            Some(Working { jobs, .. }) => jobs.send((rest, answer)).err(),
             None => Some(SendError((rest, answer))),
         };
         if let Some(SendError((rest, answer))) = left {
@@ -58,6 +64,16 @@ impl Syncer {
             let _ = answer.send(rest());
         }
         result
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        if let Some(Working { jobs, thread }) = self.0.take() {
+            drop(jobs);
+            // Whether it panicked has been told to whoever asked for the work.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -126,6 +142,26 @@ mod tests {
                 assert!(matches!(syncing.wait(), Err(FsError::Io { .. })));
             }
             assert!(is_over.load(Ordering::SeqCst));
+        }
+    }
+
+    /// A fuzzer found the thread still ending when the update that it had worked for was over.
+    #[test]
+    fn its_thread_has_ended_when_it_was_dropped() {
+        use std::cell::RefCell;
+        thread_local! {
+            static HELD: RefCell<Option<Arc<()>>> = const { RefCell::new(None) };
+        }
+        for _ in 0..100 {
+            let (syncer, held) = (Syncer::start(), Arc::new(()));
+            let theirs = Arc::clone(&held);
+            let result = syncer.begin(Box::new(move || {
+                HELD.set(Some(theirs));
+                Ok(())
+            }));
+            result.recv().unwrap().unwrap();
+            drop(syncer);
+            assert_eq!(Arc::strong_count(&held), 1);
         }
     }
 
