@@ -11,6 +11,7 @@ use common::{ALL, Harness};
 use serde_json::json;
 use skiff_keys::{KeyId, PrivateKey};
 use skiff_server::{Change, Database, DatabaseError, Loader, Options, Sqlite, Table};
+use skiff_testkit::key;
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..1000 {
@@ -194,11 +195,6 @@ async fn how_far_a_download_is_costs_no_commit_and_is_kept_with_the_next_one() {
     let device = harness.admin("GET", "/v1/devices/pump-1", None).await.expect(200).json();
     assert_eq!(device["status"]["report"]["done"], 7);
     harness.server.shut_down();
-}
-
-/// The key whose seed is so many times this byte.
-fn key(byte: u8) -> PrivateKey {
-    format!("skiff-private-key ed25519 {}", format!("{byte:02x}").repeat(32)).parse().unwrap()
 }
 
 /// The keys whose signatures a delta has, all of which hold.

@@ -12,11 +12,7 @@ use skiff_format::{
     HeaderFields, Limits, Reader, Section, Signatures, TargetInfo, compress, replace_signatures,
 };
 use skiff_keys::{KeyError, KeyId, PrivateKey, PublicKey, TrustError, check, sign};
-
-/// The key whose seed is so many times this byte.
-fn key(byte: u8) -> PrivateKey {
-    format!("skiff-private-key ed25519 {} of a test", format!("{byte:02x}").repeat(32)).parse().unwrap()
-}
+use skiff_testkit::key;
 
 /// A delta that leads to a release of this name.
 fn delta(target: &str) -> Vec<u8> {
