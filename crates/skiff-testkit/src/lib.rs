@@ -31,6 +31,8 @@ mod layer;
 mod mount;
 mod namespace;
 mod noise;
+#[cfg(feature = "replay")]
+mod nowhere;
 mod picture;
 mod program;
 mod registry;
@@ -49,6 +51,8 @@ pub use layer::Layer;
 pub use mount::Mounted;
 pub use namespace::{OUTSIDE, SCRATCH, in_mount_namespace};
 pub use noise::{Random, noise, noise_of};
+#[cfg(feature = "replay")]
+pub use nowhere::Nowhere;
 pub use picture::{Picture, Shown, ShownMetadata};
 pub use program::{run_program, static_program};
 pub use registry::{CutUploads, RegistryOptions, TestRegistry};
