@@ -13,7 +13,6 @@ use skiff_signature::TreeSignature;
 use skiff_tree::ReleaseId;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
-use crate::ServerError;
 use crate::book::{Books, remove};
 use crate::clock::now;
 use crate::encode::{Encoded, Side, Work, useless};
@@ -24,6 +23,7 @@ use crate::progress::Progress;
 use crate::record::{DeltaRecord, Found, ImageRecord, JobRecord, Record as _, object_name};
 use crate::signatures::signature_name;
 use crate::variant::Variant;
+use crate::{Options, ServerError};
 
 /// Which delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +64,21 @@ pub(crate) struct Settings {
     pub(crate) memory: u64,
     pub(crate) kept_bytes: u64,
     pub(crate) before_each: Option<crate::BeforeEach>,
+}
+
+impl Settings {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            workers: options.workers.get(),
+            queue: options.queue,
+            queue_per_device: options.queue_per_device,
+            keys: options.signing_keys.clone().into(),
+            level: options.level,
+            memory: options.memory,
+            kept_bytes: options.delta_bytes,
+            before_each: options.before_each.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
