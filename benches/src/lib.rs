@@ -9,18 +9,19 @@ pub mod measure;
 pub mod program;
 
 pub use failure::{Context, Failure, end};
+use skiff_testkit::Random;
 use skiff_tree::{Entry, EntryPath, FileContent, Kind, Metadata, Mode, Mtime, Tree};
 
 /// Bytes in which a compressor finds something, as in a program: words drawn from a slowly changing table, the same on every run.
 #[must_use]
 pub fn program(length: usize) -> Vec<u8> {
-    let mut random = Random::default();
+    let mut random = Random::new(1);
     let mut table = [0_u32; 256];
     let mut bytes = Vec::with_capacity(length + 4);
     while bytes.len() < length {
-        let slot = random.next() as usize % table.len();
-        if random.next().is_multiple_of(4) {
-            table[slot] = random.next();
+        let slot = random.below(table.len());
+        if random.below(4) == 0 {
+            table[slot] = random.word() as u32;
         }
         bytes.extend_from_slice(&table[slot].to_le_bytes());
     }
@@ -31,12 +32,12 @@ pub fn program(length: usize) -> Vec<u8> {
 /// What the next version of a program looks like: a piece inserted, and every 200 bytes or so an address moved.
 #[must_use]
 pub fn next_version(program: &[u8]) -> Vec<u8> {
-    let mut random = Random::default();
+    let mut random = Random::new(1);
     let mut bytes = program.to_vec();
     let mut at = 0;
     while let Some(byte) = bytes.get_mut(at) {
         *byte = byte.wrapping_add(8);
-        at += 100 + random.next() as usize % 200;
+        at += 100 + random.below(200);
     }
     let middle = bytes.len() / 2;
     bytes.splice(middle..middle, (0..1000).map(|number: u16| number.to_le_bytes()[0]));
@@ -88,22 +89,4 @@ pub fn next_tree(tree: &Tree) -> Tree {
         }
     }
     Tree::new(entries).expect("because only files changed")
-}
-
-/// Numbers that look random and are the same on every run (Marsaglia's xorshift).
-struct Random(u32);
-
-impl Default for Random {
-    fn default() -> Self {
-        Self(0x2545_f491)
-    }
-}
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0
-    }
 }

@@ -247,15 +247,10 @@ mod tests {
         (*report, most as f64 / new.len() as f64)
     }
 
-    /// Bits that look random: Marsaglia's xorshift.
+    /// Bits that look random.
     fn bits() -> impl FnMut() -> bool {
-        let mut state = 1_u64;
-        move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state >> 40 & 1 != 0
-        }
+        let mut random = skiff_testkit::Random::new(1);
+        move || random.below(2) == 1
     }
 
     #[test]

@@ -122,22 +122,31 @@ pub(crate) fn make(job: &Job<'_>) -> Result<(Made, u64), DiffError> {
         let record = record(job, Codec::Gzip, job.new.len() as u64, opened.payload, opened.reads_source);
         offer(vec![record], worth);
     }
-    let codec = if let Old::Held(_) = job.old { Codec::Bsdiff } else { Codec::Block };
-    let parts: Vec<(u64, Vec<u8>)> = match &job.old {
-        Old::Held(old) if !is_opened && job.ideas.has(Idea::Bsdiff) => {
+    // What was opened is not compared as it is.
+    let is_done = is_opened && matches!(job.old, Old::Held(_));
+    if !is_done && let Some(records) = differences(job)? {
+        offer(records, as_estimated);
+    }
+    Ok((Made::Records(best), best_size))
+}
+
+/// What differs from what there is: by bytes where that is held, else by blocks; none where there is nothing.
+fn differences(job: &Job<'_>) -> Result<Option<Vec<Record>>, DiffError> {
+    let made = |codec| move |length, payload| record(job, codec, length, payload, true);
+    match &job.old {
+        Old::Held(old) if job.ideas.has(Idea::Bsdiff) => {
+            let made = made(Codec::Bsdiff);
             let segment_bytes = NonZeroU32::new(job.budget.segment_bytes()).unwrap_or(NonZeroU32::MIN);
             let options = bsdiff::Options { segment_bytes, effort: job.effort, ..bsdiff::Options::default() };
             let segments = bsdiff::encode(old, job.new, &options).into_iter();
-            segments.map(|part| (part.output_len, part.payload)).collect()
+            Ok(Some(segments.map(|part| made(part.output_len, part.payload)).collect()))
         }
-        Old::Nothing | Old::Held(_) => return Ok((Made::Records(best), best_size)),
+        Old::Nothing | Old::Held(_) => Ok(None),
         Old::Open { .. } | Old::Signed(..) => {
-            blocks(job)?.into_iter().map(|part| (part.output_len, part.payload)).collect()
+            let made = made(Codec::Block);
+            Ok(Some(blocks(job)?.into_iter().map(|part| made(part.output_len, part.payload)).collect()))
         }
-    };
-    let records = parts.into_iter().map(|(length, payload)| record(job, codec, length, payload, true));
-    offer(records.collect(), as_estimated);
-    Ok((Made::Records(best), best_size))
+    }
 }
 
 /// How a content may be made by a codec that learns.

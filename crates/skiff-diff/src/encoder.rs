@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::num::NonZeroUsize;
@@ -17,6 +18,7 @@ use crate::budget::Budget;
 use crate::candidate::{self, Job, Made, Old};
 use crate::explanation::{Shares, Weighed, weigh};
 use crate::facts::{Tally, fixed_memory, header_fields};
+use crate::lists::List;
 use crate::modelled::{Groups, Part};
 use crate::options::{Level, Options};
 use crate::plan::{Paired, Planned, PlannedSource, plan};
@@ -130,9 +132,8 @@ impl<'a> Work<'a> {
     }
 
     fn run(&self, assumed: &mut Assumed<'a>) -> Result<(File, Report), DiffError> {
-        let (told, fixed) = (&self.told, self.fixed);
-        let mut planned = plan(self.base, self.target, told, self.options)?;
-        let mut lists = self.lists(&planned)?;
+        let mut planned = plan(self.base, self.target, &self.told, self.options)?;
+        let lists = self.lists(&planned)?;
         let is_list = |number: u32| lists.contains_key(&number);
         let place = |planned: &Planned<'_>| (is_list(planned.number), self.is_large(planned));
         planned.sort_by_key(place);
@@ -143,7 +144,21 @@ impl<'a> Work<'a> {
         let (held, large) = others.split_at(others.partition_point(|planned| !self.is_large(planned)));
         let mut output = Output::new(self.spool("a temporary file for frames")?);
         self.prelude(&mut output)?;
+        self.make_held(held, assumed, &mut output)?;
+        for planned in large {
+            self.make_large(planned, &mut output)?;
+        }
+        self.make_lists(listed, lists, &mut output)?;
+        self.finish(output, &planned)
+    }
 
+    /// Makes contents of which as many are held as there is room for, wave after wave, while what the wave before came to is compressed.
+    fn make_held(
+        &self,
+        held: &[Planned<'a>],
+        assumed: &mut Assumed<'a>,
+        output: &mut Output,
+    ) -> Result<(), DiffError> {
         let mut frames = FrameBuilder::new(self.budget.frame_bytes, &self.known);
         let mut full: Vec<Vec<u8>> = Vec::new();
         let mut groups = Groups::default();
@@ -187,12 +202,17 @@ impl<'a> Work<'a> {
         output.add_all(compressed)?;
         late.extend(written?);
         // A content that spans frames is not to be interrupted, so these come behind all others.
-        for (records, contents) in late {
-            output.put(&records, contents)?;
-        }
-        for planned in large {
-            self.make_large(planned, &mut output)?;
-        }
+        late.into_iter().try_for_each(|(records, contents)| output.put(&records, contents))
+    }
+
+    /// Makes the lists of what other contents hash to, which come behind those.
+    fn make_lists(
+        &self,
+        listed: &[Planned<'a>],
+        mut lists: BTreeMap<u32, List>,
+        output: &mut Output,
+    ) -> Result<(), DiffError> {
+        let mut groups = Groups::default();
         let mut grouped: Vec<Vec<Part<'_, '_>>> = Vec::new();
         for planned in listed {
             let list = lists.remove(&planned.number).expect("because those with a list stand last");
@@ -200,21 +220,23 @@ impl<'a> Work<'a> {
             self.options.control.advance(planned.size);
         }
         grouped.extend(groups.flush());
-        for (records, contents) in self.write_all(grouped)? {
-            output.put(&records, contents)?;
-        }
+        let written = self.write_all(grouped)?;
+        written.into_iter().try_for_each(|(records, contents)| output.put(&records, contents))
+    }
 
+    /// Puts the header before the frames.
+    fn finish(&self, output: Output, planned: &[Planned<'a>]) -> Result<(File, Report), DiffError> {
         let mut delta = self.spool("a temporary file for the delta")?;
         let Output { encoder, tally, shares } = output;
-        let mut fields = header_fields(self.base, self.target, told, &tally, fixed);
+        let mut fields = header_fields(self.base, self.target, &self.told, &tally, self.fixed);
         fields.facts.pull_bytes = self.options.pull_bytes;
         let (granted, least) = (self.options.max_decoder_memory, fields.facts.decoder_memory);
         if let Some(granted) = granted.filter(|&granted| least > granted) {
             return Err(DiffError::DecoderMemory { granted, least });
         }
         let summary = encoder.finish(&fields, &mut delta)?;
-        let mut report = tally.report(&fields, &summary, told);
-        report.explanation = self.options.explain.then(|| shares.explain(&planned, self.base.tree, &summary));
+        let mut report = tally.report(&fields, &summary, &self.told);
+        report.explanation = self.options.explain.then(|| shares.explain(planned, self.base.tree, &summary));
         Ok((delta, report))
     }
 

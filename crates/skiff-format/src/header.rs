@@ -122,6 +122,12 @@ pub struct HeaderFields {
     pub facts: Facts,
 }
 
+impl From<&Header> for HeaderFields {
+    fn from(header: &Header) -> Self {
+        header.parsed.fields.clone()
+    }
+}
+
 /// The header of a delta, checked. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {

@@ -32,6 +32,7 @@ mod error;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod file;
+mod input;
 mod listing;
 mod lock;
 mod make;
@@ -55,6 +56,7 @@ pub use error::FsError;
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Fault, FaultyStorage, Passing, When};
 pub use file::{DirectoryContents, OpenFile, WritableFile};
+pub use input::open_input;
 pub use lock::{Lock, LockKind};
 pub use ownership::{Ownership, can_apply_ownership};
 pub use read::{ReadOptions, Selinux, read_tree};

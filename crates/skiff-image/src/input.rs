@@ -1,6 +1,6 @@
 //! What tar archives are read from: parts of files, and streams.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -45,14 +45,8 @@ impl Blob {
     /// A whole file, which must be a regular one.
     pub(crate) fn open(path: &Path) -> Result<Self, ImageError> {
         let failed = |op| move |source| ImageError::Io { op, path: path.into(), source };
-        let checked = |metadata: Metadata| {
-            let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-            if metadata.is_file() { Ok(metadata.len()) } else { Err(failed("reading")(no_file())) }
-        };
-        // Before it is opened: a named pipe would keep waiting for a writer, and a device may do whatever devices do.
-        std::fs::metadata(path).map_err(failed("opening")).and_then(checked)?;
-        let file = File::open(path).map_err(failed("opening"))?;
-        let size = file.metadata().map_err(failed("looking at")).and_then(checked)?;
+        let file = skiff_fs::open_input(path).map_err(failed("opening"))?;
+        let size = file.metadata().map_err(failed("looking at"))?.len();
         Ok(Self { file: Arc::new(file), offset: 0, size })
     }
 

@@ -51,20 +51,7 @@ impl Flattening<'_> {
         mut member: Member,
         destination: Destination,
     ) -> Result<(), ImageError> {
-        let refused = |members: &Members<I>, refusal| match refusal {
-            Refusal::Corrupt(what) => members.corrupt(what),
-            Refusal::Limit { what, wanted, limit } => {
-                ImageError::LimitExceeded { at: members.location(), what, wanted, limit }
-            }
-        };
-        // With what a map takes for each, which is more than many a name and value.
-        let xattrs = member.xattrs.iter().map(|(name, value)| name.len() + value.len() + XATTR_OVERHEAD);
-        let link = match &member.kind {
-            MemberKind::Symlink(target) => target.len(),
-            _ => 0,
-        };
-        let names = xattrs.fold(member.name.len() + link, usize::saturating_add);
-        self.merge.count(names).map_err(|refusal| refused(members, refusal))?;
+        self.merge.count(names(&member)).map_err(|refusal| refused(members, refusal))?;
         let path = match self.merge.target(&member.name).map_err(|refusal| refused(members, refusal))? {
             Target::Whiteout(path) => {
                 self.merge.whiteout(&path);
@@ -131,5 +118,25 @@ impl Flattening<'_> {
             kept.insert(name, value);
         }
         Ok(kept)
+    }
+}
+
+/// How many bytes its names take: with what a map takes for each, which is more than many a name and value.
+fn names(member: &Member) -> usize {
+    let xattrs = member.xattrs.iter().map(|(name, value)| name.len() + value.len() + XATTR_OVERHEAD);
+    let link = match &member.kind {
+        MemberKind::Symlink(target) => target.len(),
+        _ => 0,
+    };
+    xattrs.fold(member.name.len() + link, usize::saturating_add)
+}
+
+/// The error that says what was refused, and where that is.
+fn refused<I: Input>(members: &Members<I>, refusal: Refusal) -> ImageError {
+    match refusal {
+        Refusal::Corrupt(what) => members.corrupt(what),
+        Refusal::Limit { what, wanted, limit } => {
+            ImageError::LimitExceeded { at: members.location(), what, wanted, limit }
+        }
     }
 }

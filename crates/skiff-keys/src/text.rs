@@ -12,20 +12,32 @@ pub(crate) const ALGORITHM: &str = "ed25519";
 /// More than any key has.
 const MAX_BYTES: u64 = 1024;
 
+const CARRIAGE_RETURN: &str =
+    "its line ends in a carriage return and a newline, as on Windows, and has to end in a newline alone";
+
 /// The 32 bytes of a key of this kind, and its comment.
 pub(crate) fn parse<'t>(text: &'t str, kind: &'static str) -> Result<([u8; 32], &'t str), KeyError> {
     let not = |what| KeyError::NotAKey { what };
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    if line.contains(|character: char| character.is_control()) {
-        return Err(not("a key is one line of plain text"));
-    }
-    let mut words = line.splitn(4, ' ');
-    match words.next() {
+    // First of all, so that what is no key at all is told as that, however it is written.
+    match text.split(' ').next() {
         Some(found) if found == kind => {}
         Some(PRIVATE) => return Err(KeyError::PrivateGiven),
         Some(PUBLIC) => return Err(KeyError::PublicGiven),
         _ => return Err(not("a key begins with the words skiff-public-key or skiff-private-key")),
     }
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    if line.ends_with('\r') || line.contains("\r\n") {
+        return Err(not(CARRIAGE_RETURN));
+    }
+    if line.contains('\n') {
+        return Err(not(
+            "something follows its line, and a key is one line: put each key in a file of its own",
+        ));
+    }
+    if line.contains(char::is_control) {
+        return Err(not("a key is plain text, and there is a tab or another control character in it"));
+    }
+    let mut words = line.splitn(4, ' ').skip(1);
     if words.next() != Some(ALGORITHM) {
         return Err(not("the only kind of key that is known is ed25519"));
     }
@@ -77,6 +89,11 @@ pub(crate) fn in_file<T>(
     bytes: &[u8],
     key: impl FnOnce(&str) -> Result<T, KeyError>,
 ) -> Result<T, KeyError> {
-    let text = str::from_utf8(bytes).map_err(|_| KeyError::NotAKey { what: "it is no text" });
+    let text = str::from_utf8(bytes).map_err(|error| {
+        // Behind three words there are comments only.
+        let words = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b' ').count();
+        let what = if words < 3 { "it is no text" } else { "its comment is no text in UTF-8" };
+        KeyError::NotAKey { what }
+    });
     text.and_then(key).map_err(|source| KeyError::File { path: path.into(), source: Box::new(source) })
 }

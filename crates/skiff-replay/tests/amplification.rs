@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use skiff_format::{Compression, Encoder, Event, HeaderFields, Reader, Section, compress};
 use skiff_replay::record::{self, Extent, Known, Origin, Part, Record};
-use skiff_replay::{Base, Limits, Prelude, ReplayError, Sink, Trust, replay};
+use skiff_replay::{Base, Limits, ReplayError, Trust, replay};
+use skiff_testkit::Nowhere;
 use skiff_tree::{
-    ContentDigest, ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, NewContent,
-    ReadAt, ReleaseId, Tree,
+    ContentSource, Entry, EntryPath, FileContent, Kind, MemoryContents, Metadata, NewContent, ReadAt,
+    ReleaseId, Tree,
 };
 
 /// One file, whose bytes read are counted.
@@ -36,30 +37,6 @@ impl ReadAt for CountedContent<'_> {
 impl ContentSource for Counted {
     fn open(&self, _path: &EntryPath) -> io::Result<Box<dyn ReadAt + '_>> {
         Ok(Box::new(CountedContent(self)))
-    }
-}
-
-/// Where contents go that nobody reads.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    type Error = io::Error;
-    type Content = Vec<u8>;
-
-    fn begin(&mut self, _prelude: &Prelude) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&mut self, _number: u32, _bytes: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self, _number: u32, _digest: ContentDigest) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn open(&self, _number: u32) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
     }
 }
 
@@ -97,9 +74,7 @@ fn with_records(delta: &[u8], records: &[Record], known: &Known) -> Vec<u8> {
     encoder.add(contents).unwrap();
     let fields = HeaderFields {
         codecs: vec![skiff_format::CodecInfo { id: CODEC.id(), version: CODEC.version() }],
-        bases: header.bases().to_vec(),
-        target: *header.target(),
-        facts: *header.facts(),
+        ..HeaderFields::from(&*header)
     };
     let mut out = Vec::new();
     encoder.finish(&fields, &mut out).unwrap();

@@ -13,7 +13,6 @@ use skiff_signature::TreeSignature;
 use skiff_tree::ReleaseId;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
-use crate::ServerError;
 use crate::book::{Books, remove};
 use crate::clock::now;
 use crate::encode::{Encoded, Side, Work, useless};
@@ -21,9 +20,10 @@ use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::objects::{Objects, blocking};
 use crate::progress::Progress;
-use crate::record::{DeltaRecord, Found, ImageRecord, JobRecord, Record as _};
+use crate::record::{DeltaRecord, Found, ImageRecord, JobRecord, Record as _, object_name};
 use crate::signatures::signature_name;
 use crate::variant::Variant;
+use crate::{Options, ServerError};
 
 /// Which delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +66,21 @@ pub(crate) struct Settings {
     pub(crate) before_each: Option<crate::BeforeEach>,
 }
 
+impl Settings {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            workers: options.workers.get(),
+            queue: options.queue,
+            queue_per_device: options.queue_per_device,
+            keys: options.signing_keys.clone().into(),
+            level: options.level,
+            memory: options.memory,
+            kept_bytes: options.delta_bytes,
+            before_each: options.before_each.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Jobs {
     running: HashMap<Wanted, Job>,
@@ -101,7 +116,7 @@ type Tell = oneshot::Sender<Result<(), ServerError>>;
 const RETRY: Duration = Duration::from_secs(60);
 
 impl Wanted {
-    /// What it is called, among objects too.
+    /// What it is called.
     pub(crate) fn name(&self) -> String {
         format!("{}-{}-{}", self.base, self.target, self.variant.name())
     }
@@ -110,10 +125,6 @@ impl Wanted {
         let Self { base, target, variant } = *self;
         JobRecord { name: self.name(), base: Text(base), target: Text(target), variant, by }
     }
-}
-
-pub(crate) fn object_name(name: &str) -> String {
-    format!("deltas/{name}")
 }
 
 /// The parts that deltas are made with.
@@ -341,37 +352,44 @@ impl Deltas {
         jobs.failed.insert(wanted, Instant::now());
     }
 
-    /// Keeps a delta and notes what came of it: both, or neither.
+    /// Keeps a delta and notes what came of it: both, or neither. Where it takes the place of another, that stays until this is noted.
     async fn settle(&self, wanted: Wanted, made: &Result<Encoded, Problem>) -> Result<(), ServerError> {
         let _keeping = self.parts.objects.keeping().await;
-        let object = object_name(&wanted.name());
+        let name = wanted.name();
         let found = match made {
             Ok(Encoded { bytes, digest, keys, file }) => {
+                let object = object_name(&name, digest);
                 self.parts.objects.keep(&object, file).await?;
                 let keys = keys.iter().copied().map(Text).collect();
-                Some(Found::Made { bytes: *bytes, digest: digest.clone(), keys })
+                Some(Found::Made { bytes: *bytes, digest: digest.clone(), keys, object: Some(object) })
             }
             // It may be there again.
             Err(problem) if matches!(problem.code, ProblemCode::NotFound | ProblemCode::BaseUnknown) => None,
             Err(problem) => Some(Found::none(problem.clone())),
         };
         let (base, target) = (Text(wanted.base), Text(wanted.target));
-        let record = found.map(|found| DeltaRecord { name: wanted.name(), base, target, found, used: now() });
+        let record = found.map(|found| DeltaRecord { name, base, target, found, used: now() });
         // A signature that no delta can be made from makes room for another one.
         let is_useless = matches!(made, Err(problem) if problem.code == ProblemCode::BaseUnknown);
         let signature =
             self.parts.books.read().signatures.get(&wanted.base).filter(|_| is_useless).map(remove);
         let done = signature.into_iter().chain([remove(&wanted.job(None))]);
         let changes = record.iter().map(DeltaRecord::put).chain(done).collect();
-        let books = Arc::clone(&self.parts.books);
+        let (before, books) = (self.kept_as(&wanted), Arc::clone(&self.parts.books));
         let noted = blocking(move || books.change(|_| Ok::<_, ServerError>((changes, ())))).await;
-        if noted.is_err()
-            && made.is_ok()
-            && let Err(error) = self.parts.objects.remove(&object).await
-        {
-            tracing::error!(%error, object, "a delta lies there that is not noted");
+        let after = self.kept_as(&wanted);
+        let objects = [before, record.as_ref().and_then(DeltaRecord::object)];
+        for object in objects.into_iter().flatten().filter(|object| Some(object) != after.as_ref()) {
+            if let Err(error) = self.parts.objects.remove(&object).await {
+                tracing::error!(%error, object, "a delta lies there that is not noted");
+            }
         }
         noted
+    }
+
+    /// The object that is noted to have a delta.
+    fn kept_as(&self, wanted: &Wanted) -> Option<String> {
+        self.parts.books.read().deltas.get(&wanted.name()).and_then(DeltaRecord::object)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::ServerError;
 use crate::book::{Book, Books, remove};
-use crate::deltas::{Deltas, object_name};
+use crate::deltas::Deltas;
 use crate::objects::blocking;
 use crate::record::DeltaRecord;
 
@@ -30,11 +30,19 @@ impl Deltas {
     /// Forgets a delta that is noted and not there.
     pub(crate) async fn forget(&self, record: DeltaRecord) -> Result<(), ServerError> {
         let _removing = self.parts.objects.removing().await;
-        if self.parts.objects.size(&object_name(&record.name)).await?.is_some() {
+        let Some(object) = record.object() else { return Ok(()) };
+        if self.parts.objects.size(&object).await?.is_some() {
             return Ok(());
         }
         let books = Arc::clone(&self.parts.books);
-        blocking(move || books.change(|_| Ok::<_, ServerError>((vec![remove(&record)], ())))).await?;
+        blocking(move || {
+            books.change(|book| {
+                // One that was signed since it was looked at is another object, which is there.
+                let noted = book.deltas.get(&record.name).filter(|noted| noted.object() == Some(object));
+                Ok::<_, ServerError>((noted.map(remove).into_iter().collect(), ()))
+            })
+        })
+        .await?;
         self.measure();
         Ok(())
     }
@@ -52,12 +60,10 @@ impl Deltas {
         });
         let removed = removed.await?;
         self.measure();
-        for record in removed {
-            match self.parts.objects.remove(&object_name(&record.name)).await {
-                Ok(()) => tracing::info!(delta = record.name, "collected a delta"),
-                Err(error) => {
-                    tracing::error!(%error, delta = record.name, "a delta lies there that is not noted")
-                }
+        for object in removed.iter().filter_map(DeltaRecord::object) {
+            match self.parts.objects.remove(&object).await {
+                Ok(()) => tracing::info!(object, "collected a delta"),
+                Err(error) => tracing::error!(%error, object, "a delta lies there that is not noted"),
             }
         }
         Ok(())

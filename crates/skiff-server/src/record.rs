@@ -138,6 +138,9 @@ pub(crate) enum Found {
         /// Who signed it.
         #[serde(default)]
         keys: Vec<Text<KeyId>>,
+        /// What the object is called that has its bytes; none where that is the delta's name alone, as it was before.
+        #[serde(default)]
+        object: Option<String>,
     },
     /// There is no use in one: of what this version of the encoder made, or could not make.
     None {
@@ -170,7 +173,26 @@ impl DeltaRecord {
             Found::None { .. } => 0,
         }
     }
+
+    /// What its object is called; none where there is no delta.
+    pub(crate) fn object(&self) -> Option<String> {
+        match &self.found {
+            Found::Made { object, .. } => {
+                Some(object.clone().unwrap_or_else(|| format!("{DELTAS}/{}", self.name)))
+            }
+            Found::None { .. } => None,
+        }
+    }
 }
+
+/// What the object of a delta is called that is made now. Other bytes of the same delta, as a further signature makes them, are another
+/// object: whatever holds an object, a cache or a device in the middle of it, is never told wrong.
+pub(crate) fn object_name(name: &str, digest: &str) -> String {
+    format!("{DELTAS}/{name}-{digest}")
+}
+
+/// Where the objects of deltas are.
+pub(crate) const DELTAS: &str = "deltas";
 
 /// A delta that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

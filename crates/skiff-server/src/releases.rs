@@ -182,43 +182,21 @@ impl Releases {
         let known =
             |image: ImageRecord| self.books.read().images.get(&image.release.0).cloned().unwrap_or(image);
         let made = made.map(known);
-        let (upload, preparing) = (self.upload(&release), release.clone());
-        let (fleet, number) = (release.fleet.clone(), release.number);
-        let state = match &made {
-            Ok(image) => ReleaseState::Ready {
-                release: image.release,
-                manifest: Text(ImageDigest::from_bytes(*image.manifest.0.as_bytes())),
-                bytes: pull_bytes(image),
-                entries: image.entries,
-            },
-            Err(error) => ReleaseState::Failed { problem: error.problem() },
-        };
+        let state = state(&made);
         let problem = match &state {
             ReleaseState::Failed { problem } => Some(problem.clone()),
             _ => None,
         };
+        let (fleet, number) = (release.fleet.clone(), release.number);
         let id = made.as_ref().ok().map(|image| image.release);
-        let this = Arc::clone(self);
-        let (noted, tellable) =
-            (fleet.clone(), Event::Release { fleet: fleet.clone(), number, release: id, problem });
+        let tellable = Event::Release { fleet: fleet.clone(), number, release: id, problem };
+        let (this, upload) = (Arc::clone(self), self.upload(&release));
         blocking(move || {
             this.books.change(|book| {
                 // It went with its fleet, and another one may have its name.
-                if book.releases.get(&(noted.clone(), number)) != Some(&preparing) {
-                    return Ok((Vec::new(), ()));
-                }
-                let mut changes = vec![Release { state, ..release }.put()];
-                if let (Ok(image), Some(fleet)) = (&made, book.fleets.get(&noted)) {
-                    changes.push(image.put());
-                    // A later one may have been ready before.
-                    let is_newest = book
-                        .releases_of(&noted)
-                        .filter(|other| ready(other).is_some())
-                        .all(|other| other.number < number);
-                    if is_newest {
-                        changes.push(FleetRecord { target: Some(image.release), ..fleet.clone() }.put());
-                    }
-                }
+                let is_there = book.releases.get(&(release.fleet.clone(), number)) == Some(&release);
+                let changes =
+                    if is_there { outcome(book, release, state, made.as_ref().ok()) } else { Vec::new() };
                 Ok::<_, ServerError>((changes, ()))
             })?;
             match std::fs::remove_file(&upload) {
@@ -299,6 +277,35 @@ fn parse_platform(platform: Option<&str>) -> Result<Option<Platform>, ServerErro
         })
     };
     Ok(platform.map(parse).transpose()?)
+}
+
+/// What has become of a release that was prepared.
+fn state(made: &Result<ImageRecord, ServerError>) -> ReleaseState {
+    match made {
+        Ok(image) => ReleaseState::Ready {
+            release: image.release,
+            manifest: Text(ImageDigest::from_bytes(*image.manifest.0.as_bytes())),
+            bytes: pull_bytes(image),
+            entries: image.entries,
+        },
+        Err(error) => ReleaseState::Failed { problem: error.problem() },
+    }
+}
+
+/// What is noted of it: with its image, where there is one, which becomes the fleet's target where it is the newest.
+fn outcome(book: &Book, release: Release, state: ReleaseState, image: Option<&ImageRecord>) -> Vec<Change> {
+    let (name, number) = (release.fleet.clone(), release.number);
+    let mut changes = vec![Release { state, ..release }.put()];
+    if let (Some(image), Some(fleet)) = (image, book.fleets.get(&name)) {
+        changes.push(image.put());
+        // A later one may have been ready before.
+        let is_newest =
+            book.releases_of(&name).filter(|other| ready(other).is_some()).all(|other| other.number < number);
+        if is_newest {
+            changes.push(FleetRecord { target: Some(image.release), ..fleet.clone() }.put());
+        }
+    }
+    changes
 }
 
 /// What takes a release away that devices do not need: one that failed, or that they shall not run. Those that run it may have deltas

@@ -9,7 +9,7 @@ use skiff_protocol::ProblemCode;
 use skiff_tree::ContentDigest;
 
 use crate::ServerError;
-use crate::deltas::{Deltas, Settings, Wanted, object_name};
+use crate::deltas::{Deltas, Settings, Wanted};
 use crate::encode::Encoded;
 use crate::objects::blocking;
 use crate::record::Found;
@@ -32,17 +32,17 @@ impl Deltas {
     /// where what lies there is not what was put there: whoever can write to the object store is not to have it signed.
     pub(crate) async fn sign_kept(&self, wanted: &Wanted) -> Result<Option<Encoded>, ServerError> {
         let name = wanted.name();
-        let kept_digest = {
+        let (object, kept_digest) = {
             let book = self.parts.books.read();
-            let found = book.deltas.get(&name).map(|record| &record.found);
-            match found.filter(|found| self.settings.is_to_be_signed(found)) {
-                Some(Found::Made { digest, .. }) => digest.clone(),
+            let record = book.deltas.get(&name).filter(|record| self.settings.is_to_be_signed(&record.found));
+            match record.map(|record| (record.object(), &record.found)) {
+                Some((Some(object), Found::Made { digest, .. })) => (object, digest.clone()),
                 _ => return Ok(None),
             }
         };
         let spool = self.parts.images.spool().to_owned();
         let kept = spool.join(format!("{name}.unsigned"));
-        if !self.parts.objects.fetch(&object_name(&name), &kept).await? {
+        if !self.parts.objects.fetch(&object, &kept).await? {
             return Ok(None);
         }
         let keys = self.settings.keys.clone();

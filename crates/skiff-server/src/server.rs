@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -80,35 +81,16 @@ impl Server {
         Ok(server)
     }
 
-    fn assemble(options: Options) -> Result<Self, ServerError> {
-        if options.signing_keys.len() > skiff_format::MAX_SIGNATURES {
-            let what = format!("a delta has {} signatures at most", skiff_format::MAX_SIGNATURES);
-            return Err(ServerError::Options(what));
-        }
-        let data = options.data.clone();
-        let uploads = data.join("uploads");
-        // It holds what devices are told, and digests of tokens: nobody else's business.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&uploads);
-        made.map_err(ServerError::io("making", &uploads))?;
-        let lock = lock(&data)?;
-        let database = match options.database {
-            Some(database) => database,
-            None => Box::new(Sqlite::open(&data.join("state.db"))?),
-        };
-        let books = Arc::new(Books::open(database, lock)?);
-        kept::forget_outdated(&books)?;
-        let objects = match &options.objects {
-            Some(url) => Objects::at(url)?,
-            None => Objects::in_directory(&data.join("objects"))?,
-        };
-        releases::remove_stray_uploads(&uploads, &books.read())?;
+    fn assemble(mut options: Options) -> Result<Self, ServerError> {
+        check(&options)?;
+        let Stored { books, objects, uploads } = Stored::open(&mut options)?;
         let cancel = Arc::new(AtomicBool::new(false));
         let metrics = Arc::new(Metrics::new());
         let events = broadcast::Sender::new(EVENTS);
         let images = Arc::new(Images::open(images::Settings {
             objects: objects.clone(),
-            data,
-            client: Client::new(options.registry)?,
+            data: options.data.clone(),
+            client: Client::new(options.registry.clone())?,
             capacity: options.flat_images.get(),
             copied_bytes: options.copied_bytes,
             cancel: Arc::clone(&cancel),
@@ -121,19 +103,7 @@ impl Server {
             events: events.clone(),
             cancel: Arc::clone(&cancel),
         };
-        let deltas = Arc::new(Deltas::new(
-            parts,
-            deltas::Settings {
-                workers: options.workers.get(),
-                queue: options.queue,
-                queue_per_device: options.queue_per_device,
-                keys: options.signing_keys.into(),
-                level: options.level,
-                memory: options.memory,
-                kept_bytes: options.delta_bytes,
-                before_each: options.before_each,
-            },
-        ));
+        let deltas = Arc::new(Deltas::new(parts, deltas::Settings::of(&options)));
         deltas.measure();
         let releases = Arc::new(Releases {
             books: Arc::clone(&books),
@@ -141,40 +111,26 @@ impl Server {
             deltas: Arc::clone(&deltas),
             events: events.clone(),
             changes: Changes::default(),
-            image_directory: options.image_directory,
+            image_directory: options.image_directory.clone(),
             uploads,
             taking: tokio::sync::Mutex::default(),
         });
-        let limits = Limits {
-            upload_bytes: options.upload_bytes,
-            signature_bytes: options.signature_bytes.min(options.signature_bytes_per_device),
-            request_timeout: options.request_timeout,
-            idle_timeout: options.idle_timeout,
-            poll_timeout: options.poll_timeout,
-            public_objects: options.public_objects,
-        };
-        let quota =
-            Quota { count: options.signatures_per_device.max(1), bytes: options.signature_bytes_per_device };
-        let signatures = Arc::new(Signatures::new(Arc::clone(&books), objects.clone(), quota));
-        let requests = Semaphore::new(options.requests);
-        let transfers = Arc::new(Semaphore::new(options.transfers));
-        let polls = Arc::new(Semaphore::new(options.polls));
-        let down = watch::Sender::new(false);
+        let signatures = Signatures::new(Arc::clone(&books), objects.clone(), Quota::of(&options));
         let parts = ServerParts {
             books,
             objects,
             images,
             deltas,
-            signatures,
+            signatures: Arc::new(signatures),
             releases,
             metrics,
             events,
-            requests,
-            transfers,
-            polls,
-            limits,
+            requests: Semaphore::new(options.requests),
+            transfers: Arc::new(Semaphore::new(options.transfers)),
+            polls: Arc::new(Semaphore::new(options.polls)),
+            limits: Limits::of(&options),
             cancel,
-            down,
+            down: watch::Sender::new(false),
             description: OnceLock::new(),
         };
         Ok(Self { parts: Arc::new(parts) })
@@ -250,6 +206,50 @@ impl Server {
     }
 }
 
+/// What is kept: the state, and images and deltas.
+struct Stored {
+    books: Arc<Books>,
+    objects: Objects,
+    /// Where images lie that were sent, until they are taken in.
+    uploads: PathBuf,
+}
+
+impl Stored {
+    fn open(options: &mut Options) -> Result<Self, ServerError> {
+        let data = &options.data;
+        let uploads = data.join("uploads");
+        // It holds what devices are told, and digests of tokens: nobody else's business.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&uploads);
+        made.map_err(ServerError::io("making", &uploads))?;
+        let lock = lock(data)?;
+        let database = match options.database.take() {
+            Some(database) => database,
+            None => Box::new(Sqlite::open(&data.join("state.db"))?),
+        };
+        let books = Arc::new(Books::open(database, lock)?);
+        kept::forget_outdated(&books)?;
+        let objects = match &options.objects {
+            Some(url) => Objects::at(url)?,
+            None => Objects::in_directory(&data.join("objects"))?,
+        };
+        releases::remove_stray_uploads(&uploads, &books.read())?;
+        Ok(Self { books, objects, uploads })
+    }
+}
+
+impl Limits {
+    fn of(options: &Options) -> Self {
+        Self {
+            upload_bytes: options.upload_bytes,
+            signature_bytes: options.signature_bytes.min(options.signature_bytes_per_device),
+            request_timeout: options.request_timeout,
+            idle_timeout: options.idle_timeout,
+            poll_timeout: options.poll_timeout,
+            public_objects: options.public_objects.clone(),
+        }
+    }
+}
+
 impl ServerParts {
     /// Ends once the server goes down.
     pub(crate) async fn going_down(&self) {
@@ -257,6 +257,14 @@ impl ServerParts {
         // An error would mean that the sender is gone, and with it the server.
         let _ = down.wait_for(|&down| down).await;
     }
+}
+
+fn check(options: &Options) -> Result<(), ServerError> {
+    if options.signing_keys.len() > skiff_format::MAX_SIGNATURES {
+        let what = format!("a delta has {} signatures at most", skiff_format::MAX_SIGNATURES);
+        return Err(ServerError::Options(what));
+    }
+    Ok(())
 }
 
 fn lock(data: &std::path::Path) -> Result<Lock, ServerError> {

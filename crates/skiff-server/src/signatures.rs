@@ -8,11 +8,11 @@ use skiff_signature::{Limits, TreeSignature};
 use skiff_tree::ReleaseId;
 use tokio::sync::Semaphore;
 
-use crate::ServerError;
 use crate::book::{Book, Books, remove};
 use crate::clock::now;
 use crate::objects::{Objects, blocking};
 use crate::record::{Record as _, SignatureRecord};
+use crate::{Options, ServerError};
 
 /// Takes and keeps signatures.
 #[derive(Debug)]
@@ -32,6 +32,12 @@ pub(crate) struct Signatures {
 pub(crate) struct Quota {
     pub(crate) count: usize,
     pub(crate) bytes: u64,
+}
+
+impl Quota {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self { count: options.signatures_per_device.max(1), bytes: options.signature_bytes_per_device }
+    }
 }
 
 /// How many a device may be sending: one, and one whose connection was lost without the server's having noticed.

@@ -13,10 +13,9 @@ use crate::ServerError;
 use crate::book::{Book, ready, remove};
 use crate::clock::now;
 use crate::database::Change;
-use crate::deltas::object_name;
 use crate::images::{blobs, tree_name};
 use crate::objects::blocking;
-use crate::record::{Found, ImageRecord};
+use crate::record::{DELTAS, DeltaRecord, ImageRecord};
 use crate::releases::Releases;
 use crate::signatures::signature_name;
 
@@ -27,7 +26,7 @@ const SIGNATURE_KEPT: u64 = 24 * 60 * 60;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where objects are. What else may be there is none of ours.
-const DIRECTORIES: [&str; 4] = ["blobs/sha256", "trees", "signatures", "deltas"];
+const DIRECTORIES: [&str; 4] = ["blobs/sha256", "trees", "signatures", DELTAS];
 
 impl Releases {
     /// Sweeps beside whatever else is done, and tells the log of what goes wrong: the next time does what this one did not.
@@ -128,10 +127,8 @@ impl Kept {
         kept.names = kept.blobs.iter().map(BlobDigest::blob_name).collect();
         kept.names.extend(kept.images.iter().map(tree_name));
         kept.names.extend(kept.signatures.iter().map(signature_name));
-        let deltas = book.deltas.values().filter(|delta| {
-            matches!(delta.found, Found::Made { .. }) && kept.has_ends(delta.base.0, delta.target.0)
-        });
-        let deltas: Vec<String> = deltas.map(|delta| object_name(&delta.name)).collect();
+        let deltas = book.deltas.values().filter(|delta| kept.has_ends(delta.base.0, delta.target.0));
+        let deltas: Vec<String> = deltas.filter_map(DeltaRecord::object).collect();
         kept.names.extend(deltas);
         kept
     }
@@ -155,7 +152,7 @@ impl Kept {
 mod tests {
     use super::*;
     use crate::database::Table;
-    use crate::record::{DeltaRecord, SignatureRecord};
+    use crate::record::{Found, SignatureRecord};
     use skiff_protocol::{Problem, ProblemCode, Text};
 
     #[test]

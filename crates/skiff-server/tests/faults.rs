@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::Request;
 use common::{ALL, Harness};
 use serde_json::json;
-use skiff_server::{Change, Database, DatabaseError, Loader, Sqlite, Table};
+use skiff_server::{Change, Database, DatabaseError, Loader, Options, Sqlite, Table};
 
 /// A database on which some commits fail for as long as it is told.
 #[derive(Debug)]
@@ -163,6 +163,36 @@ async fn a_delta_that_cannot_be_noted_is_not_there_and_is_made_after_a_restart()
     harness.restart().await;
     until_nothing_is_made(&harness).await;
     harness.get(&asked, &token).await.expect(200);
+    harness.server.shut_down();
+}
+
+#[tokio::test]
+async fn a_delta_whose_signing_cannot_be_noted_stays_what_it_was() {
+    let mut harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let token = harness.device("pumps", "pump-1").await;
+    let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    let asked = format!("/v1/deltas/{old}/{new}?{ALL}");
+    let delta = harness.delta(&token, &asked).await.expect(200);
+    let kept = harness.names("objects/deltas");
+    let fails = Arc::new(AtomicBool::new(false));
+    let with_a_key = |mut options: Options| {
+        options.signing_keys = vec![skiff_keys::PrivateKey::generate("").unwrap()];
+        let inner = Sqlite::open(&options.data.join("state.db")).unwrap();
+        let (table, fails) = (Some(Table::Deltas), Arc::clone(&fails));
+        options.database = Some(Box::new(Failing { inner, table, fails, error: on_fire }));
+        options
+    };
+    harness.restart_with(with_a_key).await;
+    fails.store(true, Ordering::SeqCst);
+    harness.get(&asked, &token).await.expect(202);
+    until_nothing_is_made(&harness).await;
+    assert_eq!(harness.names("objects/deltas"), kept);
+    fails.store(false, Ordering::SeqCst);
+    harness.restart_with(with_a_key).await;
+    let signed = harness.delta(&token, &asked).await.expect(200);
+    assert!(signed.body.len() > delta.body.len());
+    assert_eq!(harness.metric("skiff_delta_computations_total").await, 0.0, "it was made anew");
     harness.server.shut_down();
 }
 

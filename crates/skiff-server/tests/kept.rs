@@ -11,6 +11,7 @@ use common::{ALL, Harness};
 use serde_json::json;
 use skiff_keys::{KeyId, PrivateKey};
 use skiff_server::{Change, Database, DatabaseError, Loader, Options, Sqlite, Table};
+use skiff_testkit::key;
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..1000 {
@@ -196,11 +197,6 @@ async fn how_far_a_download_is_costs_no_commit_and_is_kept_with_the_next_one() {
     harness.server.shut_down();
 }
 
-/// The key whose seed is so many times this byte.
-fn key(byte: u8) -> PrivateKey {
-    format!("skiff-private-key ed25519 {}", format!("{byte:02x}").repeat(32)).parse().unwrap()
-}
-
 /// The keys whose signatures a delta has, all of which hold.
 fn signers(delta: &[u8], keys: &[PrivateKey]) -> Vec<KeyId> {
     let mut reader = skiff_format::Reader::new(delta, skiff_format::Limits::default());
@@ -214,6 +210,87 @@ fn signers(delta: &[u8], keys: &[PrivateKey]) -> Vec<KeyId> {
         assert_eq!(skiff_keys::check(&header, &[key.public().clone()]).unwrap().id(), id);
     }
     found
+}
+
+/// What the objects of deltas are called.
+fn deltas(harness: &Harness) -> Vec<String> {
+    harness.names("objects/deltas").into_iter().collect()
+}
+
+/// Whatever was told of a public URL, by a cache or to a device in the middle of it, stays right.
+#[tokio::test]
+async fn a_delta_that_is_signed_afterwards_is_found_under_another_url() {
+    let public = |mut options: Options| {
+        options.public_objects = Some("https://cdn.example/".parse().unwrap());
+        options
+    };
+    let mut harness = Harness::with(public).await;
+    harness.fleet("pumps").await;
+    let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    let token = harness.device("pumps", "pump-1").await;
+    let path = format!("/v1/deltas/{old}/{new}?{ALL}");
+    let mut seen = Vec::new();
+    for keys in [vec![], vec![key(1)], vec![key(1), key(2)]] {
+        let with = |options| {
+            let mut options = public(options);
+            options.signing_keys = keys.clone();
+            options
+        };
+        harness.restart_with(with).await;
+        let sent = harness.delta(&token, &path).await.expect(303);
+        // What it was before is there no more.
+        let [name] = &deltas(&harness)[..] else { panic!("{:?}", deltas(&harness)) };
+        let bytes = std::fs::read(harness.data.join("objects/deltas").join(name)).unwrap();
+        assert_eq!(signers(&bytes, &keys).len(), keys.len());
+        assert_eq!(sent.header("location"), format!("https://cdn.example/deltas/{name}"));
+        assert!(name.ends_with(&skiff_testkit::sha256_hex(&bytes)), "{name}");
+        assert!(!seen.contains(name), "{name} has other bytes now");
+        seen.push(name.clone());
+    }
+    harness.server.shut_down();
+}
+
+/// As they were kept before their digests were part of their names.
+#[tokio::test]
+async fn deltas_that_are_named_without_their_digests_are_served_and_signed() {
+    let mut harness = Harness::new().await;
+    harness.fleet("pumps").await;
+    let (old, new) = (harness.release("pumps", "1").await, harness.release("pumps", "2").await);
+    let token = harness.device("pumps", "pump-1").await;
+    let path = format!("/v1/deltas/{old}/{new}?{ALL}");
+    let delta = harness.delta(&token, &path).await.expect(200).body;
+    // That it was asked for is noted with this, and not with what is noted last.
+    harness.fleet("valves").await;
+    let database = Sqlite::open(&harness.data.join("state.db")).unwrap();
+    let mut earlier = Vec::new();
+    let mut look = |table: Table, key: &str, value: &[u8]| {
+        if table == Table::Deltas {
+            let mut record: serde_json::Value = serde_json::from_slice(value).unwrap();
+            record["found"]["made"].as_object_mut().unwrap().remove("object").unwrap();
+            earlier.push(Change::Put { table, key: key.into(), value: record.to_string().into() });
+        }
+        Ok(())
+    };
+    database.load(&mut look).unwrap();
+    database.commit(&earlier).unwrap();
+    let [Change::Put { key: name, .. }] = &earlier[..] else { panic!("{earlier:?}") };
+    let lies = harness.data.join("objects/deltas");
+    std::fs::rename(lies.join(&deltas(&harness)[0]), lies.join(name)).unwrap();
+    // What nobody knows is swept away at the start.
+    std::fs::write(lies.join("stray"), b"").unwrap();
+    harness.restart().await;
+    until("a sweep", || !lies.join("stray").exists()).await;
+    assert_eq!(harness.get(&path, &token).await.expect(200).body, delta);
+    let with = |mut options: Options| {
+        options.signing_keys = vec![key(1)];
+        options
+    };
+    harness.restart_with(with).await;
+    let signed = harness.delta(&token, &path).await.expect(200).body;
+    assert_eq!(signers(&signed, &[key(1)]).len(), 1);
+    assert_eq!(deltas(&harness), [format!("{name}-{}", skiff_testkit::sha256_hex(&signed))]);
+    assert_eq!(harness.metric("skiff_delta_computations_total").await, 0.0);
+    harness.server.shut_down();
 }
 
 #[tokio::test]
@@ -251,10 +328,10 @@ async fn deltas_are_signed_and_those_from_before_a_key_when_they_are_asked_for()
     let back = harness.delta(&token, &format!("/v1/deltas/{new}/{old}?{ALL}")).await;
     assert_eq!(back.expect(404).code(), "target-unknown");
     // One that is damaged where it lies is made anew.
-    let lies = harness.data.join("objects/deltas").join(harness.names("objects/deltas").first().unwrap());
-    let mut bytes = std::fs::read(&lies).unwrap();
+    let kept = harness.data.join("objects/deltas").join(&deltas(&harness)[0]);
+    let mut bytes = std::fs::read(&kept).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&lies, bytes).unwrap();
+    std::fs::write(&kept, bytes).unwrap();
     let third = [key(3)];
     let with = |mut options: Options| {
         options.signing_keys = third.to_vec();
@@ -265,7 +342,8 @@ async fn deltas_are_signed_and_those_from_before_a_key_when_they_are_asked_for()
     assert_eq!(signers(&delta.body, &third), ids(&third));
     assert_eq!(harness.metric("skiff_delta_computations_total").await, 1.0);
     // And one that is sound, and not the one that was put there: nobody has that signed.
-    std::fs::write(&lies, &plain.body).unwrap();
+    let kept = harness.data.join("objects/deltas").join(&deltas(&harness)[0]);
+    std::fs::write(kept, &plain.body).unwrap();
     let with = |mut options: Options| {
         options.signing_keys = vec![key(4)];
         options

@@ -122,6 +122,45 @@ fn another_delta_after_a_restart_starts_over() {
 }
 
 #[test]
+fn a_delta_that_is_signed_during_its_download_starts_over() {
+    let world = World::new(12 << 20);
+    let signer = skiff_keys::PrivateKey::generate("").unwrap();
+    let mut signed = Vec::new();
+    skiff_keys::sign(&world.delta[..], &mut signed, &[signer]).unwrap();
+    // Before there is a checkpoint, and behind some.
+    for (most, is_staged) in [(300_000, false), (world.delta.len() * 2 / 3, true)] {
+        let world = World::new(12 << 20);
+        let server = Server::new(&world);
+        {
+            let mut state = server.state();
+            let cut = state.delta(&get()).cut_after(most);
+            state.next.push_back(cut);
+            // From then on, frames begin elsewhere.
+            (state.delta, state.etag) = (signed.clone(), "\"two\"".into());
+        }
+        let device = Device::new(&world, &server.address(), world.options());
+        assert_eq!(device.check(), Checked::Updated { by_delta: true }, "{:#?}", device.events());
+        assert_eq!(world.current(), world.new);
+        let verified = world.store().verify(&skiff::apply::Options::rootless()).unwrap();
+        assert!(verified.mismatches.is_empty(), "{verified:?}");
+        // What was missing of the first delta is not taken from the second, whose first byte is asked for next.
+        let asked = server.state().asked.clone();
+        let told = |header| -> Vec<_> { asked.iter().map(|request| request.header(header)).collect() };
+        assert_eq!(told("if-range")[..3], [None, Some("\"one\""), None]);
+        assert!(told("range")[2].is_none_or(|range| range.starts_with("bytes=0-")), "{:?}", told("range"));
+        let changed = |event: &Event| matches!(event, Event::Retry { failure: Failure::Changed, .. });
+        assert_eq!(device.events().into_iter().filter(changed).count(), 1, "{:#?}", device.events());
+        // Then, what comes behind the last checkpoint.
+        let resumed = device.events().into_iter().find_map(|event| match event {
+            Event::Resumed { offset } => Some(format!("bytes={offset}-")),
+            _ => None,
+        });
+        assert_eq!(resumed.is_some(), is_staged);
+        assert_eq!(told("range").last().copied().flatten(), resumed.as_deref());
+    }
+}
+
+#[test]
 fn a_server_without_ranges_is_heard_from_the_start() {
     let world = World::new(200_000);
     let server = Server::new(&world);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::image::hex;
-use crate::{Encoding, Layer, sha256_hex};
+use crate::{Encoding, Layer, Random, sha256_hex};
 
 /// Entries of a directory that holds files.
 const PACKAGE: u32 = 16;
@@ -174,14 +174,8 @@ fn add_package(layer: Layer, contents: &Contents<'_>, package: u32) -> Layer {
 
 /// Bytes of which compressors take away about half, as of programs: words that come again, and between them some that do not.
 fn pool() -> Vec<u8> {
-    let mut state = 0x2545_f491_u32;
-    let mut random = || {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state
-    };
+    let mut random = Random::new(1);
+    let mut random = || random.word() as u32;
     let dictionary: Vec<u8> = (0..4096).flat_map(|_| random().to_le_bytes()).collect();
     let mut pool = Vec::with_capacity(POOL + 32);
     while pool.len() < POOL {

@@ -24,11 +24,15 @@ pub mod fuzz;
 mod hostile;
 mod http;
 mod image;
+#[cfg(feature = "keys")]
+mod keys;
 mod large;
 mod layer;
 mod mount;
 mod namespace;
 mod noise;
+#[cfg(feature = "replay")]
+mod nowhere;
 mod picture;
 mod program;
 mod registry;
@@ -40,11 +44,15 @@ pub use docker_registry::DockerRegistry;
 pub use hostile::{Fate, Fault, HostileImage, hostile_images};
 pub use http::{FlakyProxy, HttpAnswer, HttpRequest, HttpServer};
 pub use image::{Encoding, Image, OciLayout, sha256_hex, write_archive};
+#[cfg(feature = "keys")]
+pub use keys::key;
 pub use large::{LargeImage, LargeLayout};
 pub use layer::Layer;
 pub use mount::Mounted;
 pub use namespace::{OUTSIDE, SCRATCH, in_mount_namespace};
-pub use noise::noise;
+pub use noise::{Random, noise, noise_of};
+#[cfg(feature = "replay")]
+pub use nowhere::Nowhere;
 pub use picture::{Picture, Shown, ShownMetadata};
 pub use program::{run_program, static_program};
 pub use registry::{CutUploads, RegistryOptions, TestRegistry};

@@ -110,10 +110,11 @@ Example:
     /// Sign a delta
     #[command(
         after_help = "A signature is put beside those that are there; one by the same key takes no more room. Before, every byte of the delta
-is seen to be whole. What it is for is not looked at: whoever signs says that devices may go where it leads.
+is seen to be whole. Whoever signs says that devices which have its base may go to its target, and may say with --base and --target
+which these are: another delta is not signed then (exit code 3), and nothing is written.
 
 Examples:
-  skiff sign update.skiff --key release.key
+  skiff sign update.skiff --key release.key --base 2b01… --target 4f5c…
   skiff sign update.skiff --key old.key --key new.key -o signed.skiff"
     )]
     Sign(SignDelta),

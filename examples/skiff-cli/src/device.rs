@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use skiff::apply::{
-    ApplyError, ErrorClass, Expectation, InstallOutcome, LinkPolicy, OnePassDelta, Options, Origin, Outcome,
-    Phase, ReleaseInfo, SeekableDelta, Sharing, Store, StoreOptions, Trial,
+    Applied, ApplyError, ErrorClass, Expectation, InstallOutcome, LinkPolicy, OnePassDelta, Options, Origin,
+    Outcome, Phase, ReleaseInfo, SeekableDelta, Sharing, Store, StoreOptions, Trial,
 };
 use skiff::fs::{Control, Ownership};
 use skiff::tree::ReleaseId;
@@ -163,6 +163,12 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
             if is_of_delta { failure.of_file(&args.delta) } else { failure }
         })
     })?;
+    report_applied(&applied, args.print, watch.seconds())?;
+    warn(applied.leftover.as_ref());
+    Ok(())
+}
+
+fn report_applied(applied: &Applied, print: Output, seconds: f64) -> Result<(), Failure> {
     let (outcome, resumed_at) = match applied.outcome {
         Outcome::Applied => ("applied", None),
         Outcome::Resumed { offset } => ("resumed", Some(offset)),
@@ -170,8 +176,7 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
         Outcome::AlreadyCurrent => ("already-current", None),
         _ => ("done", None),
     };
-    let seconds = watch.seconds();
-    if args.print.json {
+    if print.json {
         say!(
             "{}",
             json!({
@@ -196,7 +201,6 @@ pub(crate) fn apply(args: &args::Apply) -> Result<(), Failure> {
         }
         lines.print()?;
     }
-    warn(applied.leftover.as_ref());
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) const DEFECT: u8 = 1;
     pub(crate) const USAGE: u8 = 2;
-    const WRONG_RELEASE: u8 = 3;
+    pub(crate) const WRONG_RELEASE: u8 = 3;
     const CORRUPT: u8 = 4;
     const NO_SPACE: u8 = 5;
     pub(crate) const IO: u8 = 6;

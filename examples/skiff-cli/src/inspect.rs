@@ -70,8 +70,8 @@ fn name(section: Section) -> String {
 fn print(header: &Header, proven: Option<&str>) -> Result<(), Failure> {
     let (target, facts) = (header.target(), header.facts());
     let mut lines = Lines::default();
-    for base in header.bases() {
-        lines.add("base", base.release);
+    for base in keys::bases(header) {
+        lines.add("base", base);
     }
     lines.add("target", target.release);
     lines.add("target tree", target.tree);
@@ -100,7 +100,7 @@ fn as_json(header: &Header, proven: Option<&str>) -> Value {
     let (target, facts) = (header.target(), header.facts());
     json!({
         "digest": header.digest().to_string(),
-        "bases": header.bases().iter().map(|base| base.release.to_string()).collect::<Vec<_>>(),
+        "bases": keys::bases(header),
         "target": target.release.to_string(),
         "target_tree": target.tree.to_string(),
         "config": target.config.map(|digest| digest.to_string()),

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use skiff::format::{DetachedSignature, Header};
+use skiff::format::{DetachedSignature, Digest, Header, Limits, Signatures, replace_signatures};
 use skiff::keys::{self, PrivateKey, PublicKey};
 
 use crate::args;
@@ -42,23 +42,11 @@ pub(crate) fn generate(args: &args::Keygen) -> Result<(), Failure> {
 /// `skiff sign`
 pub(crate) fn sign(args: &args::SignDelta) -> Result<(), Failure> {
     let keys = private(&args.key)?;
-    let is_input = args.delta.as_os_str() == "-";
-    let output = match &args.output {
-        None if is_input => {
-            return Err(Failure::usage("a delta on standard input takes --output: where does it go?"));
-        }
-        // What is no file would be read from while it is written to.
-        None if !args.delta.is_file() && args.delta.exists() => {
-            return Err(Failure::usage(format!(
-                "{} is no file that can be replaced: say with --output where the signed delta goes",
-                args.delta.display()
-            )));
-        }
-        output => output.as_deref().unwrap_or(&args.delta),
-    };
+    let meant = Meant::of(args)?;
+    let output = output(args)?;
     let cancel = cancel_on_signals()?;
     let bar = Bar::new(args.print, "signing");
-    let input: Box<dyn Read + '_> = if is_input {
+    let input: Box<dyn Read + '_> = if args.is_piped() {
         Box::new(CancellableInput { cancel: &cancel })
     } else {
         let file = File::open(&args.delta).map_err(|error| Failure::io("opening", &args.delta, error))?;
@@ -68,34 +56,98 @@ pub(crate) fn sign(args: &args::SignDelta) -> Result<(), Failure> {
         Box::new(file)
     };
     let input = Watched { inner: input, cancel: &cancel, bar: Some(&bar) };
+    let choose = |header: &Header| -> Result<Signatures, Failure> {
+        meant.check(header)?;
+        Ok(keys::signatures(header, &keys)?)
+    };
     let destination = Destination::new(Some(output), args.print)?;
     let header = destination.write(|out| {
-        keys::sign(input, out, &keys).map_err(|error| match cancel.load(Ordering::Relaxed) {
-            true => Failure::new(Failure::CANCELLED, "cancelled"),
-            false => Failure::from(error).of_file(&args.delta),
+        replace_signatures(input, Limits::default(), out, choose).map_err(|failure| {
+            match cancel.load(Ordering::Relaxed) {
+                true => Failure::new(Failure::CANCELLED, "cancelled"),
+                false => failure.of_file(&args.delta),
+            }
         })
     })?;
     bar.finish();
     if destination.is_standard() {
         return Ok(());
     }
-    if args.print.json {
+    report(&header, args.print)
+}
+
+/// Where the signed delta goes.
+fn output(args: &args::SignDelta) -> Result<&Path, Failure> {
+    match &args.output {
+        None if args.is_piped() => {
+            Err(Failure::usage("a delta on standard input takes --output: where does it go?"))
+        }
+        // What is no file would be read from while it is written to.
+        None if !args.delta.is_file() && args.delta.exists() => Err(Failure::usage(format!(
+            "{} is no file that can be replaced: say with --output where the signed delta goes",
+            args.delta.display()
+        ))),
+        output => Ok(output.as_deref().unwrap_or(&args.delta)),
+    }
+}
+
+/// What was signed.
+fn report(header: &Header, print: args::Output) -> Result<(), Failure> {
+    if print.json {
         say!(
             "{}",
             json!({
                 "delta": header.digest().to_string(),
                 "delta_bytes": header.delta_size(),
+                "bases": bases(header),
                 "target": header.target().release.to_string(),
-                "signatures": as_json(&header),
+                "signatures": as_json(header),
             })
         );
         return Ok(());
     }
     let mut lines = Lines::default();
+    for base in bases(header) {
+        lines.add("base", base);
+    }
     lines.add("target", header.target().release);
-    add_signatures(&mut lines, &header);
+    add_signatures(&mut lines, header);
     lines.add("delta", bytes(header.delta_size()));
     lines.print()
+}
+
+/// What whoever signs means to sign.
+struct Meant {
+    target: Option<Digest>,
+    /// Any, where none is named.
+    bases: Vec<Digest>,
+}
+
+impl Meant {
+    fn of(args: &args::SignDelta) -> Result<Self, Failure> {
+        let release = |id: &String| id.parse::<Digest>().map_err(Failure::usage);
+        let target = args.target.as_ref().map(release).transpose()?;
+        Ok(Self { target, bases: args.base.iter().map(release).collect::<Result<_, _>>()? })
+    }
+
+    /// Refuses another delta.
+    fn check(&self, header: &Header) -> Result<(), Failure> {
+        let refuse = |what: String| Err(Failure::new(Failure::WRONG_RELEASE, what));
+        let found = header.target().release;
+        if let Some(target) = self.target.filter(|target| *target != found) {
+            return refuse(format!(
+                "it leads to release {found}, and not to {target}, which you mean: it is not signed"
+            ));
+        }
+        let other = header.bases().iter().find(|base| !self.bases.contains(&base.release));
+        match other.filter(|_| !self.bases.is_empty()) {
+            Some(other) => refuse(format!(
+                "it applies to release {}, and that is no base that you mean: it is not signed",
+                other.release
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The private keys in these files.
@@ -114,6 +166,11 @@ impl args::Signers {
         let keys = public(&self.require_signature)?;
         Ok((!keys.is_empty()).then_some(keys))
     }
+}
+
+/// What a delta applies to.
+pub(crate) fn bases(header: &Header) -> Vec<String> {
+    header.bases().iter().map(|base| base.release.to_string()).collect()
 }
 
 /// Who a delta says that it is signed by.

@@ -204,14 +204,7 @@ pub fn in_small_frames(base: &Image, target: &Image) -> Vec<u8> {
     };
     while let Some(event) = reader.next_event().unwrap() {
         match event {
-            Event::Header(header) => {
-                fields = Some(HeaderFields {
-                    codecs: header.codecs().to_vec(),
-                    bases: header.bases().to_vec(),
-                    target: *header.target(),
-                    facts: *header.facts(),
-                });
-            }
+            Event::Header(header) => fields = Some(HeaderFields::from(&*header)),
             Event::Frame(frame) if frame.section == Section::Contents => {
                 for record in record::decode(&frame.payload, &known).unwrap() {
                     for part in cut(&record) {
@@ -333,11 +326,7 @@ pub fn lying(from: &[u8], lie: impl Fn(&mut HeaderFields)) -> Vec<u8> {
     let mut fields = None;
     while let Some(event) = reader.next_event().unwrap() {
         match event {
-            Event::Header(header) => {
-                let (codecs, bases) = (header.codecs().to_vec(), header.bases().to_vec());
-                let (target, facts) = (*header.target(), *header.facts());
-                fields = Some(HeaderFields { codecs, bases, target, facts });
-            }
+            Event::Header(header) => fields = Some(HeaderFields::from(&*header)),
             Event::Frame(frame) => {
                 let frame =
                     skiff_format::compress(frame.section, &frame.payload, &Compression::Stored).unwrap();

@@ -105,6 +105,12 @@ impl Machine {
         run("umount", &[text(&self.mount())]);
     }
 
+    /// Unmounts it, where it is mounted.
+    pub(crate) fn let_go(&self) {
+        // One that is gone already is as good.
+        let _ = Command::new("umount").arg(self.mount()).output();
+    }
+
     /// The power goes: what is in memory does not reach the disk any more, the journal neither.
     pub(crate) fn cut_power(mount: &Path) {
         // Without -f, which would write the journal.
@@ -146,8 +152,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // A mount that stays would keep the directory; one that is gone already is as good.
-            let _ = Command::new("umount").arg(self.mount()).status();
+            // A mount that stays would keep the directory.
+            self.let_go();
         }
     }
 }

@@ -153,10 +153,13 @@ impl Update {
 
     pub(crate) fn assert_sound(&self, store: &Store, context: &str) {
         let report = store.verify(&options()).unwrap_or_else(|error| panic!("{context}: verifying: {error}"));
-        assert_eq!(report.mismatches, [], "{context}");
+        assert_eq!(report.mismatches, [], "{context}: {DAMAGED}");
         assert_eq!(report.ownership, Ownership::Apply, "{context}");
     }
 }
+
+/// What is said of a release that is not what its tree says.
+pub(crate) const DAMAGED: &str = "what is there is not the release";
 
 /// What became of an update that was cut off.
 #[derive(Debug, Clone, Copy)]

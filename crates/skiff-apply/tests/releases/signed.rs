@@ -6,12 +6,8 @@ use crate::common::*;
 use skiff_apply::*;
 use skiff_format::{DetachedSignature, FormatError, Header, Limits, Signatures, replace_signatures};
 use skiff_keys::PrivateKey;
+use skiff_testkit::key;
 use skiff_tree::ReleaseId;
-
-/// The key whose seed is so many times this byte.
-fn key(byte: u8) -> PrivateKey {
-    format!("skiff-private-key ed25519 {}", format!("{byte:02x}").repeat(32)).parse().unwrap()
-}
 
 fn signed(delta: &[u8], by: &[PrivateKey]) -> Vec<u8> {
     let mut signed = Vec::new();

@@ -224,7 +224,7 @@ fn large_deltas_are_never_larger_than_rdiffs() {
         let mut new = Vec::new();
         for piece in old.chunks(300_007) {
             new.extend_from_slice(piece);
-            new.extend_from_slice(&noise(random.next(), random.below(5000)));
+            new.extend_from_slice(&noise(random.word(), random.below(5000)));
             if random.below(3) == 0 {
                 let from = random.below(old.len() - 100_000);
                 new.extend_from_slice(&old[from..from + 100_000]);

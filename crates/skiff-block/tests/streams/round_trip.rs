@@ -6,6 +6,8 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 use skiff_block::*;
 
+use crate::common::noise;
+
 fn threads(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).expect("a number of threads")
 }
@@ -114,25 +116,6 @@ proptest! {
         prop_assert!(made.len() <= 100);
         prop_assert!(result.is_err() || made.len() as u64 == result.unwrap().new_bytes);
     }
-}
-
-/// Bytes that do not repeat.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let word = || {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        Some(state.to_le_bytes())
-    };
-    std::iter::from_fn({
-        let mut word = word;
-        move || word()
-    })
-    .flatten()
-    .take(length)
-    .collect()
 }
 
 /// Large enough for several batches and threads: insertions that shift what follows, moved parts, zeros.

@@ -7,18 +7,10 @@ use skiff_diff::{DiffError, Ideas, Level, Options, Report, diff};
 use skiff_patch::Codec;
 use skiff_replay::{Limits, replay};
 
-use crate::common::{Image, Memory, check_result, images_of};
+use crate::common::{Image, Memory, check_result, images_of, noise};
 
 /// Less than any of the files here takes.
 const MEMORY: u64 = 1 << 20;
-
-fn noise(mut state: u64, length: usize) -> Vec<u8> {
-    let step = |_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 56) as u8
-    };
-    (0..length).map(step).collect()
-}
 
 fn image(bytes: Vec<u8>) -> Image {
     Image::new(&BTreeMap::from([("a".to_owned(), bytes)]), None)

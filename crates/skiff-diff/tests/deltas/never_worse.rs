@@ -52,13 +52,7 @@ proptest! {
 /// Noise against noise is stored: it costs itself, and what names it.
 #[test]
 fn noise_costs_itself() {
-    let noise = |mut state: u64| -> Vec<u8> {
-        let step = |_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 56) as u8
-        };
-        (0..1 << 18).map(step).collect()
-    };
+    let noise = |seed| noise(seed, 1 << 18);
     let image = |seed| Image::new(&BTreeMap::from([("a".to_owned(), noise(seed))]), None);
     let delta = made(&image(1), &image(2), &Options::default());
     assert!(delta.len() < (1 << 18) + 1024, "{}", delta.len());
@@ -67,12 +61,7 @@ fn noise_costs_itself() {
 /// A device without memory for the code that learns gets differences all the same.
 #[test]
 fn little_memory_costs_little() {
-    let mut state = 1_u64;
-    let mut noise = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 56) as u8
-    };
-    let old: Vec<u8> = std::iter::repeat_with(&mut noise).take(200_000).collect();
+    let old = noise(1, 200_000);
     let mut new = old.clone();
     new.iter_mut().step_by(20_000).for_each(|byte| *byte ^= 1);
     let image = |bytes: Vec<u8>| Image::new(&BTreeMap::from([("file".to_owned(), bytes)]), None);

@@ -16,15 +16,6 @@ fn files(files: &[(&str, &[u8])]) -> Files {
     files.iter().map(|&(path, bytes)| (path.to_owned(), bytes.to_vec())).collect()
 }
 
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = |_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 56) as u8
-    };
-    (0..length).map(step).collect()
-}
-
 /// Lines of words that no other seed has in this order.
 fn text(seed: u64, lines: usize) -> Vec<u8> {
     let word = |byte: &u8| format!("word{:02x}", byte);

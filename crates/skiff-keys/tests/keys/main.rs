@@ -12,11 +12,7 @@ use skiff_format::{
     HeaderFields, Limits, Reader, Section, Signatures, TargetInfo, compress, replace_signatures,
 };
 use skiff_keys::{KeyError, KeyId, PrivateKey, PublicKey, TrustError, check, sign};
-
-/// The key whose seed is so many times this byte.
-fn key(byte: u8) -> PrivateKey {
-    format!("skiff-private-key ed25519 {} of a test", format!("{byte:02x}").repeat(32)).parse().unwrap()
-}
+use skiff_testkit::key;
 
 /// A delta that leads to a release of this name.
 fn delta(target: &str) -> Vec<u8> {
@@ -86,6 +82,45 @@ fn a_key_is_one_line_of_text() {
     for text in wrong {
         assert!(matches!(text.parse::<PublicKey>(), Err(KeyError::NotAKey { .. })), "{text}");
     }
+}
+
+/// Editors and systems write lines in more ways than one: whoever has such a file is told what is wrong with it.
+#[test]
+fn what_is_wrong_with_a_keys_file_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    let line = key(7).public().to_string();
+    let private = format!("skiff-private-key ed25519 {}", "07".repeat(32));
+    let with = |more: &[u8]| [line.as_bytes(), more].concat();
+    for (bytes, told) in [
+        (with(b"\r\n"), "carriage return"),
+        (with(b"\r"), "carriage return"),
+        (format!("{line}\r\n{line}\r\n").into(), "carriage return"),
+        (format!("{line}\n{line}\n").into(), "a file of its own"),
+        (with(b"\n\n"), "a file of its own"),
+        (with(b" with\ta tab\n"), "control character"),
+        (with(b" \xe9t\xe9\n"), "comment is no text"),
+        (vec![0xff; 100], "it is no text"),
+        (b"-----BEGIN PUBLIC KEY-----\n\xff".to_vec(), "it is no text"),
+        (b"-----BEGIN PUBLIC KEY-----\r\nMCowBQYD\r\n".to_vec(), "begins with the words"),
+        (Vec::new(), "begins with the words"),
+        (format!("{private}\r\n").into(), "private key"),
+    ] {
+        fs::write(&file, &bytes).unwrap();
+        let error = PublicKey::read(&file).unwrap_err();
+        assert!(matches!(error, KeyError::File { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(told) && error.contains("key\""), "{error}: not {told}");
+    }
+    // Text that is not English is text, and the newline may be missing.
+    for end in ["", "\n"] {
+        fs::write(&file, with(format!(" été{end}").as_bytes())).unwrap();
+        assert_eq!(PublicKey::read(&file).unwrap().comment(), "of a test été");
+    }
+    fs::write(&file, format!("{private}\r\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let error = PrivateKey::read(&file).unwrap_err().to_string();
+    assert!(error.contains("carriage return") && !error.contains("0707"), "{error}");
 }
 
 #[test]

@@ -201,12 +201,32 @@ impl Header {
             _ => Content::Other,
         }
     }
+
+    /// Where the section of this name lies in a file of this length, and what it is. One that makes no sense keeps its turn, because
+    /// links are by number.
+    fn place(&self, name: &[u8], length: u64) -> (Place, Content) {
+        let is_allocated = self.flags & ALLOCATED != 0;
+        let is_unset = self.kind == NO_BITS;
+        let in_file = self.offset.checked_add(self.size).is_some_and(|end| end <= length);
+        let address = if is_allocated { self.address } else { DETACHED.wrapping_add(self.offset) };
+        let place = Place { address, offset: self.offset, size: self.size };
+        // Thread-local memory shares its addresses with what comes next.
+        let is_odd = self.kind == 0
+            || is_unset && self.flags & THREAD_LOCAL != 0
+            || !(in_file || is_unset)
+            || !is_sound(&place, !is_allocated);
+        if is_odd {
+            return (Place { address: DETACHED, offset: 0, size: 0 }, Content::Other);
+        }
+        (place, self.content(name))
+    }
 }
 
+const ALLOCATED: u64 = 2;
+const THREAD_LOCAL: u64 = 0x400;
+const NO_BITS: u64 = 8;
+
 fn elf(facts: &Facts, headers: &[Header], names: &[u8], length: u64) -> Elf {
-    const ALLOCATED: u64 = 2;
-    const THREAD_LOCAL: u64 = 0x400;
-    const NO_BITS: u64 = 8;
     let name = |header: &Header| {
         let from = usize::try_from(header.name).ok().and_then(|at| names.get(at..)).unwrap_or_default();
         let name = from.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -233,22 +253,7 @@ fn elf(facts: &Facts, headers: &[Header], names: &[u8], length: u64) -> Elf {
     );
     for header in headers {
         let name = name(header);
-        let is_allocated = header.flags & ALLOCATED != 0;
-        let is_unset = header.kind == NO_BITS;
-        let in_file = header.offset.checked_add(header.size).is_some_and(|end| end <= length);
-        let address = if is_allocated { header.address } else { DETACHED.wrapping_add(header.offset) };
-        let mut place = Place { address, offset: header.offset, size: header.size };
-        let mut content = header.content(&name);
-        // Thread-local memory shares its addresses with what comes next. A section that makes no sense keeps its turn,
-        // because links are by number.
-        let is_odd = header.kind == 0
-            || is_unset && header.flags & THREAD_LOCAL != 0
-            || !(in_file || is_unset)
-            || !is_sound(&place, !is_allocated);
-        if is_odd {
-            place = Place { address: DETACHED, offset: 0, size: 0 };
-            content = Content::Other;
-        }
+        let (place, content) = header.place(&name, length);
         let alignment = if header.alignment.is_power_of_two() { header.alignment.min(1 << 21) } else { 1 };
         // One more section stands before those of the headers.
         let link = usize::try_from(header.link).map_or(0, |link| link.saturating_add(1));

@@ -10,7 +10,7 @@ use skiff_testkit::{Image, Layer, OciLayout, RegistryOptions, TestRegistry};
 
 /// A layer that does not compress.
 fn noise(name: &str, size: usize) -> Layer {
-    Layer::new().file(name, noise_bytes(name, size))
+    Layer::new().file(name, noise_of(name, size))
 }
 
 fn two_images() -> OciLayout {

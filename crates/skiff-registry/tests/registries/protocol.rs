@@ -16,7 +16,7 @@ use skiff_testkit::{
 };
 
 fn images() -> OciLayout {
-    let layer = |name| Layer::new().file(name, noise_bytes(name, 50_000));
+    let layer = |name| Layer::new().file(name, noise_of(name, 50_000));
     OciLayout::new().image("1", Image::new().layer(layer("a")).layer(layer("b")))
 }
 

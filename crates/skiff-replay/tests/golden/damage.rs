@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use skiff_format::{Compression, Decoder, Encoder, Event, Frame, Header, HeaderFields, Section, compress};
+use skiff_format::{Compression, Decoder, Encoder, Event, Frame, HeaderFields, Section, compress};
 use skiff_replay::ReplayError;
 use skiff_tree::{EntryPath, ReleaseId};
 
@@ -39,19 +39,12 @@ pub(crate) fn take_apart(delta: &[u8]) -> (HeaderFields, Vec<(Section, Vec<u8>)>
     let mut decoder = Decoder::new(skiff_format::Limits::default());
     let mut input = delta;
     let Some(Event::Header(header)) = decoder.push(&mut input).unwrap() else { panic!("no header") };
-    let header: Header = *header;
     let mut frames = Vec::new();
     while let Some(event) = decoder.push(&mut input).unwrap() {
         let Event::Frame(Frame { section, payload, .. }) = event else { panic!("no frame") };
         frames.push((section, payload));
     }
-    let fields = HeaderFields {
-        codecs: header.codecs().to_vec(),
-        bases: header.bases().to_vec(),
-        target: *header.target(),
-        facts: *header.facts(),
-    };
-    (fields, frames)
+    (HeaderFields::from(&*header), frames)
 }
 
 pub(crate) fn put_together(fields: &HeaderFields, frames: &[(Section, Vec<u8>)]) -> Vec<u8> {

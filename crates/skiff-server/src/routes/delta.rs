@@ -16,7 +16,7 @@ use super::input::{Asked, At};
 use super::spool::spool;
 use super::transfer::{Kept, send};
 use crate::clock::now;
-use crate::deltas::{Answer, Wanted, object_name};
+use crate::deltas::{Answer, Wanted};
 use crate::record::{DeltaRecord, Found};
 use crate::variant::Variant;
 use crate::{Server, ServerError};
@@ -125,11 +125,10 @@ fn known_bases(server: &Server, caller: &Caller, request: &DeltaRequest) -> Resu
 }
 
 async fn serve(server: &Server, asked: (&Method, &HeaderMap), record: &DeltaRecord) -> Answered<Response> {
-    let Found::Made { bytes, digest, .. } = &record.found else {
+    let (Found::Made { bytes, digest, .. }, Some(name)) = (&record.found, record.object()) else {
         return refuse(ProblemCode::NotFound, "there is no delta");
     };
     server.parts.books.use_delta(&record.name, now());
-    let name = object_name(&record.name);
     let text = |value: String| HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(""));
     let about = [
         (HeaderName::from_static(DELTA_BASE_HEADER), text(record.base.to_string())),

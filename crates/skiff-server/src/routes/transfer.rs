@@ -37,13 +37,7 @@ pub(crate) async fn send(
     kept: &Kept<'_>,
 ) -> Answered<Option<Response>> {
     let etag = format!("\"{}\"", kept.digest);
-    let mut headers = HeaderMap::new();
-    let text = |value: &str| HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
-    headers.insert(header::ETAG, text(&etag));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CONTENT_TYPE, text(kept.content_type));
-    let caching = if kept.is_for_ever { "private, immutable, max-age=31536000" } else { "private, no-cache" };
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    let mut headers = described(kept, &etag);
     let listed = asked.get(header::IF_NONE_MATCH).and_then(|listed| listed.to_str().ok());
     if listed.is_some_and(|listed| matches_any(listed, &etag)) {
         return Ok(Some((StatusCode::NOT_MODIFIED, headers).into_response()));
@@ -71,29 +65,7 @@ pub(crate) async fn send(
     if method == Method::HEAD {
         return Ok(Some((status, headers).into_response()));
     }
-    let objects = &server.parts.objects;
-    let opened = if kept.size <= LARGEST {
-        let bytes = objects.small(kept.name).await?;
-        let part = |bytes: Bytes| match &range {
-            // What is shorter than was noted is refused below.
-            Some(range) => bytes
-                .get(range.start as usize..range.end as usize)
-                .map(|_| Body::from(bytes.slice(range.start as usize..range.end as usize))),
-            None => Some(Body::from(bytes)),
-        };
-        bytes.map(|bytes| (bytes.len() as u64, part(bytes).unwrap_or_default()))
-    } else {
-        let place = place(server)?;
-        let opened = objects.open(kept.name, range).await?;
-        let sending = |body| {
-            ReaderStream::with_capacity(body, READ).inspect(move |_| {
-                // Taken until all is sent, or whoever asked has gone.
-                let _ = &place;
-            })
-        };
-        opened.map(|(body, size)| (size, Body::from_stream(sending(body))))
-    };
-    let Some((size, body)) = opened else {
+    let Some((size, body)) = opened(server, kept, range).await? else {
         tracing::warn!(object = kept.name, "it is gone from where it is kept");
         return Ok(None);
     };
@@ -103,6 +75,50 @@ pub(crate) async fn send(
     }
     server.parts.metrics.sent_bytes.get_or_create(&Kind { kind: kept.kind }).inc_by(sent);
     Ok(Some((status, headers, body).into_response()))
+}
+
+/// What is told of it whatever part is asked for.
+fn described(kept: &Kept<'_>, etag: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ETAG, text(etag));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_TYPE, text(kept.content_type));
+    let caching = if kept.is_for_ever { "private, immutable, max-age=31536000" } else { "private, no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers
+}
+
+fn text(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The bytes that are sent, and how many there are of all; none where it is not there any more.
+async fn opened(
+    server: &Server,
+    kept: &Kept<'_>,
+    range: Option<Range<u64>>,
+) -> Answered<Option<(u64, Body)>> {
+    let objects = &server.parts.objects;
+    if kept.size <= LARGEST {
+        let bytes = objects.small(kept.name).await?;
+        let part = |bytes: Bytes| match &range {
+            // What is shorter than was noted is refused by its size.
+            Some(range) => bytes
+                .get(range.start as usize..range.end as usize)
+                .map(|_| Body::from(bytes.slice(range.start as usize..range.end as usize))),
+            None => Some(Body::from(bytes)),
+        };
+        return Ok(bytes.map(|bytes| (bytes.len() as u64, part(bytes).unwrap_or_default())));
+    }
+    let place = place(server)?;
+    let opened = objects.open(kept.name, range).await?;
+    let sending = |body| {
+        ReaderStream::with_capacity(body, READ).inspect(move |_| {
+            // Taken until all is sent, or whoever asked has gone.
+            let _ = &place;
+        })
+    };
+    Ok(opened.map(|(body, size)| (size, Body::from_stream(sending(body)))))
 }
 
 /// A place among what is sent and received.

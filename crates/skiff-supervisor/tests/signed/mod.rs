@@ -1,17 +1,12 @@
 //! Devices that ask for signatures.
 
 use skiff_apply::{Store, StoreOptions};
-use skiff_keys::PrivateKey;
 use skiff_supervisor::{Checked, Event, Failure, Options, Signers};
+use skiff_testkit::key;
 use skiff_tree::ReleaseId;
 
 use super::{always, delta_to_elsewhere, problem};
 use crate::common::{Device, FakeRunner, Server, World};
-
-/// The key whose seed is so many times this byte.
-fn key(byte: u8) -> PrivateKey {
-    format!("skiff-private-key ed25519 {}", format!("{byte:02x}").repeat(32)).parse().unwrap()
-}
 
 fn signed(delta: &[u8], by: u8) -> Vec<u8> {
     let mut signed = Vec::new();

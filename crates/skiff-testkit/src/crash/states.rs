@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::files::{Files, Inode, InodeId};
 use super::log::{Effect, Moment};
+use crate::Random;
 
 /// How far a moment is gone through.
 #[derive(Debug, Clone)]
@@ -125,7 +126,7 @@ impl Moment {
                 }
             }
         }
-        let mut random = Random(effort.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut random = Random::new(effort.seed);
         let is_name: Vec<bool> =
             uncertain.iter().map(|index| matches!(self.changes[*index].effect, Effect::Names(_))).collect();
         for _ in 0..effort.random {
@@ -139,18 +140,6 @@ impl Moment {
         let mut seen = HashSet::new();
         all.retain(|choice| seen.insert(choice.clone()));
         all
-    }
-}
-
-/// Marsaglia's xorshift.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
     }
 }
 

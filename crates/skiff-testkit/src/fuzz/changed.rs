@@ -7,6 +7,7 @@ use super::golden::{self, Golden};
 use super::input::Input;
 use super::model::mutate;
 use super::sink;
+use crate::Random;
 
 /// Bits of the second byte: whether what follows from the changes follows, and whether the header promises what comes out.
 const MEND: u8 = 1;
@@ -76,13 +77,8 @@ pub(crate) fn limits() -> Limits {
 /// Programs of a few changes, as if by chance and the same ones each time. Mostly what follows from the changes follows, so that
 /// many are taken.
 pub fn any_programs() -> impl Iterator<Item = Vec<u8>> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut byte = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    };
+    let mut random = Random::new(1);
+    let mut byte = move || random.byte();
     std::iter::repeat_with(move || {
         let mut program: Vec<u8> = (0..4 + usize::from(byte() % 20)).map(|_| byte()).collect();
         program[1] |= if byte() % 4 > 0 { MEND | PROMISE } else { 0 };

@@ -204,89 +204,85 @@ fn roundtrip() -> Vec<Seed> {
     ]
 }
 
-fn patch_codecs() -> Vec<Seed> {
+/// An old file and a new one that is much like it, for codecs that take any.
+fn like() -> (Vec<u8>, Vec<u8>) {
     let old: Vec<u8> = (0..600_u32).flat_map(|number| (number * 77).to_le_bytes()).collect();
     let mut new = old.clone();
     new.splice(500..520, *b"something else, longer than before");
     new.iter_mut().skip(40).step_by(97).for_each(|byte| *byte = byte.wrapping_add(3));
-    let codec = |codec: Codec| {
-        let index =
-            Codec::ALL.iter().position(|&known| known == codec).and_then(|index| u8::try_from(index).ok());
-        index.expect("because there are few codecs")
-    };
-    let hostile = |name: Codec, output_len: u64, payload: &[u8]| {
+    (old, new)
+}
+
+const TEXT: &[u8] = b"Mary had a little lamb, its fleece was white as snow. ";
+const JARS: [&[u8]; 2] = [
+    include_bytes!("../../../skiff-patch/tests/zip/nested.old.zip"),
+    include_bytes!("../../../skiff-patch/tests/zip/nested.new.zip"),
+];
+const PNGS: [&[u8]; 2] = [
+    include_bytes!("../../../skiff-patch/tests/png/optimised.old.png"),
+    include_bytes!("../../../skiff-patch/tests/png/optimised.new.png"),
+];
+
+fn patch_codecs() -> Vec<Seed> {
+    [payloads(), round_trips()].concat()
+}
+
+/// What each codec makes, for its decoder.
+fn payloads() -> Vec<Seed> {
+    let (old, new) = like();
+    let payload = |codec: Codec, output_len: usize, (old, payload): (&[u8], &[u8])| {
+        let index = Codec::ALL.iter().position(|&known| known == codec);
+        let index = index.and_then(|index| u8::try_from(index).ok()).expect("because there are few codecs");
         let output_len = u16::try_from(output_len).expect("because the seed is small").to_le_bytes();
-        join(&[[0, codec(name)], output_len].concat(), &[&old, payload])
+        seed("patch_codecs", codec.name(), join(&[[0, index], output_len].concat(), &[old, payload]))
     };
-    let segments = bsdiff::encode(&old, &new, &bsdiff::Options::default());
-    let text = b"Mary had a little lamb, its fleece was white as snow. ".repeat(9);
+    let bsdiff = &bsdiff::encode(&old, &new, &bsdiff::Options::default())[0];
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
-    let compressed =
-        encoder.write_all(&text).and_then(|()| encoder.finish()).expect("because a vector takes everything");
+    let compressed = encoder.write_all(&TEXT.repeat(9)).and_then(|()| encoder.finish());
+    let compressed = compressed.expect("because a vector takes everything");
     let gz = gzip::encode(None, &compressed, Effort::Default).expect("because zlib made it");
-    let gz_len = compressed.len() as u64;
-    let (old_jar, new_jar): (&[u8], &[u8]) = (
-        include_bytes!("../../../skiff-patch/tests/zip/nested.old.zip"),
-        include_bytes!("../../../skiff-patch/tests/zip/nested.new.zip"),
-    );
-    let jar =
-        zip::encode(Some(old_jar), new_jar, &zip::Options::default()).expect("because it is an archive");
-    let (old_png, new_png): (&[u8], &[u8]) = (
-        include_bytes!("../../../skiff-patch/tests/png/optimised.old.png"),
-        include_bytes!("../../../skiff-patch/tests/png/optimised.new.png"),
-    );
-    let picture = png::Plan::new(Some(old_png), new_png, &align::Options::default())
-        .and_then(|plan| {
-            plan.write(
-                &mut Source::new(Cursor::new(old_png), old_png.len() as u64),
-                new_png,
-                &mut State::new(),
-            )
-            .ok()
-        })
-        .expect("because zlib made it");
-    let png_len = u16::try_from(new_png.len()).expect("because it is small").to_le_bytes();
-    let jar_len = u16::try_from(jar[0].output_len).expect("because it is small").to_le_bytes();
-    let round_trip = |segment: u16, window: u16| {
-        let head = [&[1][..], &segment.to_le_bytes(), &window.to_le_bytes()].concat();
-        join(&head, &[&old, &new])
-    };
+    let jar = zip::encode(Some(JARS[0]), JARS[1], &zip::Options::default());
+    let jar = &jar.expect("because it is an archive")[0];
+    let picture = png::Plan::new(Some(PNGS[0]), PNGS[1], &align::Options::default()).and_then(|plan| {
+        let mut source = Source::new(Cursor::new(PNGS[0]), PNGS[0].len() as u64);
+        plan.write(&mut source, PNGS[1], &mut State::new()).ok()
+    });
     let [old_program, new_program] = [16, 48].map(executable);
     let aligned = align::Plan::new(&old_program, &new_program, &align::Options::default())
         .write_held(&old_program, &new_program, &mut State::new())
         .expect("because both are in memory");
     assert_eq!(aligned.first(), Some(&1), "references of an executable are predicted");
-    let program_len = u16::try_from(new_program.len()).expect("because it is small").to_le_bytes();
-    let programs = |old: &[u8], new: &[u8]| join(&[1, 0xff, 0xff, 0xff, 0xff], &[old, new]);
     vec![
-        seed("patch_codecs", "data", hostile(Codec::Data, 5, b"hello")),
-        seed("patch_codecs", "bsdiff", hostile(Codec::Bsdiff, segments[0].output_len, &segments[0].payload)),
-        seed("patch_codecs", "round-trip-whole", round_trip(u16::MAX, u16::MAX)),
-        seed("patch_codecs", "round-trip-windows", round_trip(300, 700)),
-        seed("patch_codecs", "round-trip-gzip", join(&[2, 9, 0], &[&old, &new])),
-        seed("patch_codecs", "round-trip-gzip-of-text", join(&[2, 9, 0], &[&text, &text[7..]])),
-        seed("patch_codecs", "gzip", hostile(Codec::Gzip, gz_len, &gz.payload)),
-        seed(
-            "patch_codecs",
-            "zip",
-            join(&[[0, codec(Codec::Zip)], jar_len].concat(), &[old_jar, &jar[0].payload]),
-        ),
-        seed("patch_codecs", "png", join(&[[0, codec(Codec::Png)], png_len].concat(), &[old_png, &picture])),
-        seed("patch_codecs", "round-trip-png", join(&[4, 0, 1, 0, 0], &[old_png, new_png])),
-        seed(
-            "patch_codecs",
-            "round-trip-png-in-chunks",
-            join(&[4, 6, 0, 9, 0], &[b"rows rows", b"rows rows rows"]),
-        ),
-        seed("patch_codecs", "round-trip-zip", join(&[3, 0xff, 0x7f], &[old_jar, new_jar])),
-        seed("patch_codecs", "round-trip-zip-in-segments", join(&[3, 200, 3], &[old_jar, new_jar])),
-        seed(
-            "patch_codecs",
-            "align",
-            join(&[[0, codec(Codec::Align)], program_len].concat(), &[&old_program, &aligned]),
-        ),
-        seed("patch_codecs", "round-trip-executable", programs(&old_program, &new_program)),
-        seed("patch_codecs", "round-trip-empty", join(&[1, 0, 0, 0, 0], &[&[], &[]])),
+        payload(Codec::Data, 5, (&old, b"hello")),
+        payload(Codec::Bsdiff, bsdiff.output_len as usize, (&old, &bsdiff.payload)),
+        payload(Codec::Gzip, compressed.len(), (&old, &gz.payload)),
+        payload(Codec::Zip, jar.output_len as usize, (JARS[0], &jar.payload)),
+        payload(Codec::Png, PNGS[1].len(), (PNGS[0], &picture.expect("because zlib made it"))),
+        payload(Codec::Align, new_program.len(), (&old_program, &aligned)),
+    ]
+}
+
+/// Two files each, for an encoder and its decoder.
+fn round_trips() -> Vec<Seed> {
+    let (old, new) = like();
+    let text = TEXT.repeat(9);
+    let programs = [16, 48].map(executable);
+    let round_trip = |name: &str, head: &[u8], files: [&[u8]; 2]| {
+        let name = format!("round-trip-{name}");
+        seed("patch_codecs", &name, join(head, &files))
+    };
+    let windows = [&[1][..], &300_u16.to_le_bytes(), &700_u16.to_le_bytes()].concat();
+    vec![
+        round_trip("whole", &[1, 0xff, 0xff, 0xff, 0xff], [&old, &new]),
+        round_trip("windows", &windows, [&old, &new]),
+        round_trip("gzip", &[2, 9, 0], [&old, &new]),
+        round_trip("gzip-of-text", &[2, 9, 0], [&text, &text[7..]]),
+        round_trip("png", &[4, 0, 1, 0, 0], PNGS),
+        round_trip("png-in-chunks", &[4, 6, 0, 9, 0], [b"rows rows", b"rows rows rows"]),
+        round_trip("zip", &[3, 0xff, 0x7f], JARS),
+        round_trip("zip-in-segments", &[3, 200, 3], JARS),
+        round_trip("executable", &[1, 0xff, 0xff, 0xff, 0xff], [&programs[0], &programs[1]]),
+        round_trip("empty", &[1, 0, 0, 0, 0], [&[], &[]]),
     ]
 }
 

@@ -10,6 +10,7 @@ use skiff_replay::{
 use skiff_tree::{ContentDigest, ReleaseId};
 
 use super::release::Release;
+use crate::Nowhere;
 
 /// The error of a sink that has none.
 pub(crate) type Refusal = ReplayError<Infallible>;
@@ -140,30 +141,6 @@ pub(crate) fn as_base(release: &Release) -> Base<'_> {
     let Release { tree, contents, .. } = release;
     let id = ReleaseId::new(tree.digest(), release.config_digest());
     Base { release: id, tree, contents, trust: Trust::Checked }
-}
-
-/// Keeps nothing, and has nothing to be read again.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    type Error = io::Error;
-    type Content = Vec<u8>;
-
-    fn begin(&mut self, _prelude: &Prelude) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&mut self, _number: u32, _bytes: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self, _number: u32, _digest: ContentDigest) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn open(&self, _number: u32) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
 }
 
 /// Replays a delta onto a base, and keeps nothing.

@@ -13,10 +13,19 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(super) fn cases() -> Vec<HostileImage> {
-    [configs(), manifests(), digests(), indexes(), directories(), archives(), saved()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        configs(),
+        manifests(),
+        digests(),
+        indexes(),
+        directories(),
+        archives(),
+        saved_layers(),
+        saved_documents(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The documents of an image of one layer, each as text that can be changed; what names it follows the change.
@@ -389,68 +398,64 @@ fn add_all(layer: Layer, files: &BTreeMap<String, Vec<u8>>, but: &str) -> Layer 
 }
 
 /// What `docker save` writes, with another `manifest.json`, and links in the place of layers.
-fn saved() -> Vec<HostileImage> {
-    let case = |name: &str, fate: Fate, manifest: &'static str, make: fn(Layer) -> Layer| {
-        written(name, fate, move |directory| {
-            let file = directory.join("saved.tar");
-            let image = Image::new().encoded_layer(base(), Encoding::Plain);
-            let files = docker_archive(DockerForm::Layers, &[(&["app:1"], &image)]);
-            let config = format!("{}.json", sha256_hex(&image.config_bytes()));
-            let layer = files.keys().find(|name| name.ends_with("/layer.tar")).expect("a layer").clone();
-            let manifest = manifest.replace("CONFIG", &config).replace("LAYER", &layer);
-            let archive =
-                make(add_all(Layer::new(), &files, "manifest.json").file("manifest.json", manifest));
-            std::fs::write(&file, archive.to_tar()).expect("an archive");
-            format!("docker-archive:{}", file.display())
-        })
-    };
+fn saved(name: &str, fate: Fate, manifest: &'static str, make: fn(Layer) -> Layer) -> HostileImage {
+    written(name, fate, move |directory| {
+        let file = directory.join("saved.tar");
+        let image = Image::new().encoded_layer(base(), Encoding::Plain);
+        let files = docker_archive(DockerForm::Layers, &[(&["app:1"], &image)]);
+        let config = format!("{}.json", sha256_hex(&image.config_bytes()));
+        let layer = files.keys().find(|name| name.ends_with("/layer.tar")).expect("a layer").clone();
+        let manifest = manifest.replace("CONFIG", &config).replace("LAYER", &layer);
+        let archive = make(add_all(Layer::new(), &files, "manifest.json").file("manifest.json", manifest));
+        std::fs::write(&file, archive.to_tar()).expect("an archive");
+        format!("docker-archive:{}", file.display())
+    })
+}
+
+const SAVED: &str = r#"[{"Config":"CONFIG","RepoTags":["app:1"],"Layers":["l.tar"]}]"#;
+
+/// Saved images whose layers are elsewhere, or others.
+fn saved_layers() -> Vec<HostileImage> {
     let refused = |fault, words: &'static str| Fate::Refused(fault, vec![words]);
-    let sound = r#"[{"Config":"CONFIG","RepoTags":["app:1"],"Layers":["l.tar"]}]"#;
     let same = |layer| layer;
     vec![
-        case(
+        saved(
             "saved, with a layer by a path upwards",
             refused(Fault::Missing, "media/canary/secret"),
             r#"[{"Config":"CONFIG","Layers":["../../media/canary/secret"]}]"#,
             same,
         ),
-        case(
+        saved(
             "saved, with a layer by an absolute path",
             refused(Fault::Missing, "/media/canary/secret"),
             r#"[{"Config":"CONFIG","Layers":["/media/canary/secret"]}]"#,
             same,
         ),
-        case(
-            "saved, with a config by a path upwards",
-            refused(Fault::Missing, "media/canary/secret"),
-            r#"[{"Config":"../../media/canary/secret","Layers":[]}]"#,
-            same,
-        ),
-        case(
+        saved(
             "saved, with a layer that is a link outside",
             refused(Fault::Missing, "l.tar"),
-            sound,
+            SAVED,
             |layer| layer.symlink("l.tar", "/media/canary/secret"),
         ),
-        case(
+        saved(
             "saved, with a layer that is a link upwards",
             refused(Fault::Missing, "l.tar"),
-            sound,
+            SAVED,
             |layer| layer.symlink("l.tar", "../../media/canary/secret"),
         ),
-        case(
+        saved(
             "saved, with a layer that is a hard link outside",
             refused(Fault::Missing, "l.tar"),
-            sound,
+            SAVED,
             |layer| layer.hard_link("l.tar", "/media/canary/secret"),
         ),
-        case(
+        saved(
             "saved, with layers that are links in a circle",
             refused(Fault::Missing, "l.tar"),
-            sound,
+            SAVED,
             |layer| layer.symlink("l.tar", "m.tar").symlink("m.tar", "l.tar"),
         ),
-        case(
+        saved(
             "saved, with a layer that is the manifest",
             refused(Fault::Digest, "layer 0"),
             r#"[{"Config":"CONFIG","Layers":["manifest.json"]}]"#,
@@ -460,37 +465,51 @@ fn saved() -> Vec<HostileImage> {
                     .file("c.json", Image::new().raw_layer(vec![], Encoding::Plain).config_bytes())
             },
         ),
-        case(
+        saved(
             "saved, with a layer that is there twice",
             refused(Fault::Corrupt, "it names 1 layers"),
             r#"[{"Config":"CONFIG","Layers":["LAYER","LAYER"]}]"#,
             same,
         ),
-        case(
-            "saved, with a manifest that is none",
-            refused(Fault::Corrupt, "not the JSON"),
-            r#"{"Config":"CONFIG"}"#,
-            same,
-        ),
-        case(
-            "saved, with a config in a manifest twice",
-            refused(Fault::Corrupt, "duplicate field"),
-            r#"[{"Config":"CONFIG","Config":"x","Layers":["LAYER"]}]"#,
-            same,
-        ),
-        case(
-            "saved, with a manifest that is a link outside",
-            refused(Fault::Unsupported, "before 1.10"),
-            sound,
-            |layer| layer.symlink("manifest.json", "/media/canary/secret"),
-        ),
-        case(
+        saved(
             "saved, with a layer by a path upwards and back",
             Fate::Taken("base=1".into()),
             r#"[{"Config":"CONFIG","Layers":["../x/.././LAYER"]}]"#,
             same,
         ),
-        case(
+    ]
+}
+
+/// Saved images whose manifest or config is another.
+fn saved_documents() -> Vec<HostileImage> {
+    let refused = |fault, words: &'static str| Fate::Refused(fault, vec![words]);
+    let same = |layer| layer;
+    vec![
+        saved(
+            "saved, with a config by a path upwards",
+            refused(Fault::Missing, "media/canary/secret"),
+            r#"[{"Config":"../../media/canary/secret","Layers":[]}]"#,
+            same,
+        ),
+        saved(
+            "saved, with a manifest that is none",
+            refused(Fault::Corrupt, "not the JSON"),
+            r#"{"Config":"CONFIG"}"#,
+            same,
+        ),
+        saved(
+            "saved, with a config in a manifest twice",
+            refused(Fault::Corrupt, "duplicate field"),
+            r#"[{"Config":"CONFIG","Config":"x","Layers":["LAYER"]}]"#,
+            same,
+        ),
+        saved(
+            "saved, with a manifest that is a link outside",
+            refused(Fault::Unsupported, "before 1.10"),
+            SAVED,
+            |layer| layer.symlink("manifest.json", "/media/canary/secret"),
+        ),
+        saved(
             "saved, with a config whose name is another's digest",
             refused(Fault::Digest, "config"),
             r#"[{"Config":"0000000000000000000000000000000000000000000000000000000000000000.json","Layers":["LAYER"]}]"#,

@@ -24,11 +24,24 @@ pub(crate) struct SignDelta {
     /// The private key to sign with; several may be named
     #[arg(long, value_name = "KEY", required = true)]
     pub(crate) key: Vec<PathBuf>,
+    /// Sign it only where it leads to this release: `skiff diff` prints it
+    #[arg(long, value_name = "ID")]
+    pub(crate) target: Option<String>,
+    /// Sign it only where it applies to this release and no other; where several are named, to these
+    #[arg(long, value_name = "ID")]
+    pub(crate) base: Vec<String>,
     /// Where the signed delta goes, in the place of the delta itself; "-" writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) print: Output,
+}
+
+impl SignDelta {
+    /// Whether the delta comes from standard input.
+    pub(crate) fn is_piped(&self) -> bool {
+        self.delta.as_os_str() == "-"
+    }
 }
 
 /// Who is believed.

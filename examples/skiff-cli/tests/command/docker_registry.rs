@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use skiff_testkit::{DockerRegistry, FlakyProxy, Image, Layer, OciLayout, run_program};
+use skiff_testkit::{DockerRegistry, FlakyProxy, Image, Layer, OciLayout, noise_of, run_program};
 use tempfile::TempDir;
 
 /// How long a connection lasts that the proxy cuts.
@@ -58,16 +58,7 @@ impl Place {
 
 /// Half a megabyte that both have, and as much that one has.
 fn image(name: &str) -> Image {
-    let noise = |name: &str| {
-        let mut state = name.bytes().fold(1_u64, |state, byte| state * 257 + u64::from(byte));
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        };
-        (0..500_000).map(|_| next()).collect::<Vec<u8>>()
-    };
+    let noise = |name| noise_of(name, 500_000);
     Image::new().layer(Layer::new().file("lib", noise("lib"))).layer(Layer::new().file("app", noise(name)))
 }
 

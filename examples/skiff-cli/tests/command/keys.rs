@@ -92,6 +92,41 @@ fn a_signed_delta_is_applied_where_a_signature_is_required() {
 }
 
 #[test]
+fn whoever_signs_says_what_is_meant_and_another_delta_is_not_signed() {
+    let (place, target) = signing();
+    let base = place.json(&["inspect", "update.skiff"])["bases"][0].as_str().unwrap().to_owned();
+    let other = "ab".repeat(32);
+    let delta = fs::read(place.path("update.skiff")).unwrap();
+    let sign = ["sign", "update.skiff", "--key", "one"];
+    for (more, code, told) in [
+        (&["--target", &*other][..], 3, &*target),
+        (&["--target", &base], 3, &base),
+        (&["--base", &other], 3, &base),
+        (&["--base", &target, "--base", &other], 3, "no base that you mean"),
+        (&["--target", &other, "--base", &base], 3, &other),
+        (&["--target", &target, "--base", &target], 3, &base),
+        (&["--target", "4f5c"], 2, "4f5c"),
+        (&["--base", ""], 2, "digits"),
+    ] {
+        place.fails(&[&sign[..], more].concat(), code, told);
+        place.fails(&[&sign[..], more, &["-o", "signed.skiff"]].concat(), code, told);
+    }
+    assert_eq!(fs::read(place.path("update.skiff")).unwrap(), delta);
+    assert!(!place.path("signed.skiff").exists() && !place.has_parts());
+
+    let meant = ["--target", &*target, "--base", &other, "--base", &base];
+    let signed = place.json(&[&sign[..], &meant].concat());
+    assert_eq!((&signed["bases"], &signed["target"]), (&serde_json::json!([base]), &target.into()));
+    assert_eq!(signed["signatures"].as_array().unwrap().len(), 1);
+    // Whoever is not a program is told as well.
+    let told = place.skiff(&sign);
+    let told = String::from_utf8(told.stdout).unwrap();
+    for release in [&base, signed["target"].as_str().unwrap()] {
+        assert!(told.contains(release), "{told}");
+    }
+}
+
+#[test]
 fn a_delta_may_be_signed_as_it_is_made_or_goes_by() {
     let (place, _) = signing();
     let words = ["diff", "oci:images:1.0", "oci:images:1.1", "--sign", "one", "-o", "signed.skiff"];

@@ -178,11 +178,7 @@ fn with_tree(delta: &[u8], change: impl Fn(&mut Columns)) -> Vec<u8> {
     let mut fields = None;
     while let Some(event) = reader.next_event().unwrap() {
         match event {
-            Event::Header(header) => {
-                let (codecs, bases) = (header.codecs().to_vec(), header.bases().to_vec());
-                let (target, facts) = (*header.target(), *header.facts());
-                fields = Some(HeaderFields { codecs, bases, target, facts });
-            }
+            Event::Header(header) => fields = Some(HeaderFields::from(&*header)),
             Event::Frame(frame) => {
                 let mut payload = frame.payload;
                 if frame.section == Section::Tree {

@@ -9,6 +9,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use skiff_diff::{Options, Release, diff};
 use skiff_replay::{Base, Checkpoint, Prelude, Sink, Trust};
+pub(crate) use skiff_testkit::noise;
 use skiff_tree::*;
 
 /// A sink that keeps everything in memory, and the checkpoints with what was there at the time.
@@ -126,13 +127,6 @@ pub(crate) fn large() -> (Image, Image) {
 
 /// Two images: a file of nine times so many bytes that was changed in a few places, one that was kept, and a new one, twice.
 pub(crate) fn images_of(unit: usize) -> (Image, Image) {
-    let noise = |mut state: u64, length: usize| -> Vec<u8> {
-        let step = |_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 56) as u8
-        };
-        (0..length).map(step).collect()
-    };
     let mut old = BTreeMap::new();
     old.insert("a".to_owned(), noise(1, 9 * unit));
     old.insert("kept".to_owned(), noise(2, unit));

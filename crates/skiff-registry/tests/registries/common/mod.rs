@@ -11,6 +11,7 @@ use skiff_format::{
 use skiff_image::BlobDigest;
 use skiff_image::documents::Descriptor;
 use skiff_registry::{Client, ClientOptions, Reference, Repository, Retries, Transport};
+pub use skiff_testkit::noise_of;
 use skiff_testkit::{Image, Layer, OciLayout, TestRegistry};
 use skiff_tree::ReleaseId;
 
@@ -46,19 +47,6 @@ pub fn at(address: &str, image: &str) -> Reference {
     format!("docker://{address}/{image}").parse().expect("a reference")
 }
 
-/// Bytes that do not compress, others for each name.
-pub fn noise_bytes(name: &str, size: usize) -> Vec<u8> {
-    let mut state =
-        name.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |state, byte| state.rotate_left(9) ^ u64::from(byte));
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..size).map(|_| next()).collect()
-}
-
 /// A delta from a release to another one, whose manifest has this digest, with so many bytes that do not compress.
 pub fn delta(
     work: &Work,
@@ -75,7 +63,7 @@ pub fn delta(
     if manifest.is_some() {
         add(Section::Manifest, b"{}");
     }
-    for (index, payload) in noise_bytes(&format!("{base} {target}"), size).chunks(1 << 20).enumerate() {
+    for (index, payload) in noise_of(&format!("{base} {target}"), size).chunks(1 << 20).enumerate() {
         let section = if index == 0 { Section::Tree } else { Section::Contents };
         add(section, payload);
     }
