@@ -148,7 +148,7 @@ fn bombs_cost_what_the_limits_grant() {
         for (name, bomb) in [("LZMA", lzma(GIB, limit)), ("Zstandard", zstd(3 * GIB, limit))] {
             // Of LZMA a dictionary that holds the payload goes with it.
             let ((number, parameter), bytes) = bomb.clone();
-            let parameter = if number == 1 { 36 << 8 | parameter % 256 } else { parameter };
+            let parameter = if number == 1 { (36 << 8) | (parameter % 256) } else { parameter };
             let honest = cost(&delta(((number, parameter), bytes), GIB), limit);
             check(&format!("{name}, 1 GiB declared"), &honest, (CONSTANT, "limit: bytes in one frame"));
             let dishonest = cost(&delta(bomb.clone(), limit), limit);
