@@ -19,6 +19,8 @@ const CONFIG: u64 = 1;
 const MANIFEST: u64 = 2;
 const TREE: u64 = 3;
 const CONTENTS: u64 = 4;
+/// The longest output that is made right: some bytes of a code that learns stand for whatever length is asked for, which takes as long.
+const LONGEST: u64 = 1 << 20;
 /// Columns of the tree section.
 const SIZES: usize = 11;
 
@@ -110,6 +112,7 @@ impl Model {
             if let Some(output) = payload::mend(record.codec, &mut record.payload) {
                 record.output = output;
             }
+            record.output = record.output.min(LONGEST);
             made.push((record.content, record.output));
         }
         let new = self.new_contents(base);
