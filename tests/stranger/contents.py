@@ -93,6 +93,10 @@ class Contents:
         if self.open is None:
             self.open = (content, b"")
         must(self.open[0] == content, "a content begins before another ends")
+        if codec in (3, 7):
+            must(output == self.sizes[content], "a part of a file that is made as a whole")
+        if codec == 6:
+            must(output >= 4096 or len(self.open[1]) + output == self.sizes[content], "a small part of an archive")
         made = CODECS[codec](payload, self.source(parts, content, output), output, learned)
         must(len(made) == output, "a record makes less or more than it says")
         whole = self.open[1] + made

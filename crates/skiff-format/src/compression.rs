@@ -7,6 +7,7 @@ use crate::{FormatError, FrameInfo};
 
 /// A compressor with what its decoder has to know beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compressor {
     /// Not compressed.
     Stored,
@@ -381,7 +382,9 @@ fn xz_encode(properties: u8, payload: &[u8]) -> std::io::Result<(Compressor, Vec
     const EXTREME: u32 = 1 << 31;
     let size = payload.len() as u64;
     let fits = |&dictionary: &u8| Compressor::Xz { properties, dictionary }.dictionary_bytes() >= size;
-    let dictionary = (0..MAX_DICTIONARY).find(fits).unwrap_or(MAX_DICTIONARY);
+    let too_large =
+        || std::io::Error::new(std::io::ErrorKind::InvalidInput, "no dictionary of LZMA holds it");
+    let dictionary = (0..=MAX_DICTIONARY).find(fits).ok_or_else(too_large)?;
     let compressor = Compressor::Xz { properties, dictionary };
     let mut options = LzmaOptions::new_preset(9 | EXTREME)?;
     options.dict_size(u32::try_from(compressor.dictionary_bytes()).unwrap_or(u32::MAX));

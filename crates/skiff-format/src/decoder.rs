@@ -15,11 +15,11 @@ pub struct Limits {
     pub header_bytes: u64,
     /// Stops signatures that nobody needs: all of a delta together, in bytes, which count as bytes of the header too. 64 KiB unless set.
     pub signature_bytes: u64,
-    /// Stops bombs: the payload of one frame, in bytes, and so its size in the delta too. 8 MiB unless set.
+    /// Stops bombs: the payload of one frame that is not left out, in bytes, and so its size in the delta too. 8 MiB unless set.
     pub frame_bytes: u64,
     /// Stops deltas that never end: the size of the whole delta, in bytes. 64 GiB unless set.
     pub delta_bytes: u64,
-    /// Stops many bombs in a row: the payloads of all frames together, in bytes. 256 GiB unless set.
+    /// Stops many bombs in a row: the payloads of all frames that are not left out, in bytes. 256 GiB unless set.
     pub payload_bytes: u64,
     /// Stops compressors that want to look back too far: bytes. 8 MiB unless set.
     pub dictionary_bytes: u64,
@@ -135,10 +135,7 @@ impl Decoder {
     /// Any of [`FormatError`]; bytes after the delta's end among them.
     pub fn push(&mut self, input: &mut &[u8]) -> Result<Option<Event>, FormatError> {
         loop {
-            if let State::Frame(header, index) = &self.state
-                && let Some(frame) = header.frames().get(*index).filter(|frame| is_left_out(frame))
-            {
-                let (frame, index) = (*frame, *index);
+            if let Some((frame, index)) = self.passing() {
                 return self.leave_out(&frame, index, input);
             }
             let wanted = self.wanted();
@@ -161,8 +158,12 @@ impl Decoder {
     /// How many more bytes the next event takes at least: a reader that reads no more reads nothing in vain.
     #[must_use]
     pub fn missing(&self) -> usize {
-        let passed = usize::try_from(self.left_out.bytes).unwrap_or(usize::MAX);
-        self.wanted().saturating_sub(self.buffer.len()).saturating_sub(passed)
+        match self.passing() {
+            Some((frame, _)) => {
+                usize::try_from(frame.encoded_size - self.left_out.bytes).unwrap_or(usize::MAX)
+            }
+            None => self.wanted().saturating_sub(self.buffer.len()),
+        }
     }
 
     /// Says that the input has ended.
@@ -188,6 +189,12 @@ impl Decoder {
         if self.buffer.capacity() - self.buffer.len() < arrived {
             self.buffer.reserve_exact(missing.min(arrived.max(self.buffer.len())));
         }
+    }
+
+    /// The frame that is left out, where the decoder is at one, and its place.
+    fn passing(&self) -> Option<(FrameInfo, usize)> {
+        let State::Frame(header, index) = &self.state else { return None };
+        header.frames().get(*index).filter(|frame| is_left_out(frame)).map(|frame| (*frame, *index))
     }
 
     /// The size of the part that is being collected; 0 at the end.

@@ -122,6 +122,7 @@ pub struct HeaderFields {
     pub facts: Facts,
 }
 
+/// Without its extensions, of which none is known here.
 impl From<&Header> for HeaderFields {
     fn from(header: &Header) -> Self {
         header.parsed.fields.clone()

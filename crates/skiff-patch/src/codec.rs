@@ -27,6 +27,31 @@ pub enum Codec {
     Png,
 }
 
+/// How much of a file a payload makes at least. What a payload may open beside what it makes is granted to each, so that there must
+/// not be many for one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Portion {
+    /// Whatever is asked for.
+    Any,
+    /// So many bytes, unless the file ends with them.
+    Least(u64),
+    /// The whole of it.
+    Whole,
+}
+
+impl Portion {
+    /// Whether it may be `output_len` bytes of a file of `size`, behind which `left` are still to be made.
+    #[must_use]
+    pub const fn allows(self, output_len: u64, size: u64, left: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Least(least) => output_len >= least || left == 0,
+            Self::Whole => output_len == size,
+        }
+    }
+}
+
 impl Codec {
     /// Every codec of this build, in the order of their ids.
     pub const ALL: &[Self] = &[
@@ -70,6 +95,20 @@ impl Codec {
             Self::Zip => 0,
             #[cfg(feature = "png")]
             Self::Png => 0,
+        }
+    }
+
+    /// How much of a file one payload makes at least.
+    #[must_use]
+    pub const fn portion(self) -> Portion {
+        match self {
+            Self::Data | Self::Bsdiff | Self::Block | Self::Align => Portion::Any,
+            #[cfg(feature = "gzip")]
+            Self::Gzip => Portion::Whole,
+            #[cfg(feature = "zip")]
+            Self::Zip => Portion::Least(4096),
+            #[cfg(feature = "png")]
+            Self::Png => Portion::Whole,
         }
     }
 

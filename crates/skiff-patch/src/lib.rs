@@ -53,7 +53,7 @@ mod state;
 #[cfg(feature = "zip")]
 pub mod zip;
 
-pub use codec::Codec;
+pub use codec::{Codec, Portion};
 pub use decode::{Job, Limits, Rest, decode, decode_apart, decoder_memory};
 pub use error::{PatchError, Stream};
 #[cfg(feature = "encode")]

@@ -137,6 +137,11 @@ impl Followed {
         let codec = frame.codecs.find(record.codec);
         let codec =
             codec.ok_or_else(|| frame.corrupt(format!("the header does not name codec {}", record.codec)))?;
+        let left = size - written - record.output_len;
+        if !codec.portion().allows(record.output_len, size, left) {
+            let what = format!("content {number} is made of smaller pieces than {} makes", codec.name());
+            return Err(frame.corrupt(what).into());
+        }
         let source = self.source(frame, record, outlet)?;
         let source_len = source.size();
         let mut source = Source::new(source, source_len);

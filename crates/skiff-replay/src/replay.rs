@@ -169,7 +169,13 @@ impl<'a> Replay<'a> {
                 section.extend_from_slice(&frame.payload);
                 Ok(())
             }
-            // A section that a later version added and that this one may leave out.
+            // A section that a later addition brings and that this one leaves out: it need not come again.
+            Event::Skipped { index } => match &self.state {
+                State::Contents(contents) => {
+                    sink.checkpoint(&contents.checkpoint(index)).map_err(ReplayError::Sink)
+                }
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -49,7 +49,8 @@ fn sections(header: &Header) -> Vec<(Section, usize, u64, u64)> {
             Some((section, frames, encoded, decoded)) if *section == frame.section => {
                 *frames += 1;
                 *encoded += frame.encoded_size;
-                *decoded += frame.decoded_size;
+                // Of what is left out it is whatever was told.
+                *decoded = decoded.saturating_add(frame.decoded_size);
             }
             _ => sections.push((frame.section, 1, frame.encoded_size, frame.decoded_size)),
         }

@@ -109,6 +109,9 @@ impl Machine {
     pub(crate) fn let_go(&self) {
         // One that is gone already is as good.
         let _ = Command::new("umount").arg(self.mount()).output();
+        // One that stays would be written under.
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(std::thread::panicking() || !mounts.contains(text(&self.mount())), "it is mounted still");
     }
 
     /// The power goes: what is in memory does not reach the disk any more, the journal neither.

@@ -110,7 +110,9 @@ fn fields() -> Vec<Case> {
         case("corrupt-extension-without-end", Body, |raw| {
             raw.extensions = [vec![1, 7, 0], varint(u64::MAX)].concat();
         }),
-        case("unsupported-extension", Unsupported, |raw| raw.extensions = vec![2, 7, 0, 1, b'x', 9, 1, 0]),
+        case("unsupported-extension", Unsupported, |raw| {
+            raw.extensions = [vec![2, 7, 0, 1, b'x'], varint(1_009), vec![1, 0]].concat();
+        }),
         case("limit-memory", Limit, |raw| raw.facts.splice(7.., varint(1 << 40)).for_each(drop)),
     ]
 }
@@ -122,7 +124,7 @@ fn table() -> Vec<Case> {
         case("corrupt-frame-count-short", Body, |raw| raw.count = Some(vec![0])),
         case("corrupt-frame-count-long", Body, |raw| raw.count = Some(vec![2])),
         row("corrupt-flags", Body, |row| row.flags = 2),
-        row("unsupported-compressor", Unsupported, |row| row.compressor = 4),
+        row("unsupported-compressor", Unsupported, |row| row.compressor = 1_004),
         row("corrupt-stored-parameter", Body, |row| row.parameter = 1),
         row("corrupt-stored-sizes", Body, |row| row.decoded = 5),
         row("corrupt-empty-frame", Body, |row| (row.encoded, row.decoded) = (0, 0)),
@@ -168,7 +170,7 @@ fn sections() -> Vec<Case> {
         }),
         case("corrupt-skippable-tree", Body, |raw| raw.rows[0].flags = 1),
         case("unsupported-section", Unsupported, |raw| {
-            raw.rows.push(Row { flags: 0, ..Row::stored(5, b"of a later version") });
+            raw.rows.push(Row { flags: 0, ..Row::stored(1_005, b"of a later version") });
         }),
         case("unsupported-section-zero", Unsupported, |raw| raw.rows.insert(0, Row::stored(0, b"nothing"))),
     ]

@@ -41,12 +41,12 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     let (one, two) = (key("one").signature(&digest), key("two").signature(&digest));
     // What a later version may add.
     let later =
-        DetachedSignature { algorithm: 300, key: Digest::of(b"a key of another kind"), bytes: vec![7; 90] };
+        DetachedSignature { algorithm: 1_300, key: Digest::of(b"a key of another kind"), bytes: vec![7; 90] };
     let mut altered = one.clone();
     altered.bytes[40] ^= 4;
     let elsewhere = key("one").signature(&Digest::of(b"another header"));
     let renamed = DetachedSignature { key: one.key, ..two.clone() };
-    let renumbered = DetachedSignature { algorithm: 300, ..one.clone() };
+    let renumbered = DetachedSignature { algorithm: 1_300, ..one.clone() };
     vec![
         ("signed-example", under(vec![one, two.clone(), later.clone()])),
         ("untrusted-unsigned", under(vec![])),
@@ -66,10 +66,8 @@ fn path(name: &str) -> PathBuf {
 fn write_anew() {
     if std::env::var_os("SKIFF_WRITE_GOLDEN").is_some() {
         for (name, bytes) in files() {
-            // What is valid stays as it is; and tests that run beside this one read it.
-            if !path(name).exists()
-                || name.starts_with("untrusted-") && fs::read(path(name)).unwrap() != bytes
-            {
+            // What is there stays as it is.
+            if !path(name).exists() {
                 fs::write(path(name), bytes).unwrap();
             }
         }

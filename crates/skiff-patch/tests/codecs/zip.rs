@@ -127,6 +127,41 @@ fn directories_are_bounded_by_what_comes_of_them() {
     }
 }
 
+/// A member that says of itself how long it is, packed and plain, wanted so many times for some bytes by a group each.
+#[test]
+fn old_texts_are_bounded_by_what_comes_of_them() {
+    const OUTPUT: usize = 4;
+    let most = 64 * OUTPUT + (64 << 10);
+    let refused = |packed: usize, groups: usize| {
+        let header = |signature: &[u8], fields: usize| {
+            let mut header = [signature, &vec![0; fields - 4]].concat();
+            header[if fields == 30 { 8 } else { 10 }] = 8;
+            header
+        };
+        // A deflate stream of nothing, and what is behind it, which is not looked at.
+        let mut source = [header(b"PK\x03\x04", 30), vec![3, 0], vec![0; packed - 2]].concat();
+        let directory = source.len();
+        let mut central = header(b"PK\x01\x02", 46);
+        central[20..24].copy_from_slice(&(packed as u32).to_le_bytes());
+        source.extend(central);
+        let mut payload = vec![1];
+        for number in [0, directory, 46, 1, 0, 30, 30, 0, 9] {
+            skiff_wire::put_varint(&mut payload, number as u64);
+        }
+        // Each group makes nothing of the member, by bsdiff without a control; a header that is opaque takes its text.
+        let kinds: Vec<u8> = std::iter::repeat_n([0, 0x87], groups).flatten().collect();
+        let numbers: Vec<u8> = (0..groups).flat_map(|group| [2, 0, 2, u8::from(group > 0), 0]).collect();
+        skiff_wire::put_bytes(&mut payload, &kinds);
+        skiff_wire::put_bytes(&mut payload, &numbers);
+        payload.extend([0, 0].repeat(groups));
+        decode_one(&source, &payload, OUTPUT as u64).1.unwrap_err().to_string().contains("far more")
+    };
+    assert!(!refused(most - 30, 1));
+    assert!(refused(most - 29, 1));
+    assert!(!refused(most / 2 - 30, 2));
+    assert!(refused(most / 2 - 29, 2));
+}
+
 /// A member of zeros, which compress to next to nothing, of a text that is sent as it is.
 #[test]
 fn texts_are_bounded_by_what_comes_of_them() {

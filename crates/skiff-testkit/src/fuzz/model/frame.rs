@@ -68,7 +68,7 @@ impl Frame {
             Compressor::Xz { .. } => How::Lzma,
             Compressor::Zstd { .. } => How::Zstandard,
             Compressor::Mixed => How::Mixed,
-            Compressor::Other { .. } => How::Stored,
+            _ => How::Stored,
         };
         Self { flags: u64::from(row.skippable), how, ..Self::new(section, payload) }
     }

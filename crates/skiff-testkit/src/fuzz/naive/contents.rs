@@ -58,6 +58,13 @@ pub(crate) fn read<'a>(
                 "a content becomes too long, or is made twice",
             )?;
             must(known.iter().any(|codec| codec.0 == record.codec), "a codec that the header does not name")?;
+            match record.codec {
+                3 | 7 => must(record.output == size, "a part of a file that is made as a whole")?,
+                6 => {
+                    must(record.output >= 4096 || made + record.output == size, "a small part of an archive")?
+                }
+                _ => {}
+            }
             let whole = |number: usize| contents[number].len() as u64 == told.new[number].size;
             let source = source(&record, (base, told), (&contents, &whole))?;
             let job = codecs::Job { codec: record.codec, payload, source: &source, output: record.output };
