@@ -125,7 +125,11 @@ fn read_signatures<R: BufRead>(
     let mut signatures = HashMap::new();
     let mut first_paths = HashMap::new();
     for (index, _, content) in tree.files() {
-        first_paths.entry(content.digest).or_insert(index);
+        let &mut (_, size) = first_paths.entry(content.digest).or_insert((index, content.size));
+        // Else the blocks of the one would pass for those of the other.
+        if size != content.size {
+            return Err(SignatureError::corrupt(input.offset, "its tree has one content in two sizes"));
+        }
     }
     let (mut next, mut left) = (0_usize, limits.block);
     loop {
@@ -136,7 +140,7 @@ fn read_signatures<R: BufRead>(
         let Some((index, content)) = file else {
             return Err(SignatureError::corrupt(offset, "it signs an entry that is no file"));
         };
-        if content.size == 0 || first_paths.get(&content.digest) != Some(&index) {
+        if content.size == 0 || first_paths.get(&content.digest) != Some(&(index, content.size)) {
             return Err(SignatureError::corrupt(
                 offset,
                 "it signs a file without content, or not at its first path",

@@ -103,6 +103,27 @@ fn each_fault_is_told_with_its_place() {
     assert!(matches!(error, SignatureError::Unsupported { version: 2 }), "{error}");
 }
 
+/// A fuzzer found the blocks of one file told as those of another.
+#[test]
+fn a_content_has_one_size() {
+    let content = words(900);
+    let honest = FileContent::of(&content);
+    for size in [0, honest.size - 1, honest.size] {
+        let file = |path: &str, content| {
+            Entry::inode(EntryPath::new(path).unwrap(), Metadata::default(), Kind::File(content))
+        };
+        let root = Entry::inode(EntryPath::root(), Metadata::default(), Kind::Directory);
+        let entries = vec![root, file("a", honest), file("b", FileContent { size, ..honest })];
+        let head = head(&Tree::new(entries).unwrap());
+        let bytes = sealed([&head[..], &[2], &blocks(&content, SignatureKind::default(), 16), &[0]].concat());
+        if size == honest.size {
+            TreeSignature::read(&bytes[..], &Limits::default()).unwrap();
+        } else {
+            assert_eq!(refused(&bytes), (head.len() as u64, "its tree has one content in two sizes".into()));
+        }
+    }
+}
+
 #[test]
 fn limits_hold_and_lies_cost_nothing() {
     let (tree, contents) = image(&[("a", words(50_000))]);
