@@ -14,7 +14,7 @@ use skiff_tree::ReleaseId;
 use crate::RegistryError;
 
 /// What kind of artifact a delta is, and what its one layer is.
-pub const DELTA_TYPE: &str = "application/vnd.skiff.delta.v0";
+pub const DELTA_TYPE: &str = "application/vnd.skiff.delta.v1";
 
 pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";

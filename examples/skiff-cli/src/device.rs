@@ -370,7 +370,7 @@ fn add_info(lines: &mut Lines, name: &str, info: &ReleaseInfo) {
         "  state",
         match info.trial {
             Trial::Confirmed => "confirmed".to_owned(),
-            Trial::OnTrial { starts: None } => "not confirmed".to_owned(),
+            Trial::OnTrial { starts: None } => "not on trial".to_owned(),
             Trial::OnTrial { starts: Some(starts) } => {
                 format!("on trial: {} of {starts} starts taken", info.starts_taken)
             }

@@ -176,7 +176,7 @@ pub(crate) fn bases(header: &Header) -> Vec<String> {
 /// Who a delta says that it is signed by.
 pub(crate) fn add_signatures(lines: &mut Lines, header: &Header) {
     for signature in header.signatures().all() {
-        lines.add("signed by", format!("{} ({})", signature.key, algorithm(signature)));
+        lines.add("says it is signed by", format!("{} ({})", signature.key, algorithm(signature)));
     }
 }
 

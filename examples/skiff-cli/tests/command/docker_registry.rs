@@ -94,7 +94,7 @@ fn a_delta_goes_over_dockers_registry() {
     let inspect = ["inspect", "--raw", "--tls-verify=false"];
     let raw: Value =
         serde_json::from_slice(&place.run("skopeo", &[&inspect[..], &[&artifact]].concat())).unwrap();
-    assert_eq!(raw["artifactType"], "application/vnd.skiff.delta.v0");
+    assert_eq!(raw["artifactType"], "application/vnd.skiff.delta.v1");
     let subject = raw["subject"]["digest"].as_str().unwrap().replacen(':', "-", 1);
     let list = format!("docker://{}/app:{subject}", place.registry.address());
     let raw: Value =
