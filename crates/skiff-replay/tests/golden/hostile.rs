@@ -153,6 +153,19 @@ fn of_codec(parts: &mut Parts, codec: u16) {
     parts.contents = records(&[1, (codec as u8) << 3 | NEXT, 1, 0, 1], b"x");
 }
 
+/// The whole content by this payload, from the file of the base.
+fn opening(parts: &mut Parts, codec: u16, payload: &[u8]) {
+    parts.fields.codecs.push(CodecInfo { id: codec, version: 0 });
+    let heads = [1, (codec as u8) << 3 | NEXT | ALL | HOME, payload.len() as u8];
+    parts.contents = records(&heads, payload);
+}
+
+fn varint(value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    skiff_wire::put_varint(&mut bytes, value);
+    bytes
+}
+
 /// A frame of these heads with their payload.
 fn records(heads: &[u8], payload: &[u8]) -> Vec<u8> {
     [heads, payload].concat()
@@ -364,6 +377,18 @@ fn of_contents() -> Vec<Case> {
         contents("renewed-beside-others", |parts| parts.contents = with_source(&[2, 4, 1, 0, 0])),
         contents("source-is-new-and-renewed", |parts| parts.contents = with_source(&[1, 1, 1])),
         contents("source-is-unknown", |parts| parts.contents = with_source(&[1, 3, 0])),
+        // 64 times the ten bytes of the content, and 64 KiB, and one more, and one as openings are told.
+        case(Expected::Payload, "gzip-opens-far-more", |parts| {
+            opening(parts, 3, &[&[0, 9, 0][..], &varint(66_178), &[2, 0, 0]].concat());
+        }),
+        case(Expected::Payload, "png-opens-far-more", |parts| {
+            opening(parts, 7, &[&[0x78, 0xda, 25, 0, 0, 0, 0][..], &varint(66_178), &[0, 2, 0, 0]].concat());
+        }),
+        case(Expected::Payload, "zip-makes-far-more", |parts| {
+            let length = varint(66_177);
+            let numbers = [&[1][..], &length, &[0]].concat();
+            opening(parts, 6, &[&[0, 0][..], &length, &[0, 0, 0, 1, 0, 5], &numbers].concat());
+        }),
         case(Expected::Payload, "too-short", |parts| {
             parts.contents = records(&[1, DATA | NEXT | ALL, 0, 9], b"land ahoy");
         }),
