@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use rayon::prelude::*;
-use skiff_patch::{Plan, align, zip};
+use skiff_patch::{Codec, Plan, align, zip};
 
 use crate::Idea;
 use crate::candidate::{Job, Old};
@@ -49,5 +49,32 @@ pub(crate) fn open(job: &Job<'_>, old: Option<&[u8]>) -> Option<Archive> {
             return Some(Archive::Planned(Plan::Zip(plan)));
         }
     }
-    zip::encode(old, job.new, &options).map(Archive::InSegments)
+    let segments = zip::encode(old, job.new, &options);
+    segments.filter(|segments| may_be_records(segments)).map(Archive::InSegments)
+}
+
+/// Whether no segment makes less than a record of an archive has to: one can be short where what follows it does not fit behind it.
+fn may_be_records(segments: &[zip::Segment]) -> bool {
+    let size: u64 = segments.iter().map(|segment| segment.output_len).sum();
+    let mut left = size;
+    segments.iter().all(|segment| {
+        left -= segment.output_len;
+        Codec::Zip.portion().allows(segment.output_len, size, left)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_segment_may_be_short() {
+        let of = |lengths: &[u64]| {
+            let segment =
+                |&output_len: &u64| zip::Segment { output_len, payload: Vec::new(), reads_source: false };
+            may_be_records(&lengths.iter().map(segment).collect::<Vec<_>>())
+        };
+        assert!(of(&[100]) && of(&[4096, 100]) && of(&[9000, 4096, 1]));
+        assert!(!of(&[4095, 9000]) && !of(&[9000, 100, 9000]));
+    }
 }
